@@ -1,0 +1,161 @@
+"""Text to identity: the one place where an IMEI or IMSI stops being text.
+
+    text ──► normalise ──► key (14 digits as a number) | raw text ──► class
+
+Pure. Sources: TS 23.003 clause 6 (IMEI, IMEISV), annex B (test TACs), clause
+2.2 (IMSI).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from enum import IntEnum
+from typing import NamedTuple
+
+IMEI_DIGITS = 14
+"""Digits of an IMEI that name the equipment: TAC 8, serial 6."""
+IMEI_CHARS_MAX = 16
+IMSI_DIGITS_MAX = 15
+IMSI_DIGITS_NETWORK = 6
+"""Digits that name a network: MCC 3, MNC 2 or 3. Shorter is IMSI_SHORT."""
+SERIALS = 1_000_000
+"""Serials of one TAC."""
+RAW_CHARS = frozenset("0123456789ABCDEF*#")
+"""What raw list entries are made of (after upper-casing)."""
+SPACES = " \t\n\v\f\r"
+_UPPER = str.maketrans("abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+
+class ImeiClass(IntEnum):
+    """What an IMEI in a check is."""
+
+    KEY = 0
+    MALFORMED_EMPTY = 1
+    MALFORMED_SHORT = 2
+    MALFORMED_LONG = 3
+    MALFORMED_NON_DIGIT = 4
+    SPECIAL_ZERO = 5
+    SPECIAL_REPEATED = 6
+    SPECIAL_TEST = 7
+    SPECIAL_PLACEHOLDER = 8
+
+
+class ImsiClass(IntEnum):
+    """What an IMSI in a check is, before its network is looked at."""
+
+    NONE = 0
+    MALFORMED = 1
+    SHORT = 2
+    WELL_FORMED = 3
+
+
+class Imei(NamedTuple):
+    """An IMEI as the tables know it: a key, or raw text (never both)."""
+
+    imei_class: ImeiClass
+    key: int
+    raw: str
+
+
+class Imsi(NamedTuple):
+    """An IMSI as the tables know it; `code` is 0 where there is none."""
+
+    imsi_class: ImsiClass
+    code: int
+
+
+def _digits(text: str) -> bool:
+    """Tell whether text is ASCII digits only (str.isdigit takes any script's)."""
+    return text.isascii() and text.isdigit()
+
+
+def normalise(text: str) -> str:
+    """Normalise an IMEI as lists do: trim; 14 digits if it begins so, else upper case.
+
+    Spaces are ASCII white space, upper case is that of ASCII letters.
+    """
+    text = text.strip(SPACES)
+    head = text[:IMEI_DIGITS]
+    return head if len(head) == IMEI_DIGITS and _digits(head) else text.translate(_UPPER)
+
+
+def special_class(key: int, placeholders: Container[int] = ()) -> ImeiClass:
+    """Classify a key: one of the SPECIAL classes, or KEY.
+
+    Test TACs: 0010xx with xx 01 to 17, or a TAC beginning 0044, 0086 or 0091.
+    """
+    if key == 0:
+        return ImeiClass.SPECIAL_ZERO
+    if key % 11_111_111_111_111 == 0:
+        return ImeiClass.SPECIAL_REPEATED
+    prefix = key // 10**8  # the first six digits
+    if 1001 <= prefix <= 1017 or prefix // 100 in (44, 86, 91):
+        return ImeiClass.SPECIAL_TEST
+    if key in placeholders:
+        return ImeiClass.SPECIAL_PLACEHOLDER
+    return ImeiClass.KEY
+
+
+def parse_imei(text: str, placeholders: Container[int] = ()) -> Imei:
+    """Classify the IMEI of a check. Never raises.
+
+    More than 16 characters is malformed and matches no list entry.
+    """
+    text = text.strip(SPACES)
+    if not text:
+        return Imei(ImeiClass.MALFORMED_EMPTY, 0, "")
+    if len(text) > IMEI_CHARS_MAX:
+        return Imei(ImeiClass.MALFORMED_LONG, 0, "")
+    text = normalise(text)
+    if len(text) == IMEI_DIGITS and _digits(text):
+        key = int(text)
+        return Imei(special_class(key, placeholders), key, "")
+    if _digits(text):
+        return Imei(ImeiClass.MALFORMED_SHORT, 0, text)
+    return Imei(ImeiClass.MALFORMED_NON_DIGIT, 0, text)
+
+
+def parse_imsi(text: str) -> Imsi:
+    """Classify the IMSI of a check. Never raises."""
+    text = text.strip(SPACES)
+    if not text:
+        return Imsi(ImsiClass.NONE, 0)
+    if len(text) > IMSI_DIGITS_MAX or not _digits(text):
+        return Imsi(ImsiClass.MALFORMED, 0)
+    code = int("1" + text)
+    return Imsi(ImsiClass.SHORT if len(text) < IMSI_DIGITS_NETWORK else ImsiClass.WELL_FORMED, code)
+
+
+def imsi_code(text: str) -> int:
+    """Code of an IMSI: the number written by 1 followed by its digits.
+
+    Raises ValueError for anything but 1 to 15 digits.
+    """
+    imsi = parse_imsi(text)
+    if not imsi.code:
+        raise ValueError(f"an IMSI is 1 to {IMSI_DIGITS_MAX} digits")
+    return imsi.code
+
+
+def imsi_text(code: int) -> str:
+    """Digits of an IMSI code."""
+    return str(code)[1:]
+
+
+def imei_text(key: int) -> str:
+    """The 14 digits of a key."""
+    return f"{key:014d}"
+
+
+def luhn_digit(key: int) -> int:
+    """Check digit of an IMEI key (TS 23.003 annex B)."""
+    total = 0
+    for place, digit in enumerate(map(int, imei_text(key))):
+        doubled = digit * (1 + place % 2)
+        total += doubled // 10 + doubled % 10
+    return -total % 10
+
+
+def mask(text: str) -> str:
+    """An identity for logs: the first three and the last two characters."""
+    return text if len(text) < 6 else f"{text[:3]}{'*' * (len(text) - 5)}{text[-2:]}"
