@@ -8,7 +8,12 @@ message. `eir/interceptors.py` is the one place that maps them to gRPC status.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from eir.whitelist.delta import BadRow, TableEffect
 
 
 class EirError(Exception):
@@ -142,11 +147,23 @@ class DeltaRowsRefusedError(RejectedError):
 
     reason = "DELTA_ROWS_REFUSED"
 
+    def __init__(self, bad_rows: Sequence[BadRow], bad_row_count: int) -> None:
+        """Take the first bad rows, and the number of all."""
+        first = f": row {bad_rows[0].row}: {bad_rows[0].message}" if bad_rows else ""
+        super().__init__(f"{bad_row_count} rows cannot be applied{first}", bad_row_count=bad_row_count)
+        self.bad_rows = tuple(bad_rows)
+        self.bad_row_count = bad_row_count
+
 
 class DeltaGuardError(RejectedError):
     """The delta would remove or block more than the guards admit."""
 
     reason = "DELTA_GUARD"
+
+    def __init__(self, message: str, effects: Sequence[TableEffect]) -> None:
+        """Say which guard, and what the delta would have done."""
+        super().__init__(message)
+        self.effects = tuple(effects)
 
 
 class DeltaTooLargeError(RejectedError):

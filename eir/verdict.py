@@ -14,7 +14,7 @@ the portable engine and the native one.
 from __future__ import annotations
 
 from enum import IntEnum, IntFlag
-from typing import Final
+from typing import Final, Protocol
 
 
 class Reason(IntEnum):
@@ -178,8 +178,82 @@ def weights(fields: tuple[tuple[str, int], ...]) -> dict[str, int]:
 
 
 def size(fields: tuple[tuple[str, int], ...]) -> int:
-    """Number of entries of a table over these fields."""
+    """Return the number of entries of a table over these fields."""
     total = 1
     for _, radix in fields:
         total *= radix
     return total
+
+
+class Tables(Protocol):
+    """What a verdict is looked up in; made by the policy."""
+
+    @property
+    def gate(self) -> bytes:
+        """Reason by `gate_index`; 0: ask standing."""
+
+    @property
+    def standing(self) -> bytes:
+        """Reason by `standing_index`."""
+
+    @property
+    def modes(self) -> tuple[bytes, ...]:
+        """Outcome by cohort and Reason."""
+
+    @property
+    def outcomes(self) -> bytes:
+        """Status by outcome * 8 + tracked * 4 + stale * 2 + past_deadline."""
+
+
+_GATE_WEIGHTS: Final = weights(GATE_FIELDS)
+_STANDING_WEIGHTS: Final = weights(STANDING_FIELDS)
+FACTS: Final = dict((*GATE_FIELDS, *STANDING_FIELDS))
+"""Every fact of a check, with its radix."""
+
+
+def _index(fields: tuple[tuple[str, int], ...], places: dict[str, int], facts: dict[str, int]) -> int:
+    """Index of some facts, those left out being 0.
+
+    Raises ValueError for a fact that the table does not have, or out of range.
+    """
+    radices = dict(fields)
+    for name, value in facts.items():
+        if name not in radices:
+            raise ValueError(f"no fact {name!r}; there are: {', '.join(radices)}")
+        if not 0 <= value < radices[name]:
+            raise ValueError(f"{name} is 0 to {radices[name] - 1}, not {value}")
+    return sum(places[name] * value for name, value in facts.items())
+
+
+def gate_index(**facts: int) -> int:
+    """Index into the gate table; facts left out are 0. Raises ValueError."""
+    return _index(GATE_FIELDS, _GATE_WEIGHTS, facts)
+
+
+def standing_index(**facts: int) -> int:
+    """Index into the standing table; facts left out are 0. Raises ValueError."""
+    return _index(STANDING_FIELDS, _STANDING_WEIGHTS, facts)
+
+
+def judge(tables: Tables, **facts: int) -> Reason:
+    """Reason of the first rule that fires; facts left out are 0. Raises ValueError."""
+    gate_facts = {name: value for name, value in facts.items() if name in _GATE_WEIGHTS}
+    reason = tables.gate[gate_index(**gate_facts)]
+    if not reason:
+        rest = {name: v for name, v in facts.items() if name in _STANDING_WEIGHTS or name not in gate_facts}
+        reason = tables.standing[standing_index(**rest)]
+    return Reason(reason)
+
+
+def outcome(
+    tables: Tables,
+    reason: Reason,
+    *,
+    cohort: int = 0,
+    tracked: bool = False,
+    stale: bool = False,
+    past_deadline: bool = False,
+) -> Status:
+    """Status of a reason for a cohort."""
+    bits = tracked * 4 + stale * 2 + past_deadline
+    return Status(tables.outcomes[tables.modes[cohort][reason] * 8 + bits])

@@ -1,0 +1,299 @@
+"""The check on the portable engine: identity, facts, verdict.
+
+    request ──► identity ──► near facts ──► gate ──► standing ──► status
+                                 └─ needs ─► far facts ─┘
+
+No I/O, no lock, no rule: the rules are in the policy's tables. The generation is
+read once for each check, so that a verdict is of one table state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple, Protocol
+
+from eir.identity import SERIALS, Imei, ImsiClass, parse_imei, parse_imsi
+from eir.policy import Policy, PolicyTables
+from eir.verdict import (
+    GATE_FIELDS,
+    STANDING_FIELDS,
+    Far,
+    Grandfathered,
+    ImsiKind,
+    OwnBlock,
+    Reason,
+    Relation,
+    Standing,
+    Status,
+    weights,
+)
+from eir.whitelist.items import CODE_MASK, REGISTERED, UNTIL_BITS, UNTIL_MASK, Item, unpack
+from eir.whitelist.rows import BlockCause
+from eir.whitelist.tables import Generation
+
+_G: Final = weights(GATE_FIELDS)
+_S: Final = weights(STANDING_FIELDS)
+_BLOCKS: Final = {
+    BlockCause.STOLEN: OwnBlock.STOLEN,
+    BlockCause.LOST: OwnBlock.LOST,
+    BlockCause.BARRED: OwnBlock.BARRED,
+}
+_PASSES: Final = frozenset((Reason.EMERGENCY, Reason.OVERRIDE))
+_EXEMPT_REASONS: Final = {
+    Reason.EXEMPT_PAIR: (Item.EXEMPT_PAIR,),
+    Reason.EXEMPT_PAIR_BLOCKED: (Item.EXEMPT_PAIR,),
+    Reason.EXEMPT_IMEI: (Item.EXEMPT_IMEI,),
+}
+_RANGE_BLOCKING: Final = frozenset((BlockCause.STOLEN, BlockCause.LOST, BlockCause.BARRED))
+
+
+class Verdict(NamedTuple):
+    """The answer to one check; `deadline` in seconds since the Unix epoch, 0 for none."""
+
+    status: int
+    reason: int
+    deadline: int
+    serial: int
+    stale: bool
+    cache_seconds: int
+
+
+class Published(Protocol):
+    """What the checker needs of the store."""
+
+    @property
+    def generation(self) -> Generation:
+        """The generation that checks read."""
+
+    @property
+    def device_types(self) -> Sequence[str]:
+        """Device types by number."""
+
+
+class _Row:
+    """Near facts of one IMEI, and when the exemptions among them end."""
+
+    __slots__ = ("block", "cloned", "exempt_imei", "exempt_pair", "grandfathered", "owner", "pairs", "registered",
+                 "tracked", "utilizer")
+
+    def __init__(self, head: int, words: memoryview | None, imsi: int, now: int, before: int) -> None:
+        self.registered = bool(head & REGISTERED)
+        self.owner = head & CODE_MASK
+        self.block, self.cloned, self.tracked, self.utilizer = OwnBlock.NONE, False, False, False
+        self.exempt_imei = self.exempt_pair = 0  # when they end
+        self.grandfathered = Grandfathered.NONE
+        self.pairs = 1 if self.owner else 0
+        if words is None:
+            return
+        for kind, subject, value in unpack(words):
+            if kind == Item.UTILIZER:
+                self.pairs += 1
+                self.utilizer = self.utilizer or subject == imsi
+            elif kind == Item.BLOCK:
+                cause = subject >> 16
+                self.cloned = self.cloned or cause == BlockCause.CLONED
+                block = _BLOCKS.get(BlockCause(cause), OwnBlock.NONE)
+                if block and (not self.block or block < self.block):
+                    self.block = block
+            elif kind == Item.TRACK:
+                self.tracked = True
+            elif kind == Item.EXEMPT_IMEI and now < value & UNTIL_MASK:
+                self.exempt_imei = value & UNTIL_MASK
+            elif kind == Item.EXEMPT_PAIR and subject == imsi and now < value & UNTIL_MASK:
+                self.exempt_pair = value & UNTIL_MASK
+            elif kind == Item.GRANDFATHER_IMEI and (not before or value <= before):
+                self.grandfathered = self.grandfathered or Grandfathered.IMEI
+            elif kind == Item.GRANDFATHER_PAIR and subject == imsi and (not before or value <= before):
+                self.grandfathered = Grandfathered.PAIR
+
+
+class Checker:
+    """Answers checks from the generation that is published."""
+
+    def __init__(self, store: Published, policy: Policy, clock: Callable[[], int]) -> None:
+        """Take where the tables are, the policy, and the clock (seconds since the Unix epoch)."""
+        self._store, self._clock = store, clock
+        self.policy = policy
+        self.override = False
+        self.stale = False
+
+    def check(self, imei: str, imsi: str, serving_plmn: str, emergency: bool) -> Verdict:
+        """Judge one identity. Never raises for what a phone sent."""
+        return self._check(self._store.generation, self._clock(), imei, imsi, serving_plmn, emergency)
+
+    def check_batch(self, imeis: Sequence[str], imsis: Sequence[str], serving_plmn: str) -> list[Verdict]:
+        """Judge many identities by one table state; `imsis` is empty or as long as `imeis`."""
+        generation, now = self._store.generation, self._clock()
+        given = imsis or [""] * len(imeis)
+        return [
+            self._check(generation, now, imei, imsi, serving_plmn, False)
+            for imei, imsi in zip(imeis, given, strict=True)
+        ]
+
+    def _check(
+        self, generation: Generation, now: int, imei_text: str, imsi_text: str, serving_plmn: str, emergency: bool
+    ) -> Verdict:
+        policy = self.policy
+        tables = policy.at(now)
+        imei = parse_imei(imei_text, policy.placeholders)
+        imsi_class, imsi = parse_imsi(imsi_text)
+        keyed = not imei.raw and imei.imei_class in (Standing.KEY, *_SPECIAL)
+        tac = imei.key // SERIALS if keyed else -1
+        if keyed:
+            head, words = generation.key_row(imei.key)
+        else:
+            head, words = generation.raw_row(imei.raw) if imei.raw else (0, None)
+        row = _Row(head, words, imsi, now, tables.grandfather_before(tac) if keyed else 0)
+        kind = _imsi_kind(tables, imsi_class, imsi, serving_plmn)
+        individually = row.registered or row.owner != 0
+        far = _FarFacts(generation, imei, keyed, imsi, now)
+
+        gate = (
+            emergency * _G["emergency"]
+            + self.override * _G["override"]
+            + (row.exempt_pair != 0) * _G["pair_exempt"]
+            + row.block * _G["own_block"]
+            + kind * _G["imsi_kind"]
+            + individually * _G["individually_registered"]
+            + (row.exempt_imei != 0) * _G["imei_exempt"]
+            + (imsi != 0 and tables.imsi_range_exempt(imsi)) * _G["imsi_range_exempt"]
+            + (keyed and self._type_exempt(generation, tables, tac)) * _G["device_type_exempt"]
+        )
+        needs = tables.gate_needs[gate]
+        if needs & Far.LINKS:
+            gate += far.linked_block * _G["linked_block"]
+        if needs & Far.RANGES:
+            gate += far.range_block * _G["range_block"]
+        if needs & Far.IMSI_ROWS:
+            gate += (far.imsi_exempt_until != 0) * _G["imsi_exempt"]
+        reason = tables.gate[gate]
+        if not reason:
+            relation = Relation.NONE
+            if imsi and row.owner == imsi:
+                relation = Relation.OWNER
+            elif row.utilizer:
+                relation = Relation.UTILIZER
+            standing = (
+                relation * _S["relation"]
+                + row.grandfathered * _S["grandfathered"]
+                + kind * _S["imsi_kind"]
+                + _standing(imei, row, tables) * _S["standing"]
+                + (row.owner != 0) * _S["owned"]
+                + individually * _S["individually_registered"]
+            )
+            needs = tables.standing_needs[standing]
+            if needs & Far.LINKS:
+                standing += far.other_slot_paired * _S["other_slot_paired"]
+                standing += far.other_slot_owned * _S["other_slot_owned"]
+            if needs & Far.RANGES:
+                standing += far.range_registered * _S["range_registered"]
+            reason = tables.standing[standing]
+        outcome = tables.modes[tables.cohort(tac, imsi)][reason]
+        tracked = row.tracked and reason not in _PASSES
+        status = tables.outcomes[outcome * 8 + tracked * 4 + self.stale * 2]
+        deadline = _deadline(reason, row, far)
+        cache = self._cache_seconds(policy, tables, now, deadline) if status == Status.WHITELISTED else 0
+        return Verdict(status, reason, deadline, generation.serial, self.stale, cache)
+
+    def _type_exempt(self, generation: Generation, tables: PolicyTables, tac: int) -> bool:
+        number = generation.device_type(tac)
+        return tables.device_type_exempt(tac, self._store.device_types[number] if number else "")
+
+    @staticmethod
+    def _cache_seconds(policy: Policy, tables: PolicyTables, now: int, deadline: int) -> int:
+        """Seconds an answer may be kept: never past the next deadline or change of the policy."""
+        ends = [end - now for end in (deadline, policy.next_change(now)) if end]
+        return max(min([tables.cache_seconds_max, *ends]), 0)
+
+
+_SPECIAL: Final = (
+    Standing.SPECIAL_ZERO,
+    Standing.SPECIAL_REPEATED,
+    Standing.SPECIAL_TEST,
+    Standing.SPECIAL_PLACEHOLDER,
+)
+
+
+def _imsi_kind(tables: PolicyTables, imsi_class: ImsiClass, imsi: int, serving_plmn: str) -> ImsiKind:
+    if imsi_class != ImsiClass.WELL_FORMED:
+        return ImsiKind(imsi_class)
+    if not tables.home(imsi):
+        return ImsiKind.FOREIGN
+    return ImsiKind.HOME if tables.home_plmn(serving_plmn) else ImsiKind.ABROAD
+
+
+def _standing(imei: Imei, row: _Row, tables: PolicyTables) -> int:
+    if imei.imei_class != Standing.KEY:
+        return int(imei.imei_class)
+    if row.cloned:
+        return Standing.CLONED
+    return Standing.SHARED if row.pairs > tables.pairs_per_imei_max else Standing.KEY
+
+
+def _deadline(reason: int, row: _Row, far: _FarFacts) -> int:
+    """End of the exemption a verdict rests on; 0 where it has none."""
+    if reason in (Reason.EXEMPT_PAIR, Reason.EXEMPT_PAIR_BLOCKED):
+        until = row.exempt_pair
+    elif reason == Reason.EXEMPT_IMEI:
+        until = row.exempt_imei
+    elif reason == Reason.EXEMPT_IMSI:
+        until = far.imsi_exempt_until
+    else:
+        return 0
+    return 0 if until == UNTIL_MASK else until
+
+
+class _FarFacts:
+    """Facts that cost a further look-up; each is looked up when it is asked for."""
+
+    def __init__(self, generation: Generation, imei: Imei, keyed: bool, imsi: int, now: int) -> None:
+        self._generation, self._imei, self._keyed, self._imsi, self._now = generation, imei, keyed, imsi, now
+        self._slots: list[_Row] | None = None
+        self._pieces: Sequence[int] | None = None
+
+    @property
+    def slots(self) -> list[_Row]:
+        """Rows of the other slots of the device."""
+        if self._slots is None:
+            keys = self._generation.links(self._imei.key) if self._keyed else ()
+            self._slots = [_Row(*self._generation.key_row(key), self._imsi, self._now, 0) for key in keys]
+        return self._slots
+
+    @property
+    def pieces(self) -> Sequence[int]:
+        """Range pieces that hold the IMEI."""
+        if self._pieces is None:
+            self._pieces = self._generation.range_pieces(self._imei.key) if self._keyed else ()
+        return self._pieces
+
+    @property
+    def linked_block(self) -> bool:
+        return any(slot.block in (OwnBlock.STOLEN, OwnBlock.LOST) for slot in self.slots)
+
+    @property
+    def other_slot_paired(self) -> bool:
+        return self._imsi != 0 and any(slot.owner == self._imsi or slot.utilizer for slot in self.slots)
+
+    @property
+    def other_slot_owned(self) -> bool:
+        return any(slot.owner or slot.grandfathered for slot in self.slots)
+
+    @property
+    def range_block(self) -> bool:
+        return any(piece >> 16 & 0xFF in _RANGE_BLOCKING for piece in self.pieces)
+
+    @property
+    def range_registered(self) -> bool:
+        return any(not piece >> 16 & 0xFF for piece in self.pieces)
+
+    @property
+    def imsi_exempt_until(self) -> int:
+        """End of the exemption of the IMSI alone; 0 where it has none now."""
+        words = self._generation.imsi_words(self._imsi) if self._imsi else None
+        if words is None:
+            return 0
+        ends = [value & UNTIL_MASK for kind, _, value in unpack(words) if kind == Item.EXEMPT_IMSI]
+        return max((end for end in ends if self._now < end), default=0)
+
+
+__all__ = ["UNTIL_BITS", "Checker", "Verdict"]

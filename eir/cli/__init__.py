@@ -1,0 +1,44 @@
+"""The command line: parses, asks a daemon or reads its files, prints.
+
+    words ──► command ──RPC──► daemon         ──► text or JSON on stdout
+                   └──read only──► data directory ──┘   messages on stderr
+
+Nothing is decided here. A sub-command is one function; what is slow to import
+is imported inside it. The exit codes stand in docs/operating.md.
+"""
+
+from __future__ import annotations
+
+import click
+
+from eir import __version__
+from eir.cli import check, configuration, delta, demo, enforcement, journal, policy, segments, serve, status
+from eir.cli.say import EXIT_CODES, Commands
+
+__all__ = ["main"]
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=EXIT_CODES,
+)
+@click.version_option(__version__, message="eir %(version)s")
+@click.option("--debug", is_flag=True, help="Show the traceback of an internal error.")
+def main(debug: bool) -> None:  # noqa: ARG001 - read from the context where errors are shown
+    """Network EIR: answers whether a phone may be used with a SIM."""
+
+
+for command in (
+    serve.serve,
+    check.check,
+    delta.delta,
+    status.status,
+    policy.policy,
+    journal.journal,
+    segments.segments,
+    enforcement.enforcement,
+    configuration.config,
+    demo.demo,
+):
+    main.add_command(command)

@@ -1,0 +1,80 @@
+"""Calls to a running daemon, with errors that say what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import click
+
+from eir.cli.say import FAILED, NO, USAGE, Failure
+
+if TYPE_CHECKING:
+    import grpc
+
+CALL_SECONDS_MAX: Final = 10.0
+"""Wait for an answer that needs no work."""
+CHECK_ADDRESS: Final = "127.0.0.1:50051"
+MANAGE_ADDRESS: Final = "127.0.0.1:50052"
+_PORTS: Final = "checks are answered on the check listener (50051), all else on the management listener (50052)"
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _address(_: click.Context, __: click.Parameter, value: str) -> str:
+    from eir.config import address
+
+    try:
+        address(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is not {error}") from None
+    return value
+
+
+def _option(name: str, default: str, variable: str) -> Callable[[Function], Function]:
+    return click.option(
+        "--address", metavar="HOST:PORT", default=default, show_default=True, envvar=variable, callback=_address,
+        help=f"{name} listener of the daemon; {variable} sets it too.",
+    )  # fmt: skip
+
+
+check_address = _option("Check", CHECK_ADDRESS, "EIR_CHECK_LISTEN")
+manage_address = _option("Management", MANAGE_ADDRESS, "EIR_MANAGE_LISTEN")
+
+
+@contextmanager
+def connect(address: str) -> Iterator[grpc.Channel]:
+    """Open a channel; what goes wrong in a call leaves as a Failure."""
+    import grpc
+
+    # The daemon is inside the network: a web proxy of the shell is no way to it.
+    with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
+        try:
+            yield channel
+        except grpc.RpcError as error:
+            raise explain(error, address) from error
+
+
+def explain(error: grpc.RpcError, address: str) -> Failure:
+    """Say what an RPC's error means to the person at the terminal."""
+    import grpc
+    from google.rpc import error_details_pb2
+    from grpc_status import rpc_status
+
+    code, text = error.code(), error.details() or ""
+    status = rpc_status.from_call(error)
+    if status is not None:
+        info = error_details_pb2.ErrorInfo()
+        reason = next((info.reason for detail in status.details if detail.Unpack(info)), code.name)
+        if code is grpc.StatusCode.UNAVAILABLE:
+            return Failure(f"the daemon at {address} cannot answer now: {status.message} ({reason}); try again")
+        kinds = {grpc.StatusCode.INVALID_ARGUMENT: USAGE, grpc.StatusCode.INTERNAL: FAILED}
+        return Failure(f"{status.message} ({reason})", kinds.get(code, NO))
+    if code is grpc.StatusCode.UNAVAILABLE:
+        return Failure(f"no daemon answers at {address}; start it with: eir serve")
+    if code is grpc.StatusCode.UNIMPLEMENTED:
+        return Failure(f"the server at {address} does not have this service: {_PORTS}")
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return Failure(f"the daemon at {address} did not answer in time")
+    return Failure(f"the call to {address} failed: {code.name}: {text}")

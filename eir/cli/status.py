@@ -1,0 +1,87 @@
+"""`eir status`: what a running daemon is and holds."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from eir.cli.client import CALL_SECONDS_MAX, connect, manage_address
+from eir.cli.enforcement import MODES, describe
+from eir.cli.say import NO, OK, moment, show_json, show_table
+
+if TYPE_CHECKING:
+    from eir.proto import enforcement_pb2, sync_pb2
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@manage_address
+def status(as_json: bool, address: str) -> None:
+    """Print what the daemon runs with: engine, policy, tables, feeds. Ends with 3 when not ready."""
+    from eir.proto import enforcement_pb2, enforcement_pb2_grpc, sync_pb2, sync_pb2_grpc
+
+    with connect(address) as channel:
+        answer: enforcement_pb2.GetStatusResponse = enforcement_pb2_grpc.EnforcementServiceStub(channel).GetStatus(
+            enforcement_pb2.GetStatusRequest(), timeout=CALL_SECONDS_MAX
+        )
+        feeds: list[sync_pb2.FeedPosition] = []
+        if answer.tables:  # until the tables are loaded nobody knows where feeds stand
+            sync = sync_pb2_grpc.RegistrySyncServiceStub(channel)
+            positions = sync.GetFeedPosition(sync_pb2.GetFeedPositionRequest(), timeout=CALL_SECONDS_MAX)
+            feeds = list(positions.feeds)
+    if as_json:
+        show_json(_as_dict(answer, feeds))
+    else:
+        _show(answer, feeds)
+    sys.exit(OK if answer.ready else NO)
+
+
+def _as_dict(answer: enforcement_pb2.GetStatusResponse, feeds: list[sync_pb2.FeedPosition]) -> dict[str, object]:
+    """Return every field by its name, with numbers as numbers."""
+    out: dict[str, object] = {}
+    for field in answer.DESCRIPTOR.fields:
+        if field.name not in ("enforcement", "tables", "not_ready_reasons"):
+            out[field.name] = getattr(answer, field.name)
+    out["not_ready_reasons"] = list(answer.not_ready_reasons)
+    out["enforcement"] = describe(answer.enforcement)
+    out["tables"] = {size.table: {"rows": size.rows, "bytes": size.bytes} for size in answer.tables}
+    out["feeds"] = {
+        feed.feed: {
+            "sequence": feed.sequence,
+            "serial": feed.serial,
+            "complete_until": feed.complete_until,
+            "applied_at": feed.applied_at,
+        }
+        for feed in feeds
+    }
+    return out
+
+
+def _show(answer: enforcement_pb2.GetStatusResponse, feeds: list[sync_pb2.FeedPosition]) -> None:
+    """Print the state for people."""
+    ready = "ready" if answer.ready else "not ready"
+    reasons = f": {'; '.join(answer.not_ready_reasons)}" if answer.not_ready_reasons else ""
+    click.echo(f"eir {answer.version}, {answer.engine} engine, up since {moment(answer.started_at)}")
+    click.echo(f"{ready}{reasons}")
+    if not answer.tables:
+        return
+    set_by = f", set by {answer.enforcement.changed_by}" if answer.enforcement.changed_by else ""
+    click.echo(f"enforcement: {MODES.get(answer.enforcement.mode, '?')}{set_by}")
+    click.echo(f"policy: {answer.policy_name} ({answer.policy_hash[:12]})")
+    rebuilding = ", being rebuilt" if answer.rebuild_running else ""
+    click.echo(
+        f"serial {answer.serial:,}{' (stale)' if answer.stale else ''}; {answer.segment_count:,} segments{rebuilding},"
+        f" {answer.overlay_row_count:,} rows above them; {answer.journal_delta_count:,} deltas in the journal\n"
+    )
+    show_table(("table", "rows", "bytes"), [(size.table, size.rows, size.bytes) for size in answer.tables])
+    if feeds:
+        click.echo()
+        show_table(
+            ("feed", "sequence", "serial", "applied", "complete until"),
+            [
+                (feed.feed, feed.sequence, feed.serial, moment(feed.applied_at), moment(feed.complete_until))
+                for feed in feeds
+            ],
+        )

@@ -1,0 +1,253 @@
+"""The daemon: wires the parts, and takes them down in order.
+
+    config ──► policy ──► listeners (not serving) ──► store ──► checker ──► serving
+    signal ──► not ready ──► calls in flight finish ──► store closed ──► exit 0
+
+The only module that knows the clock, signals and exit codes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+from http import HTTPStatus
+from pathlib import Path
+
+import structlog
+import uvloop
+
+from eir import __version__, logs
+from eir.check import Checker
+from eir.clock import monotonic, now_seconds
+from eir.config import Config, address
+from eir.errors import ConfigError, EirError, EngineUnavailableError, FatalError, PolicyError, WriterBusyError
+from eir.http import HttpServer, Page, metrics_page, probe_page
+from eir.metrics import Metrics
+from eir.policy import Policy, compile_policy, default_policy_text
+from eir.server.enforcement import ALLOW_ALL
+from eir.server.listeners import Listeners
+from eir.server.state import State
+from eir.whitelist.store import Store
+
+REFRESH_SECONDS = 1.0
+SWITCH_INTERVAL_SECONDS = 0.0005
+"""How long a thread may keep the others waiting: a commit runs beside the checks."""
+LISTENERS = ("check_listen", "manage_listen", "http_listen")
+
+log = structlog.get_logger()
+
+
+def run(config: Config) -> int:
+    """Serve until a signal; return the exit code."""
+    logs.setup(config.log.format, config.log.level)
+    sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
+    try:
+        uvloop.run(_serve(config))
+    except FatalError as error:
+        return _failed(error, error.exit_code)
+    except EirError as error:
+        return _failed(error, FatalError.exit_code)
+    return 0
+
+
+def _failed(error: EirError, exit_code: int) -> int:
+    """Tell people, not the log, why there is no daemon."""
+    sys.stderr.write(f"eir: {error.message}\n")
+    return exit_code
+
+
+def load_policy(path: str) -> Policy:
+    """Return the compiled policy of a file, or the shipped default for an empty path.
+
+    Raises ConfigError.
+    """
+    try:
+        if path:
+            return compile_policy(Path(path).read_text("utf-8"), path)
+        return compile_policy(default_policy_text(), "default policy")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"policy: {error}") from None
+    except PolicyError as error:
+        raise ConfigError(error.message) from None
+
+
+def choose_engine(wanted: str) -> str:
+    """Return the engine that runs. Raises EngineUnavailableError."""
+    if wanted == "native":
+        raise EngineUnavailableError(
+            "engine = 'native': this build has no native engine; allowed is portable"
+        )
+    if wanted == "auto":
+        log.info("engine: portable, because the native one is not built")
+    return "portable"
+
+
+async def _serve(config: Config) -> None:
+    """Bring everything up, wait for a signal, take everything down."""
+    stop = _signals()
+    engine, policy, metrics = choose_engine(config.engine), load_policy(config.policy), Metrics()
+    state = State(config, metrics, now_seconds, engine)
+    metrics.set_identity(engine, config.insecure_listeners(), LISTENERS)
+    metrics.set_policy(policy.name, policy.hash)
+    for name in config.insecure_listeners():
+        log.warning(
+            "INSECURE: plain text, no client is authenticated", listener=name, at=getattr(config, name)
+        )
+    heartbeat = Heartbeat(config.limits.loop_stall_seconds_max)
+    listeners = Listeners(state)
+    http = _http(state, heartbeat)
+    tasks = [asyncio.create_task(heartbeat.beat()), asyncio.create_task(stop.wait())]
+    try:
+        await listeners.start()
+        loading = asyncio.create_task(_load(state, policy))
+        await asyncio.wait({loading, tasks[1]}, return_when=asyncio.FIRST_COMPLETED)
+        # A store that is being opened must be closed again: opening is waited for.
+        await loading
+        if not stop.is_set():
+            await state.refresh()
+            listeners.set_serving(serving=True)
+            _say_ready(state, listeners, http)
+            tasks.append(asyncio.create_task(_keep(state)))
+            await stop.wait()
+    finally:
+        await _drain(state, listeners)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await state.close()
+        http.close()
+        log.info("stopped")
+
+
+def _signals() -> asyncio.Event:
+    """Return the event of the first SIGTERM or SIGINT; a second one ends the process."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def received(number: int) -> None:
+        if stop.is_set():
+            # Nothing acknowledged is lost: the journal was written first.
+            os._exit(128 + number)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, received, number)
+    return stop
+
+
+def _http(state: State, heartbeat: Heartbeat) -> HttpServer:
+    """Serve metrics and probes. Raises ConfigError when the address cannot be bound."""
+    limits = state.config.limits
+    pages = {
+        "/metrics": lambda: metrics_page(state.metrics.render),
+        "/livez": lambda: probe_page(heartbeat.live, []),
+        "/readyz": lambda: probe_page(state.readiness.ready, state.readiness.reasons()),
+        "/": lambda: Page(HTTPStatus.OK, "/metrics\n/livez\n/readyz\n"),
+    }
+    listen = state.config.http_listen
+    try:
+        return HttpServer(
+            address(listen), pages, requests_max=limits.http_requests_max, seconds_max=limits.http_seconds_max
+        )
+    except OSError as error:
+        raise ConfigError(f"http_listen: {listen} cannot be bound: {error.strerror}") from None
+
+
+async def _load(state: State, policy: Policy) -> None:
+    """Open the store in the writer thread, and make the checker."""
+    started, config = monotonic(), state.config
+    store = await state.write(lambda: Store.open(config.data_dir, clock=state.clock))
+    state.store = store
+    checker = Checker(store, policy, state.clock)
+    checker.override = (await state.write(store.enforcement)).mode == ALLOW_ALL
+    if checker.override:
+        log.warning("override on: every check is allowed")
+    # What is loaded stays: the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
+    state.checker = checker
+    state.readiness.hold("tables")
+    state.metrics.load_seconds.set(monotonic() - started)
+    state.metrics.started.set(state.clock())
+
+
+def _say_ready(state: State, listeners: Listeners, http: HttpServer) -> None:
+    """Log the one line that says where and with what the daemon serves."""
+    config = state.config
+    check, manage, web = (address(getattr(config, name))[0] for name in LISTENERS)
+    log.info(
+        "ready",
+        version=__version__,
+        engine=state.engine,
+        serial=state.loaded().generation.serial,
+        check=f"{check}:{listeners.check_port}",
+        manage=f"{manage}:{listeners.manage_port}",
+        http=f"{web}:{http.port}",
+        policy=state.working().policy.name,
+        data_dir=str(config.data_dir),
+    )
+
+
+async def _keep(state: State) -> None:
+    """Keep gauges and staleness up to date, and rebuild segments when they need it."""
+    rebuilds: set[asyncio.Task[None]] = set()
+    while True:
+        await asyncio.sleep(REFRESH_SECONDS)
+        try:
+            await state.refresh()
+            if not state.rebuilding and state.loaded().rebuild_needed():
+                task = asyncio.create_task(_rebuild(state))
+                rebuilds.add(task)
+                task.add_done_callback(rebuilds.discard)
+        except Exception:
+            # Upkeep must outlive whatever goes wrong in one round of it.
+            state.metrics.upkeep_failures.inc()
+            log.exception("upkeep failed")
+
+
+async def _rebuild(state: State) -> None:
+    """Rebuild what needs it; the next round tries again what failed."""
+    try:
+        result = await state.rebuild(all_segments=False)
+    except WriterBusyError:
+        return
+    except Exception:
+        log.exception("rebuild failed")
+        return
+    log.info(
+        "segments rebuilt",
+        serial=result.serial,
+        segments=result.rebuilt_count,
+        seconds=round(result.duration_seconds, 3),
+    )
+
+
+async def _drain(state: State, listeners: Listeners) -> None:
+    """Say not ready, then let the calls in flight finish."""
+    state.readiness.fail("serving", "draining")
+    state.metrics.set_readiness(state.readiness)
+    state.draining.set()
+    log.info("draining", seconds_max=state.config.limits.drain_seconds_max)
+    await listeners.drain()
+
+
+class Heartbeat:
+    """Whether the event loop still turns; read from other threads."""
+
+    def __init__(self, stall_seconds_max: float) -> None:
+        """Take how long the loop may be silent."""
+        self._stall_seconds_max = stall_seconds_max
+        self._last = monotonic()
+
+    @property
+    def live(self) -> bool:
+        """Tell whether the loop turned lately."""
+        return monotonic() - self._last <= self._stall_seconds_max
+
+    async def beat(self) -> None:
+        """Beat until cancelled."""
+        while True:
+            self._last = monotonic()
+            await asyncio.sleep(1)

@@ -1,0 +1,199 @@
+"""Metrics of the daemon: names, labels and help, in one place.
+
+Every label value comes from code, the policy, the tables or the names of feeds
+that were applied, never from what a phone or a client sent. Children are bound
+once: `labels()` costs 2 µs, a bound child 0.4 µs.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import Final, Protocol
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.process_collector import ProcessCollector
+
+from eir import __version__
+from eir.readiness import Readiness
+from eir.verdict import Reason, Status
+
+CHECK_SECONDS: Final = (25e-6, 50e-6, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.025, 0.1, 0.5)
+WORK_SECONDS: Final = (0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+METHODS: Final = ("unary", "stream", "batch")
+MALFORMED: Final = (
+    Reason.IMSI_MALFORMED,
+    Reason.IMSI_SHORT,
+    *(reason for reason in Reason if Reason.MALFORMED_EMPTY <= reason <= Reason.SPECIAL_PLACEHOLDER),
+)
+"""Reasons that name a class of identity which phones should not send."""
+
+
+class FeedPosition(Protocol):
+    """Where a feed stands; times in epoch seconds."""
+
+    feed: str
+    sequence: int
+    serial: int
+    complete_until: int
+    applied_at: int
+
+
+class TableSize(Protocol):
+    """Size of a table."""
+
+    name: str
+    rows: int
+    bytes: int
+
+
+class Metrics:
+    """All metrics of one daemon, in a registry of their own."""
+
+    def __init__(self) -> None:
+        """Create every metric, and the children whose labels are known."""
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+        self._create_checks()
+        self._create_tables()
+        self._create_writes()
+        self._create_daemon()
+        # One inc a check; bound on first use, because most of the 152 pairs never occur.
+        self._count = lru_cache(maxsize=None)(self._checks_child)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"eir_{name}", text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"eir_{name}", text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        return Histogram(f"eir_{name}", text, labels, buckets=buckets, registry=self.registry)
+
+    def _create_checks(self) -> None:
+        """Create what counts checks and errors."""
+        self._checks = self._counter("checks_total", "Checks answered.", "status", "reason")
+        self._check_seconds = self._histogram(
+            "check_duration_seconds",
+            "From a check's message to its answer, without the transport.",
+            CHECK_SECONDS,
+            "method",
+        )
+        self.check_seconds = {method: self._check_seconds.labels(method) for method in METHODS}
+        malformed = self._counter(
+            "malformed_total", "Identities that phones should not send, by class.", "class"
+        )
+        self._malformed = {reason: malformed.labels(reason.name.lower()) for reason in MALFORMED}
+        self._block_overrides = self._counter("block_overrides_total", "Checks allowed although blocked.")
+        self.errors = self._counter(
+            "rpc_errors_total", "RPCs ended by an error, by its stable reason.", "reason"
+        )
+
+    def _create_tables(self) -> None:
+        """Create what tells of tables and feeds."""
+        self._table_rows = self._gauge("table_rows", "Rows of a table.", "table")
+        self._table_bytes = self._gauge("table_bytes", "Memory of a table.", "table")
+        self.serial = self._gauge("serial", "Number of the table state that checks read.")
+        self._feed_serial = self._gauge("feed_serial", "Serial after the last delta of a feed.", "feed")
+        self._feed_sequence = self._gauge("feed_sequence", "Sequence of the last delta of a feed.", "feed")
+        self._feed_applied = self._gauge(
+            "feed_applied_timestamp_seconds", "Time the last delta of a feed was applied.", "feed"
+        )
+        self._feed_complete = self._gauge(
+            "feed_complete_until_timestamp_seconds", "Time up to which a feed is complete.", "feed"
+        )
+        self.stale = self._gauge("tables_stale", "1 while a feed is older than its limit.")
+
+    def _create_writes(self) -> None:
+        """Create what counts deltas, the journal and rebuilds."""
+        self.deltas_applied = self._counter(
+            "deltas_applied_total", "Deltas applied, without repeats and dry runs."
+        )
+        self.deltas_refused = self._counter("deltas_refused_total", "Deltas refused, by cause.", "reason")
+        self.rows_ignored = self._counter("delta_rows_ignored_total", "Rows that lenient feeds had ignored.")
+        self.guard_trips = self._counter("guard_trips_total", "Deltas that a guard refused.")
+        self.pushes_waiting = self._gauge("pushes_waiting", "Deltas waiting while another is applied.")
+        self.journal_chunks = self._counter("journal_chunks_total", "Chunks written to the journal.")
+        self.journal_bytes = self._counter("journal_bytes_total", "Payload written to the journal.")
+        self.chunk_seconds = self._histogram(
+            "journal_chunk_duration_seconds", "Parsing a chunk and making it durable.", WORK_SECONDS
+        )
+        self.commit_seconds = self._histogram(
+            "delta_commit_duration_seconds", "From a delta's commit to its publication.", WORK_SECONDS
+        )
+        self.journal_deltas = self._gauge("journal_deltas", "Deltas kept in the journal.")
+        self.segments = self._gauge("segments", "Segment files in use.")
+        self.overlay_rows = self._gauge("overlay_rows", "Rows above the segments.")
+        self.rebuild_running = self._gauge("rebuild_running", "1 while segments are rebuilt.")
+        self.rebuild_seconds = self._histogram(
+            "rebuild_duration_seconds", "Rebuilding segments.", WORK_SECONDS
+        )
+        self.rebuild_failures = self._counter("rebuild_failures_total", "Rebuilds that failed.")
+        self.segments_rebuilt = self._counter("segments_rebuilt_total", "Segment files written.")
+
+    def _create_daemon(self) -> None:
+        """Create what tells of the daemon."""
+        self.override_active = self._gauge("override_active", "1 while the override allows every check.")
+        self.ready = self._gauge("ready", "1 while the daemon takes checks.")
+        self._condition = self._gauge(
+            "ready_condition", "1 while a condition of readiness holds.", "condition"
+        )
+        self._insecure = self._gauge(
+            "insecure_listener", "1 where a plain-text listener is not loopback.", "listener"
+        )
+        self._build = self._gauge("build_info", "What the daemon is.", "version", "engine", "python")
+        self._policy = self._gauge("policy_info", "The policy in force.", "name", "hash")
+        self.upkeep_failures = self._counter("upkeep_failures_total", "Rounds of upkeep that failed.")
+        self.started = self._gauge("start_timestamp_seconds", "Time the tables were loaded.")
+        self.load_seconds = self._gauge("load_duration_seconds", "Loading the tables at start.")
+
+    def _checks_child(self, status: int, reason: int) -> Counter:
+        """Bound child of one status and reason."""
+        return self._checks.labels(Status(status).name.lower(), Reason(reason).name.lower())
+
+    def count(self, status: int, reason: int, times: int = 1) -> None:
+        """Count verdicts."""
+        self._count(status, reason).inc(times)
+        if reason in self._malformed:
+            self._malformed[Reason(reason)].inc(times)
+        elif reason == Reason.EXEMPT_PAIR_BLOCKED:
+            self._block_overrides.inc(times)
+
+    def set_feeds(self, positions: Iterable[FeedPosition]) -> None:
+        """Show where feeds stand."""
+        for position in positions:
+            self._feed_serial.labels(position.feed).set(position.serial)
+            self._feed_sequence.labels(position.feed).set(position.sequence)
+            self._feed_applied.labels(position.feed).set(position.applied_at)
+            self._feed_complete.labels(position.feed).set(position.complete_until)
+
+    def set_tables(self, sizes: Iterable[TableSize]) -> None:
+        """Show the sizes of the tables."""
+        for size in sizes:
+            self._table_rows.labels(size.name).set(size.rows)
+            self._table_bytes.labels(size.name).set(size.bytes)
+
+    def set_readiness(self, readiness: Readiness) -> None:
+        """Show the conditions of readiness."""
+        self.ready.set(readiness.ready)
+        for condition in readiness.conditions():
+            self._condition.labels(condition.name).set(condition.holds)
+
+    def set_identity(self, engine: str, insecure_listeners: Iterable[str], listeners: Iterable[str]) -> None:
+        """Show what the daemon is, and how it listens."""
+        self._build.labels(__version__, engine, platform.python_version()).set(1)
+        insecure = set(insecure_listeners)
+        for listener in listeners:
+            self._insecure.labels(listener).set(listener in insecure)
+
+    def set_policy(self, name: str, digest: str) -> None:
+        """Show the policy in force."""
+        self._policy.clear()
+        self._policy.labels(name, digest).set(1)
+
+    def render(self) -> bytes:
+        """All metrics in the text format of Prometheus."""
+        return generate_latest(self.registry)

@@ -1,0 +1,9 @@
+"""The services, as thin shells: bytes in, a decision asked for, bytes out.
+
+    core node ──► check ──► Checker ──► verdict
+    registry ──► sync ──► Store (writer thread) ──► published
+    operator ──► enforcement ──► Store, Checker
+
+`listeners` are the two ports with health and reflection, `state` what the
+services share with the daemon.
+"""

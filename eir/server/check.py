@@ -1,0 +1,224 @@
+"""EquipmentCheckService: what core nodes ask.
+
+    bytes ──► message ──► valid? ──► Checker ──► status map of the client ──► bytes
+
+Nothing here waits but for the transport, and nothing is logged for a check.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final, TypeVar
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+
+from eir.check import Checker, Verdict
+from eir.clock import monotonic
+from eir.errors import DrainingError, InvalidRequestError
+from eir.interceptors import Context
+from eir.proto import check_pb2
+from eir.server.state import State
+from eir.verdict import Status
+
+IDENTITY_BYTES_MAX: Final = 256
+REQUEST_ID_BYTES_MAX: Final = 128
+CLIENT_KEY: Final = "eir-client"
+"""Metadata key by which a client names itself, until certificates do."""
+STREAM_IDLE_SECONDS: Final = 0.2
+"""A stream on which nothing came for so long may be ended when draining."""
+THREAD_ROWS_MIN: Final = 64
+"""Batches from here on run in a thread, so that single checks go on meanwhile."""
+
+WHITELISTED: Final = int(Status.WHITELISTED)
+WAKE: Final = object()
+
+Request = TypeVar("Request", bound=Message)
+
+
+class CheckService:
+    """Answers checks, one by one, as a stream and as a batch."""
+
+    def __init__(self, state: State) -> None:
+        """Bind what every check needs."""
+        self._state = state
+        self._count = state.metrics.count
+        self._seconds = {method: child.observe for method, child in state.metrics.check_seconds.items()}
+        self._streams: set[asyncio.Queue[Any]] = set()
+
+    async def check(self, data: bytes, context: Context) -> bytes:
+        """CheckEquipment."""
+        started = monotonic()
+        checker = self._state.working()
+        request = parse(check_pb2.CheckEquipmentRequest, data)
+        await in_time(context)
+        answer = self._judge(checker, request, client_of(context)).SerializeToString()
+        self._seconds["unary"](monotonic() - started)
+        return answer
+
+    async def stream(self, _: Any, context: Context) -> None:
+        """StreamCheckEquipment: in order, reading a bounded number ahead."""
+        checker, client = self._state.working(), client_of(context)
+        queue: asyncio.Queue[Any] = asyncio.Queue(self._state.config.limits.stream_in_flight_max)
+        reader = asyncio.create_task(_read_ahead(context, queue))
+        self._streams.add(queue)
+        try:
+            while (data := await self._next(queue)) is not grpc.aio.EOF:
+                started = monotonic()
+                request = parse(check_pb2.StreamCheckEquipmentRequest, data)
+                if not request.HasField("check"):
+                    raise InvalidRequestError("check", "is missing")
+                verdict = self._judge(checker, request.check, client)
+                answer = check_pb2.StreamCheckEquipmentResponse(verdict=verdict).SerializeToString()
+                self._seconds["stream"](monotonic() - started)
+                await context.write(answer)
+        finally:
+            self._streams.discard(queue)
+            reader.cancel()
+
+    async def _next(self, queue: asyncio.Queue[Any]) -> Any:
+        """Return the next message of a stream; when draining, end a stream that is idle."""
+        message: Any = WAKE
+        while message is WAKE:
+            if self._state.draining.is_set():
+                try:
+                    message = await asyncio.wait_for(queue.get(), STREAM_IDLE_SECONDS)
+                except TimeoutError:
+                    raise DrainingError from None
+            else:
+                message = await queue.get()
+        return message
+
+    def drain(self) -> None:
+        """Let idle streams notice that the daemon is draining."""
+        for queue in self._streams:
+            if queue.empty():
+                queue.put_nowait(WAKE)
+
+    async def batch(self, data: bytes, context: Context) -> bytes:
+        """BatchCheckEquipment."""
+        started = monotonic()
+        checker = self._state.working()
+        request = parse(check_pb2.BatchCheckEquipmentRequest, data)
+        self._check_batch(request)
+        await in_time(context)
+        rows = len(request.imei)
+        imsis = request.imsi or [""] * rows
+        if rows < THREAD_ROWS_MIN:
+            verdicts = checker.check_batch(request.imei, imsis, request.serving_plmn)
+        else:
+            verdicts = await asyncio.to_thread(
+                checker.check_batch, list(request.imei), list(imsis), request.serving_plmn
+            )
+        answer = self._columns(checker, verdicts, request.request_id, client_of(context)).SerializeToString()
+        self._seconds["batch"](monotonic() - started)
+        return answer
+
+    def _judge(
+        self, checker: Checker, request: check_pb2.CheckEquipmentRequest, client: str
+    ) -> check_pb2.CheckEquipmentResponse:
+        """Return the answer to one request."""
+        imei, imsi, plmn, request_id = request.imei, request.imsi, request.serving_plmn, request.request_id
+        bounded("imei", imei, IDENTITY_BYTES_MAX)
+        bounded("imsi", imsi, IDENTITY_BYTES_MAX)
+        bounded("msisdn", request.msisdn, IDENTITY_BYTES_MAX)
+        bounded("request_id", request_id, REQUEST_ID_BYTES_MAX)
+        plmn_valid(plmn)
+        verdict = checker.check(imei, imsi, plmn, request.emergency)
+        reason, deadline = verdict.reason, verdict.deadline
+        status = checker.policy.status_map(client)[verdict.status]
+        self._count(status, reason)
+        return check_pb2.CheckEquipmentResponse(
+            status=status,  # type: ignore[arg-type]  # an int is what the wire has
+            reason=reason,  # type: ignore[arg-type]
+            deadline=deadline,
+            serial=verdict.serial,
+            stale=verdict.stale,
+            cache_seconds=verdict.cache_seconds if status == WHITELISTED else 0,
+            request_id=request_id,
+        )
+
+    def _check_batch(self, request: check_pb2.BatchCheckEquipmentRequest) -> None:
+        """Raise InvalidRequestError for a batch that cannot be used."""
+        rows, rows_max = len(request.imei), self._state.config.limits.batch_rows_max
+        if rows > rows_max:
+            raise InvalidRequestError("imei", f"has {rows} entries; allowed are {rows_max}")
+        if request.imsi and len(request.imsi) != rows:
+            raise InvalidRequestError(
+                "imsi", f"has {len(request.imsi)} entries and imei has {rows}; allowed are as many, or none"
+            )
+        for name, column in (("imei", request.imei), ("imsi", request.imsi)):
+            for row, text in enumerate(column):
+                if len(text) > IDENTITY_BYTES_MAX or not text.isascii():
+                    bounded(f"{name}[{row}]", text, IDENTITY_BYTES_MAX)
+        bounded("request_id", request.request_id, REQUEST_ID_BYTES_MAX)
+        plmn_valid(request.serving_plmn)
+
+    def _columns(
+        self, checker: Checker, verdicts: list[Verdict], request_id: str, client: str
+    ) -> check_pb2.BatchCheckEquipmentResponse:
+        """Return the answer to a batch."""
+        status_map = checker.policy.status_map(client)
+        statuses = [status_map[verdict.status] for verdict in verdicts]
+        reasons = [verdict.reason for verdict in verdicts]
+        deadlines = [verdict.deadline for verdict in verdicts]
+        caches = [
+            verdict.cache_seconds if status == WHITELISTED else 0
+            for verdict, status in zip(verdicts, statuses, strict=True)
+        ]
+        pairs = list(zip(statuses, reasons, strict=True))
+        for pair in set(pairs):
+            self._count(*pair, pairs.count(pair))
+        return check_pb2.BatchCheckEquipmentResponse(
+            status=statuses,  # type: ignore[arg-type]
+            reason=reasons,  # type: ignore[arg-type]
+            deadline=deadlines if any(deadlines) else (),
+            serial=verdicts[0].serial if verdicts else self._state.loaded().generation.serial,
+            stale=verdicts[0].stale if verdicts else checker.stale,
+            cache_seconds=caches if any(caches) else (),
+            request_id=request_id,
+        )
+
+
+async def _read_ahead(context: Context, queue: asyncio.Queue[Any]) -> None:
+    """Put a stream's messages into a bounded queue, the end of the stream last."""
+    message: Any = None
+    while message is not grpc.aio.EOF:
+        message = await context.read()
+        await queue.put(message)
+
+
+def parse(kind: type[Request], data: bytes) -> Request:
+    """Return the message. Raises InvalidRequestError for bytes that are none."""
+    try:
+        return kind.FromString(data)
+    except DecodeError:
+        raise InvalidRequestError("message", f"is not a {kind.DESCRIPTOR.full_name}, in UTF-8") from None
+
+
+async def in_time(context: Context) -> None:
+    """End a call whose client has stopped waiting."""
+    remaining = context.time_remaining()
+    if remaining is not None and remaining <= 0:
+        await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed before the check")
+
+
+def client_of(context: Context) -> str:
+    """Return the name by which a client calls itself, empty for none."""
+    for key, value in context.invocation_metadata() or ():
+        if key == CLIENT_KEY:
+            return str(value)
+    return ""
+
+
+def bounded(field: str, text: str, bytes_max: int) -> None:
+    """Raise InvalidRequestError for text of too many bytes in UTF-8."""
+    length = len(text) if text.isascii() else len(text.encode())
+    if length > bytes_max:
+        raise InvalidRequestError(field, f"has {length} bytes; allowed are {bytes_max}")
+
+
+def plmn_valid(plmn: str) -> None:
+    """Raise InvalidRequestError for a network that is not MCC and MNC (TS 23.003 clause 12.1)."""
+    if plmn and not (len(plmn) in {5, 6} and plmn.isascii() and plmn.isdigit()):
+        raise InvalidRequestError("serving_plmn", "allowed are 5 or 6 digits, or empty for the home network")

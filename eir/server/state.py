@@ -1,0 +1,128 @@
+"""What the services and the daemon share."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, TypeVar
+
+from eir.clock import monotonic
+from eir.config import Config
+from eir.errors import DrainingError, NotReadyError, StorageError, WriterBusyError
+from eir.metrics import Metrics
+from eir.readiness import Readiness, stale_feeds
+
+if TYPE_CHECKING:
+    from eir.check import Checker
+    from eir.whitelist.store import RebuildResult, Store
+
+Result = TypeVar("Result")
+
+
+class State:
+    """One daemon's parts; `store` and `checker` appear once the tables are loaded.
+
+    The store has one writer: whatever changes it, and whatever reads what is not
+    published, runs in `write`, one after another, in one thread.
+    """
+
+    def __init__(self, config: Config, metrics: Metrics, clock: Callable[[], int], engine: str) -> None:
+        """Start without tables."""
+        self.config, self.metrics, self.clock, self.engine = config, metrics, clock, engine
+        self.readiness = Readiness()
+        self.started_at = clock()
+        self.store: Store | None = None
+        self.checker: Checker | None = None
+        self.draining = asyncio.Event()
+        self._rebuild: asyncio.Task[RebuildResult] | None = None
+        self.writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="writer")
+
+    def loaded(self) -> Store:
+        """Return the store. Raises NotReadyError until it is open."""
+        if self.store is None:
+            raise NotReadyError
+        return self.store
+
+    def working(self) -> Checker:
+        """Return the checker. Raises NotReadyError until there is one."""
+        if self.checker is None:
+            raise NotReadyError
+        return self.checker
+
+    def not_draining(self) -> None:
+        """Raise DrainingError when the daemon is stopping."""
+        if self.draining.is_set():
+            raise DrainingError
+
+    async def write(self, work: Callable[[], Result]) -> Result:
+        """Run in the writer thread, and note whether storage can be written."""
+        try:
+            result = await asyncio.get_running_loop().run_in_executor(self.writer, work)
+        except StorageError as error:
+            # Checks go on from memory: a full disk must not take the answers away.
+            self.readiness.fail("storage", error.message, required=False)
+            raise
+        self.readiness.hold("storage")
+        return result
+
+    async def refresh(self) -> None:
+        """Bring staleness and gauges up to the present."""
+        store, checker = self.loaded(), self.working()
+        positions, sizes, counts = await self.write(
+            lambda: (store.feeds(), store.table_sizes(), store.counts())
+        )
+        limits = {name: feed.stale_after_seconds for name, feed in self.config.feeds.items()}
+        stale = stale_feeds(positions, limits, self.clock())
+        checker.stale = bool(stale)
+        if stale:
+            self.readiness.fail("fresh", f"stale feeds: {', '.join(stale)}", required=False)
+        else:
+            self.readiness.hold("fresh")
+        metrics = self.metrics
+        metrics.stale.set(checker.stale)
+        metrics.serial.set(store.generation.serial)
+        metrics.override_active.set(checker.override)
+        metrics.set_feeds(positions)
+        metrics.set_tables(sizes)
+        metrics.segments.set(counts.segments)
+        metrics.overlay_rows.set(counts.overlay_rows)
+        metrics.journal_deltas.set(counts.journal_deltas)
+        metrics.set_readiness(self.readiness)
+
+    @property
+    def rebuilding(self) -> bool:
+        """Tell whether segments are being rebuilt."""
+        return self._rebuild is not None and not self._rebuild.done()
+
+    async def rebuild(self, *, all_segments: bool) -> RebuildResult:
+        """Rebuild segments, beside the writer. Raises WriterBusyError while one runs."""
+        store = self.loaded()
+        if self.rebuilding:
+            raise WriterBusyError("segments are being rebuilt already")
+        self._rebuild = asyncio.create_task(self._run_rebuild(store, all_segments=all_segments))
+        # A client that goes away does not stop it.
+        return await asyncio.shield(self._rebuild)
+
+    async def _run_rebuild(self, store: Store, *, all_segments: bool) -> RebuildResult:
+        """Rebuild in a thread, measured."""
+        metrics, started = self.metrics, monotonic()
+        metrics.rebuild_running.set(1)
+        try:
+            result = await asyncio.to_thread(store.rebuild, all_segments)
+        except Exception:
+            metrics.rebuild_failures.inc()
+            raise
+        finally:
+            metrics.rebuild_running.set(0)
+        metrics.rebuild_seconds.observe(monotonic() - started)
+        metrics.segments_rebuilt.inc(result.rebuilt_count)
+        return result
+
+    async def close(self) -> None:
+        """Close the store once nobody uses it."""
+        if self._rebuild is not None:
+            await asyncio.wait({self._rebuild})
+        if self.store is not None:
+            await self.write(self.store.close)
+        self.writer.shutdown()

@@ -1,0 +1,360 @@
+"""Operations on rows: what a delta makes of the state of its keys.
+
+    state of the touched keys ──replace──► ──remove──► ──add──► new state, bad rows
+
+Pure and on whole columns. One `KeyState` holds the rows of one space of keys:
+IMEI keys, raw texts or IMSIs. The order of phases is that of a delta, whose rows
+have no order of their own: SIMs replaced, then removals, then additions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from eir.whitelist import items
+from eir.whitelist.delta import BadRow, RowReason
+from eir.whitelist.hashtable import I64, Ragged, spread
+from eir.whitelist.items import CODE_MASK, REGISTERED, Item, name_of
+from eir.whitelist.rows import U64
+
+PAIRS_MAX: Final = 64
+"""IMSIs on one IMEI; more is a clone class, decided before the tables."""
+BAD_ROWS_MAX: Final = 1000
+"""Bad rows that a report tells one by one; all are counted."""
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass
+class BadRows:
+    """Bad rows of a delta: all of them marked, the first ones told."""
+
+    bad: Bools
+    told: list[BadRow] = field(default_factory=list)
+
+    def add(self, rows: I64, reason: RowReason, message: str | Callable[[int], str]) -> None:
+        """Mark rows; `message` is made from the place in `rows` where it is a function."""
+        self.bad[rows] = True
+        for place, row in enumerate(rows[: max(BAD_ROWS_MAX - len(self.told), 0)].tolist()):
+            text = message if isinstance(message, str) else message(place)
+            self.told.append(BadRow(row, reason, text))
+
+    @property
+    def count(self) -> int:
+        """Number of bad rows."""
+        return int(self.bad.sum())
+
+
+@dataclass
+class KeyState:
+    """State of the touched keys, changed in place.
+
+    registered bool[n], owner u64[n] (IMSI code), items as columns sorted by row:
+    item_row i64[m], item_name u64[m], item_value u64[m].
+    """
+
+    registered: Bools
+    owner: U64
+    item_row: I64
+    item_name: U64
+    item_value: U64
+
+    @classmethod
+    def of(cls, head: U64, extra: Ragged) -> KeyState:
+        """Unpack heads and words."""
+        row, name, value = items.from_words(extra)
+        return cls((head & np.uint64(REGISTERED)) != 0, head & np.uint64(CODE_MASK), row, name, value)
+
+    def __len__(self) -> int:
+        """Return the number of keys."""
+        return len(self.owner)
+
+    def packed(self) -> tuple[U64, Ragged]:
+        """Heads and words of the state."""
+        head = self.owner | np.where(self.registered, np.uint64(REGISTERED), np.uint64(0))
+        return head, items.to_words(self.item_row, self.item_name, self.item_value, len(self))
+
+    def match(self, row: I64, name: U64) -> I64:
+        """Place of the item of this name at each row, -1 where there is none."""
+        out = np.full(len(row), -1, np.int64)
+        if not len(self.item_row):
+            return out
+        at = np.searchsorted(self.item_row, row)
+        end = np.searchsorted(self.item_row, row, side="right")
+        todo = np.flatnonzero(at < end)
+        while len(todo):
+            hit = self.item_name[at[todo]] == name[todo]
+            out[todo[hit]] = at[todo[hit]]
+            todo = todo[~hit]
+            at[todo] += 1
+            todo = todo[at[todo] < end[todo]]
+        return out
+
+    def drop(self, places: I64) -> None:
+        """Remove items by place."""
+        if len(places):
+            keep = np.ones(len(self.item_row), bool)
+            keep[places] = False
+            self.item_row, self.item_name, self.item_value = (
+                self.item_row[keep],
+                self.item_name[keep],
+                self.item_value[keep],
+            )
+
+    def drop_kind(self, rows: I64, kind: Item) -> None:
+        """Remove all items of a kind at these rows."""
+        if len(self.item_row) and len(rows):
+            wanted = (self.item_name >> np.uint64(items.KIND_SHIFT)) == np.uint64(kind)
+            self.drop(np.flatnonzero(wanted & np.isin(self.item_row, rows)))
+
+    def put(self, row: I64, name: U64, value: U64) -> None:
+        """Add items (none of which is there)."""
+        if not len(row):
+            return
+        row = np.concatenate((self.item_row, row))
+        name = np.concatenate((self.item_name, name))
+        value = np.concatenate((self.item_value, value))
+        step = np.diff(row)
+        ordered = (step > 0).all() or ((step >= 0) & ((step > 0) | (name[1:] > name[:-1]))).all()
+        order = slice(None) if ordered else np.lexsort((name, row))
+        self.item_row, self.item_name, self.item_value = row[order], name[order], value[order]
+
+    def counts(self) -> npt.NDArray[np.int64]:
+        """Items by kind; place 0 is registered, place 15 owners."""
+        kinds = (self.item_name >> np.uint64(items.KIND_SHIFT)).astype(np.int64)
+        out = np.bincount(kinds, minlength=16).astype(np.int64)
+        out[0], out[15] = int(self.registered.sum()), int(np.count_nonzero(self.owner))
+        return out
+
+
+@dataclass(frozen=True)
+class Ops:
+    """Operations of one kind: row in the delta, place of the key, columns."""
+
+    row: I64
+    at: I64
+    imsi: U64
+    former: U64
+    time: U64
+    cause: U64
+    name: U64
+
+    def __len__(self) -> int:
+        """Return the number of operations."""
+        return len(self.row)
+
+    def take(self, index: I64 | Bools) -> Ops:
+        """Return the operations at these places."""
+        return Ops(
+            self.row[index],
+            self.at[index],
+            self.imsi[index],
+            self.former[index],
+            self.time[index],
+            self.cause[index],
+            self.name[index],
+        )
+
+
+def _refuse(ops: Ops, wrong: Bools, bad: BadRows, reason: RowReason, message: str) -> Ops:
+    """Report the wrong ones, go on with the rest."""
+    if not wrong.any():
+        return ops
+    bad.add(ops.row[wrong], reason, message)
+    return ops.take(~wrong)
+
+
+# -- replace ---------------------------------------------------------------------------------------
+
+
+_OF_IMSI: Final = (Item.UTILIZER, Item.EXEMPT_PAIR, Item.GRANDFATHER_PAIR)
+
+
+def replace_sims(state: KeyState, old: U64, new: U64) -> tuple[Bools, Bools]:
+    """Turn sorted IMSI codes into others wherever they stand.
+
+    Returns for each whether anything had it, and whether its new code already
+    stands on the same key (then nothing of it is changed).
+    """
+    owner_at, owner_of = _positions(old, state.owner)
+    kind = state.item_name >> np.uint64(items.KIND_SHIFT)
+    subject = np.where(np.isin(kind, _OF_IMSI), state.item_name & np.uint64(items.SUBJECT_MASK), np.uint64(0))
+    item_at, item_of = _positions(old, subject)
+    row = np.concatenate((owner_at, state.item_row[item_at]))
+    which = np.concatenate((owner_of, item_of))
+    clash = state.owner[row] == new[which]
+    for item in _OF_IMSI:
+        clash |= state.match(row, new[which] | np.uint64(name_of(item))) >= 0
+    found, clashes = np.zeros(len(old), bool), np.zeros(len(old), bool)
+    found[which] = True
+    clashes[which[clash]] = True
+    good = ~clashes[owner_of]
+    state.owner[owner_at[good]] = new[owner_of[good]]
+    good = ~clashes[item_of]
+    at = item_at[good]
+    state.item_name[at] = (kind[at] << np.uint64(items.KIND_SHIFT)) | new[item_of[good]]
+    order = np.lexsort((state.item_name, state.item_row))
+    state.item_row, state.item_name, state.item_value = (
+        state.item_row[order],
+        state.item_name[order],
+        state.item_value[order],
+    )
+    return found, clashes
+
+
+def _positions(wanted: U64, values: U64) -> tuple[I64, I64]:
+    """Places of values that are wanted (sorted), and which."""
+    if not len(wanted):
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    place = np.minimum(np.searchsorted(wanted, values), len(wanted) - 1)
+    at = np.flatnonzero((wanted[place] == values) & (values != 0))
+    return at, place[at]
+
+
+# -- remove ----------------------------------------------------------------------------------------
+
+
+def unpair(state: KeyState, ops: Ops, bad: BadRows) -> None:
+    """End pairs; an owner's end ends the utilizers of the slot too."""
+    owner = (state.owner[ops.at] == ops.imsi) & (ops.cause != 2)
+    place = np.where(ops.cause == 1, -1, state.match(ops.at, ops.imsi | np.uint64(name_of(Item.UTILIZER))))
+    wrong = ~owner & (place < 0)
+    place = place[~owner & ~wrong]
+    ended = ops.at[owner & ~wrong]
+    _refuse(ops, wrong, bad, RowReason.NOT_THERE, "the IMEI is not paired with this IMSI")
+    state.drop(place)
+    state.owner[ended] = 0
+    state.drop_kind(ended, Item.UTILIZER)
+
+
+def drop_items(state: KeyState, ops: Ops, name: U64, bad: BadRows, what: str) -> None:
+    """Remove one item a row."""
+    place = state.match(ops.at, name)
+    _refuse(ops, place < 0, bad, RowReason.NOT_THERE, f"there is no {what} to remove")
+    state.drop(place[place >= 0])
+
+
+def deregister(state: KeyState, ops: Ops, in_range: Bools, bad: BadRows) -> None:
+    """End the registration and the pairs; `in_range` tells keys in a registered range."""
+    wrong = ~state.registered[ops.at] & ~in_range
+    ops = _refuse(ops, wrong, bad, RowReason.NOT_THERE, "the IMEI is not registered")
+    state.registered[ops.at] = False
+    end_pairs(state, ops.at)
+
+
+def end_pairs(state: KeyState, at: I64) -> None:
+    """End owner and utilizers of these keys."""
+    state.owner[at] = 0
+    state.drop_kind(at, Item.UTILIZER)
+
+
+# -- add -------------------------------------------------------------------------------------------
+
+
+def register(state: KeyState, ops: Ops, bad: BadRows) -> None:
+    """Register IMEIs individually."""
+    wrong = state.registered[ops.at]
+    ops = _refuse(ops, wrong, bad, RowReason.ALREADY_THERE, "the IMEI is registered already")
+    state.registered[ops.at] = True
+
+
+def pair_owner(state: KeyState, ops: Ops, bad: BadRows) -> None:
+    """Pair owners: an activation, or a transfer that names the owner it expects."""
+    present = state.owner[ops.at]
+    ops_there = (present == ops.imsi) & (present != 0)
+    ops = _refuse(ops, ops_there, bad, RowReason.ALREADY_THERE, "the IMSI owns the IMEI already")
+    present = state.owner[ops.at]
+    wrong = present != ops.former
+    if wrong.any():
+        owned = wrong & (present != 0)
+        bad.add(
+            ops.row[owned],
+            RowReason.OWNER_MISMATCH,
+            "the IMEI is owned by another IMSI than former_imsi says; a transfer names the owner it expects",
+        )
+        bad.add(ops.row[wrong & ~owned], RowReason.OWNER_MISMATCH, "the IMEI has no owner, former_imsi names one")
+        ops = ops.take(~wrong)
+    fresh = state.owner[ops.at] == 0
+    place = np.where(fresh, state.match(ops.at, ops.imsi | np.uint64(name_of(Item.UTILIZER))), -1)
+    ops = _refuse(ops, place >= 0, bad, RowReason.ALREADY_THERE, "the IMSI is a utilizer of the IMEI already")
+    transfer = ops.take(state.owner[ops.at] != 0)
+    if len(transfer):
+        former = state.owner[transfer.at]
+        gone = state.match(transfer.at, former | np.uint64(name_of(Item.GRANDFATHER_PAIR)))
+        state.drop(gone[gone >= 0])
+        state.drop_kind(transfer.at, Item.UTILIZER)
+    state.owner[ops.at] = ops.imsi
+
+
+def pair_utilizer(state: KeyState, ops: Ops, bad: BadRows) -> None:
+    """Pair utilizers: SIMs the owner declared for the slot."""
+    ops = _refuse(ops, state.owner[ops.at] == 0, bad, RowReason.NO_OWNER, "the IMEI has no owner to declare a utilizer")
+    name = ops.imsi | np.uint64(name_of(Item.UTILIZER))
+    wrong = (state.owner[ops.at] == ops.imsi) | (state.match(ops.at, name) >= 0)
+    ops = _refuse(ops, wrong, bad, RowReason.ALREADY_THERE, "the IMSI is paired with the IMEI already")
+    is_pair = (state.item_name >> np.uint64(items.KIND_SHIFT)) == np.uint64(Item.UTILIZER)
+    pairs = np.bincount(state.item_row[is_pair], minlength=len(state)) + 1 + np.bincount(ops.at, minlength=len(state))
+    wrong = pairs[ops.at] > PAIRS_MAX
+    ops = _refuse(ops, wrong, bad, RowReason.TOO_MANY_PAIRS, f"more than {PAIRS_MAX} IMSIs on one IMEI")
+    state.put(ops.at, ops.imsi | np.uint64(name_of(Item.UTILIZER)), np.zeros(len(ops), np.uint64))
+
+
+def put_items(state: KeyState, ops: Ops, name: U64, value: U64, bad: BadRows, what: str) -> None:
+    """Add one item a row; one that is there with another value is replaced."""
+    place = state.match(ops.at, name)
+    there = place >= 0
+    same = there.copy()
+    same[there] = state.item_value[place[there]] == value[there]
+    _refuse(ops, same, bad, RowReason.ALREADY_THERE, f"this {what} is there already")
+    changed = there & ~same
+    state.item_value[place[changed]] = value[changed]
+    new = ~there
+    state.put(ops.at[new], name[new], value[new])
+
+
+# -- ranges ----------------------------------------------------------------------------------------
+
+
+@dataclass
+class Intervals:
+    """Disjoint closed intervals, sorted: [first[i], last[i]]. Adjacent ones are one."""
+
+    first: I64
+    last: I64
+
+    def holds(self, first: I64, last: I64) -> Bools:
+        """Tell which spans lie wholly inside one interval."""
+        if not len(self.first):
+            return np.zeros(len(first), bool)
+        place = np.searchsorted(self.first, first, side="right") - 1
+        return (place >= 0) & (last <= self.last[np.maximum(place, 0)])
+
+    def touches(self, first: I64, last: I64) -> Bools:
+        """Tell which spans overlap any interval."""
+        if not len(self.first):
+            return np.zeros(len(first), bool)
+        place = np.searchsorted(self.first, last, side="right") - 1
+        return (place >= 0) & (self.last[np.maximum(place, 0)] >= first)
+
+    def without(self, first: I64, last: I64) -> Intervals:
+        """Cut disjoint spans out, each inside one interval."""
+        starts = np.sort(np.concatenate((self.first, last + 1)))
+        ends = np.sort(np.concatenate((self.last, first - 1)))
+        some = starts <= ends
+        return Intervals(starts[some], ends[some])
+
+    def with_spans(self, first: I64, last: I64) -> Intervals:
+        """Add disjoint spans that overlap no interval."""
+        starts = np.sort(np.concatenate((self.first, first)))
+        ends = np.sort(np.concatenate((self.last, last)))
+        if not len(starts):
+            return self
+        breaks = np.concatenate(([True], starts[1:] != ends[:-1] + 1))
+        return Intervals(starts[breaks], ends[np.concatenate((breaks[1:], [True]))])
+
+
+__all__ = ["BadRows", "Intervals", "KeyState", "Ops", "spread"]

@@ -1,0 +1,265 @@
+"""A map from 64-bit keys to words, for readers that never lock.
+
+    columns (sorted by key) ──image──► slots + words ──► find / find_many
+
+A slot is a key and a value: 0 is an empty slot, INLINE a value in place, RECORD
+a place in the words. Probing is linear and never wraps: the slots after the last
+home place are slack, and the last slot is always empty. Building is one sort and
+one running maximum, so that numpy can do it. Format: docs/segment-format.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from eir.whitelist.rows import U64
+
+GOLDEN: Final = 0x9E3779B97F4A7C15
+INLINE: Final = 1 << 62
+RECORD: Final = 2 << 62
+INLINE_MASK: Final = INLINE - 1
+OFFSET_BITS: Final = 36
+OFFSET_MASK: Final = (1 << OFFSET_BITS) - 1
+COUNT_MASK: Final = (1 << 24) - 1
+_MASK64: Final = (1 << 64) - 1
+I64 = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Runs of words: run i is words[first[i] : first[i + 1]]."""
+
+    first: I64
+    words: U64
+
+    @classmethod
+    def empty(cls, runs: int = 0) -> Ragged:
+        """Make runs without words."""
+        return cls(np.zeros(runs + 1, np.int64), np.empty(0, np.uint64))
+
+    @classmethod
+    def of(cls, counts: I64, words: U64) -> Ragged:
+        """Make runs of these lengths."""
+        first = np.zeros(len(counts) + 1, np.int64)
+        np.cumsum(counts, out=first[1:])
+        return cls(first, words)
+
+    def __len__(self) -> int:
+        """Return the number of runs."""
+        return len(self.first) - 1
+
+    def counts(self) -> I64:
+        """Return the length of each run."""
+        return np.diff(self.first)
+
+    def take(self, index: I64) -> Ragged:
+        """Return the runs at these places, in this order."""
+        return gather(self.words, self.first[index], self.counts()[index])
+
+    def run(self, index: int) -> U64:
+        """Return one run."""
+        return self.words[self.first[index] : self.first[index + 1]]
+
+
+def spread(first: I64, counts: I64) -> I64:
+    """Places of every word of runs that begin at `first` with `counts` words."""
+    total = int(counts.sum())
+    if not total:
+        return np.empty(0, np.int64)
+    ends = np.cumsum(counts)
+    return np.arange(total, dtype=np.int64) + np.repeat(first - (ends - counts), counts)
+
+
+def gather(words: U64, first: I64, counts: I64) -> Ragged:
+    """Copy runs that lie anywhere in `words` into one Ragged."""
+    return Ragged.of(counts, words[spread(first, counts)] if len(words) else np.empty(0, np.uint64))
+
+
+@dataclass(frozen=True)
+class Columns:
+    """A map as columns sorted by key: inline heads, or a record where it has words.
+
+    A row without words is held inline (its head, below 2**60); a row with words
+    is the record head, words...
+    """
+
+    keys: U64
+    heads: U64
+    extra: Ragged
+
+    @classmethod
+    def empty(cls) -> Columns:
+        """Make a map without rows."""
+        return cls(np.empty(0, np.uint64), np.empty(0, np.uint64), Ragged.empty())
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.keys)
+
+    def take(self, index: I64) -> Columns:
+        """Return the rows at these places."""
+        return Columns(self.keys[index], self.heads[index], self.extra.take(index))
+
+    def merged(self, newer: Columns) -> Columns:
+        """Return both maps as one; rows of `newer` win. Linear in both sizes."""
+        if not len(newer):
+            return self
+        if not len(self):
+            return newer
+        keep = np.flatnonzero(~contains(newer.keys, self.keys))
+        older = self.take(keep) if len(keep) < len(self) else self
+        place = np.searchsorted(older.keys, newer.keys)
+        at_new = place + np.arange(len(newer))
+        total = len(older) + len(newer)
+        is_new = np.zeros(total, bool)
+        is_new[at_new] = True
+        at_old = np.flatnonzero(~is_new)
+        source = np.empty(total, np.int64)
+        source[at_old] = np.arange(len(older))
+        source[at_new] = np.arange(len(newer)) + len(older)
+        keys = np.concatenate((older.keys, newer.keys))[source]
+        heads = np.concatenate((older.heads, newer.heads))[source]
+        if not len(older.extra.words) and not len(newer.extra.words):
+            return Columns(keys, heads, Ragged.empty(total))
+        both = Ragged(
+            np.concatenate((older.extra.first[:-1], newer.extra.first + len(older.extra.words))),
+            np.concatenate((older.extra.words, newer.extra.words)),
+        )
+        return Columns(keys, heads, both.take(source))
+
+
+def contains(haystack: U64, needles: U64) -> npt.NDArray[np.bool_]:
+    """Tell which needles are in a sorted haystack."""
+    if not len(haystack):
+        return np.zeros(len(needles), bool)
+    place = np.minimum(np.searchsorted(haystack, needles), len(haystack) - 1)
+    return haystack[place] == needles
+
+
+class HashTable:
+    """The image of a map: slots[n, 2] and words, and the ways to read it."""
+
+    __slots__ = ("_slots_view", "_words_view", "rows", "shift", "slots", "words")
+
+    def __init__(self, slots: U64, words: U64) -> None:
+        """Take the two sections of an image; `slots` is flat or [n, 2]."""
+        self.slots = slots.reshape(-1, 2)
+        self.words = words
+        # The home places are the largest power of two that fits; the rest is slack.
+        self.shift = 65 - len(self.slots).bit_length()
+        self._slots_view = memoryview(np.ascontiguousarray(self.slots).reshape(-1)) if len(slots) else None
+        self._words_view = memoryview(self.words) if len(words) else None
+        self.rows = int(np.count_nonzero(self.slots[:, 1])) if len(slots) else 0
+
+    @classmethod
+    def build(cls, columns: Columns) -> HashTable:
+        """Build the image of a map."""
+        n = len(columns)
+        if not n:
+            return cls(np.empty(0, np.uint64), np.empty(0, np.uint64))
+        bits = max(4, int(n * 1.5).bit_length())
+        counts = columns.extra.counts()
+        has_words = np.flatnonzero(counts)
+        values = columns.heads | np.uint64(INLINE)
+        words = np.empty(0, np.uint64)
+        if len(has_words):
+            # A record is its head and its words, one after the other.
+            first = np.zeros(len(has_words), np.int64)
+            np.cumsum(counts[has_words][:-1] + 1, out=first[1:])
+            words = np.empty(int((counts[has_words] + 1).sum()), np.uint64)
+            words[first] = columns.heads[has_words]
+            words[spread(first + 1, counts[has_words])] = columns.extra.words
+            length = (counts[has_words] + 1).astype(np.uint64)
+            values[has_words] = np.uint64(RECORD) | (length << np.uint64(OFFSET_BITS)) | first.astype(np.uint64)
+        order, place = _places(columns.keys, bits)
+        slack = max(1 << (bits - 3), int(place[-1]) + 2 - (1 << bits))
+        while slack >= 1 << bits:  # keys crowd the last home places: give them more room
+            bits += 1
+            order, place = _places(columns.keys, bits)
+            slack = max(1 << (bits - 3), int(place[-1]) + 2 - (1 << bits))
+        slots = np.zeros(((1 << bits) + slack, 2), np.uint64)
+        slots[place, 0] = columns.keys[order]
+        slots[place, 1] = values[order]
+        return cls(slots.reshape(-1), words)
+
+    def find(self, key: int) -> tuple[int, int, int] | None:
+        """Head, offset and count of the words after it; None where the key is not there."""
+        view = self._slots_view
+        if view is None:
+            return None
+        at = (((key * GOLDEN) & _MASK64) >> self.shift) << 1
+        while True:
+            value = view[at + 1]
+            if not value:
+                return None
+            if view[at] == key:
+                break
+            at += 2
+        if value < RECORD:
+            return value & INLINE_MASK, 0, 0
+        offset = value & OFFSET_MASK
+        assert self._words_view is not None
+        return self._words_view[offset], offset + 1, ((value >> OFFSET_BITS) & COUNT_MASK) - 1
+
+    def word_run(self, offset: int, count: int) -> memoryview:
+        """Words of a record found."""
+        assert self._words_view is not None
+        return self._words_view[offset : offset + count]
+
+    def find_many(self, keys: U64) -> I64:
+        """Slot of each key, -1 where it is not there."""
+        out = np.full(len(keys), -1, np.int64)
+        if not self.rows:
+            return out
+        at = ((keys * np.uint64(GOLDEN)) >> np.uint64(self.shift)).astype(np.int64)
+        todo = np.arange(len(keys))
+        while len(todo):
+            slot = self.slots[at]
+            hit = (slot[:, 0] == keys[todo]) & (slot[:, 1] != 0)
+            out[todo[hit]] = at[hit]
+            more = np.flatnonzero(~hit & (slot[:, 1] != 0))
+            todo, at = todo[more], at[more] + 1
+        return out
+
+    def read_many(self, slots: I64) -> tuple[U64, Ragged]:
+        """Heads and words of slots found (all >= 0)."""
+        values = self.slots[slots, 1]
+        record = values >= np.uint64(RECORD)
+        heads = values & np.uint64(INLINE_MASK)
+        counts = np.zeros(len(slots), np.int64)
+        first = np.zeros(len(slots), np.int64)
+        if record.any():
+            offset = (values[record] & np.uint64(OFFSET_MASK)).astype(np.int64)
+            heads[record] = self.words[offset]
+            first[record] = offset + 1
+            length = (values[record] >> np.uint64(OFFSET_BITS)) & np.uint64(COUNT_MASK)
+            counts[record] = length.astype(np.int64) - 1
+        return heads, gather(self.words, first, counts)
+
+    def columns(self) -> Columns:
+        """Read the whole map back, sorted by key."""
+        used = np.flatnonzero(self.slots[:, 1]) if self.rows else np.empty(0, np.int64)
+        order = np.argsort(self.slots[used, 0], kind="stable")
+        used = used[order]
+        heads, extra = self.read_many(used)
+        return Columns(self.slots[used, 0].copy(), heads, extra)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory of the image."""
+        return int(self.slots.nbytes + self.words.nbytes)
+
+
+def _places(keys: U64, bits: int) -> tuple[I64, I64]:
+    """Order keys by home place, and find the slot of each with linear probing."""
+    home = (keys * np.uint64(GOLDEN)) >> np.uint64(64 - bits)
+    index = np.arange(len(keys), dtype=np.int64)
+    packed = np.sort((home << np.uint64(32)) | index.astype(np.uint64))
+    order = (packed & np.uint64(0xFFFFFFFF)).astype(np.int64)
+    # Each key takes its home, or the place after its predecessor.
+    home_sorted = (packed >> np.uint64(32)).astype(np.int64)
+    return order, np.maximum.accumulate(home_sorted - index) + index

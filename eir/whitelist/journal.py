@@ -1,0 +1,552 @@
+"""What is durable besides segments: registry.db, in SQLite.
+
+    chunk ──► chunks ──┐
+                       ├─commit─► deltas, feeds, subscribers ──► acknowledgement
+    header, serial ────┘
+    segments (manifest) · names · audit · meta
+
+One writer. A chunk is durable before the delta that it belongs to is: chunks are
+filed under a token, and those whose token has no delta are deleted at the next
+start. The write-ahead log is folded into the file by `checkpoint`, which the
+caller runs in a thread of its own; nothing else does.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import struct
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, astuple, dataclass, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final, Self
+
+from crc32c import crc32c
+
+from eir.errors import DeltaTooLargeError, JournalDamagedError, StateDamagedError, StorageError
+from eir.whitelist.blob import rows_from_blob
+from eir.whitelist.delta import Header
+from eir.whitelist.rows import NAMES_MAX
+
+SCHEMA_VERSION: Final = 1
+_PAGE_BYTES: Final = 8192
+_PRUNE_CHUNKS: Final = 4
+"""Chunks deleted in one transaction: at 4 MiB each, tens of milliseconds."""
+_DAY_SECONDS: Final = 86_400
+
+_SCHEMA: Final = """
+CREATE TABLE deltas (
+    serial INTEGER PRIMARY KEY, token INTEGER NOT NULL UNIQUE, feed TEXT NOT NULL, sequence INTEGER NOT NULL,
+    base_sequence INTEGER NOT NULL, row_count INTEGER NOT NULL, chunk_count INTEGER NOT NULL,
+    content_sha256 BLOB NOT NULL, complete_until INTEGER NOT NULL, reference TEXT NOT NULL,
+    overridden INTEGER NOT NULL, ignored_row_count INTEGER NOT NULL, committed_at INTEGER NOT NULL,
+    counts TEXT NOT NULL, crc32c INTEGER NOT NULL, UNIQUE (feed, sequence)
+) STRICT;
+CREATE TABLE chunks (
+    token INTEGER NOT NULL, chunk INTEGER NOT NULL, crc32c INTEGER NOT NULL, rows BLOB NOT NULL,
+    PRIMARY KEY (token, chunk)
+) STRICT;
+CREATE TABLE feeds (
+    feed TEXT PRIMARY KEY, sequence INTEGER NOT NULL, serial INTEGER NOT NULL,
+    complete_until INTEGER NOT NULL, applied_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE names (
+    kind TEXT NOT NULL, id INTEGER NOT NULL, name TEXT NOT NULL, PRIMARY KEY (kind, id), UNIQUE (kind, name)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE segments (
+    file TEXT PRIMARY KEY, kind TEXT NOT NULL, first_tac INTEGER NOT NULL, last_tac INTEGER NOT NULL,
+    serial INTEGER NOT NULL, crc32c INTEGER NOT NULL, bytes INTEGER NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('current', 'previous'))
+) STRICT, WITHOUT ROWID;
+CREATE TABLE audit (
+    id INTEGER PRIMARY KEY, at INTEGER NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL, why TEXT NOT NULL,
+    detail TEXT NOT NULL
+) STRICT;
+CREATE TABLE meta (k TEXT PRIMARY KEY, v TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE subscribers (imsi INTEGER PRIMARY KEY, msisdn INTEGER NOT NULL, language TEXT NOT NULL)
+    STRICT, WITHOUT ROWID;
+"""
+
+
+class NameKind(StrEnum):
+    """Dictionaries of names."""
+
+    AUTHORITY = "authority"
+    DEVICE_TYPE = "device_type"
+
+
+@dataclass(frozen=True)
+class DeltaRecord:
+    """A delta as committed. `counts` is the store's own: JSON of added and removed rows by table."""
+
+    serial: int
+    token: int
+    feed: str
+    sequence: int
+    base_sequence: int
+    row_count: int
+    chunk_count: int
+    content_sha256: bytes
+    complete_until: int
+    reference: str
+    overridden: bool
+    ignored_row_count: int
+    committed_at: int
+    counts: str
+
+    def checksum(self) -> int:
+        """CRC32C over all fields."""
+        return crc32c(repr(astuple(self)).encode())
+
+
+@dataclass(frozen=True)
+class FeedRecord:
+    """Where a feed stands; times in seconds since the Unix epoch."""
+
+    feed: str
+    sequence: int
+    serial: int
+    complete_until: int
+    applied_at: int
+
+
+@dataclass(frozen=True)
+class SegmentRecord:
+    """A segment file of the manifest; `serial` is the table state it holds, TACs are inclusive."""
+
+    file: str
+    kind: str
+    first_tac: int
+    last_tac: int
+    serial: int
+    crc32c: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class AuditRecord:
+    """What somebody did, and why."""
+
+    id: int
+    at: int
+    who: str
+    what: str
+    why: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Subscriber:
+    """A subscriber: IMSI code, MSISDN as a number after a leading 1 (0: remove), language."""
+
+    imsi: int
+    msisdn: int
+    language: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Segments that make up the tables, and those they replaced."""
+
+    current: tuple[SegmentRecord, ...]
+    previous: tuple[SegmentRecord, ...]
+
+
+def _columns(record: type) -> str:
+    """Column names of a record, for a SELECT."""
+    return ", ".join(field.name for field in fields(record))
+
+
+@contextmanager
+def _storage_errors(doing: str) -> Iterator[None]:
+    """Turn SQLite's errors into ours."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            raise JournalDamagedError(f"{doing}: registry.db is damaged: {error}") from error
+        if isinstance(error, sqlite3.OperationalError):
+            raise StorageError(f"{doing}: {error}") from error
+        raise
+
+
+class Journal:
+    """registry.db; its methods may be called from any thread, and exclude each other."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        """Use `open`."""
+        self._db = connection
+        self._path = path
+        self._lock = threading.RLock()
+        self._depth = 0
+        self._next_token = 1
+        self._names: dict[str, dict[str, int]] = {}
+
+    @classmethod
+    def open(cls, path: Path, *, read_only: bool = False) -> Self:
+        """Open or make the file, and delete chunks of deltas that were never committed.
+
+        Raises StorageError, or StateDamagedError where the file is not a journal
+        that this version reads. `read_only` suits a second process.
+        """
+        try:
+            with _storage_errors("opening the journal"):
+                uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
+                connection = sqlite3.connect(uri, uri=True, check_same_thread=False, isolation_level=None, timeout=10)
+                journal = cls(connection, path)
+                try:
+                    journal._prepare(read_only=read_only)
+                except BaseException:
+                    connection.close()
+                    raise
+        except JournalDamagedError as error:
+            raise StateDamagedError(error.message) from error
+        return journal
+
+    def _prepare(self, *, read_only: bool) -> None:
+        version = self._one("PRAGMA user_version")
+        if version not in ((SCHEMA_VERSION,) if read_only else (0, SCHEMA_VERSION)):
+            raise StateDamagedError(
+                f"{self._path}: schema version {version}; this daemon reads {SCHEMA_VERSION}"
+            )
+        if read_only:
+            return
+        self._db.execute(f"PRAGMA page_size={_PAGE_BYTES}")
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
+        self._db.execute("PRAGMA wal_autocheckpoint=0")
+        if version == 0:
+            with self.transaction():
+                for statement in _SCHEMA.split(";"):
+                    self._db.execute(statement)
+                self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        with self.transaction():
+            self._db.execute("DELETE FROM chunks WHERE token NOT IN (SELECT token FROM deltas)")
+            self._next_token = 1 + (self._one("SELECT max(token) FROM deltas") or 0)
+
+    def _one(self, sql: str, *values: object) -> Any:  # noqa: ANN401 - SQLite is typed by the value
+        row = self._db.execute(sql, values).fetchone()
+        return None if row is None else row[0]
+
+    def _all(self, sql: str, *values: object) -> list[Any]:
+        with self._lock, _storage_errors("reading the journal"):
+            return self._db.execute(sql, values).fetchall()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Make what is written inside durable together, or not at all. Nests."""
+        with self._lock, _storage_errors("writing the journal"):
+            if self._depth == 0:
+                self._db.execute("BEGIN IMMEDIATE")
+            self._depth += 1
+            try:
+                yield
+            except BaseException:
+                self._depth -= 1
+                if self._depth == 0 and self._db.in_transaction:  # a full disk rolls back by itself
+                    self._db.execute("ROLLBACK")
+                raise
+            self._depth -= 1
+            if self._depth == 0:
+                try:
+                    self._db.execute("COMMIT")
+                except BaseException:
+                    if self._db.in_transaction:
+                        self._db.execute("ROLLBACK")
+                    raise
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._db.close()
+
+    def checkpoint(self) -> int:
+        """Fold the write-ahead log into the file, beside readers and the writer; return pages left.
+
+        On a connection of its own, so that the writer does not wait.
+        """
+        with _storage_errors("checkpointing the journal"):
+            connection = sqlite3.connect(self._path, timeout=10, isolation_level=None)
+            try:
+                connection.execute("PRAGMA synchronous=FULL")
+                _busy, logged, folded = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            finally:
+                connection.close()
+        return int(max(logged - folded, 0))
+
+    # Deltas.
+
+    def new_token(self) -> int:
+        """Return a token for the chunks of a delta that begins."""
+        with self._lock:
+            self._next_token += 1
+            return self._next_token - 1
+
+    def append_chunk(self, token: int, index: int, blob: bytes) -> None:
+        """Keep a chunk; durable on return. Raises StorageError."""
+        with self.transaction():
+            self._db.execute(
+                "INSERT INTO chunks VALUES (?, ?, ?, ?)", (token, index, _chunk_checksum(token, index, blob), blob)
+            )
+
+    def drop_chunks(self, token: int) -> None:
+        """Delete the chunks of a delta that was given up."""
+        with self.transaction():
+            self._db.execute("DELETE FROM chunks WHERE token = ?", (token,))
+
+    def commit_delta(
+        self,
+        header: Header,
+        token: int,
+        serial: int,
+        *,
+        content_sha256: bytes,
+        committed_at: int,
+        ignored_row_count: int = 0,
+        counts: Mapping[str, Sequence[int]] | None = None,
+        subscribers: Iterable[Subscriber] = (),
+    ) -> DeltaRecord:
+        """Make a delta of the chunks under `token`; durable on return, with the feed's position."""
+        with self.transaction():
+            chunk_count = self._one("SELECT count(*) FROM chunks WHERE token = ?", token)
+            record = DeltaRecord(
+                serial=serial,
+                token=token,
+                feed=header.feed,
+                sequence=header.sequence,
+                base_sequence=header.base_sequence,
+                row_count=header.row_count,
+                chunk_count=chunk_count,
+                content_sha256=content_sha256,
+                complete_until=header.complete_until,
+                reference=header.reference,
+                overridden=header.override_guards,
+                ignored_row_count=ignored_row_count,
+                committed_at=committed_at,
+                counts=json.dumps(counts or {}, sort_keys=True),
+            )
+            values = (*astuple(record), record.checksum())
+            self._db.execute(f"INSERT INTO deltas VALUES ({', '.join('?' * len(values))})", values)
+            self._db.execute(
+                "INSERT INTO feeds VALUES (?, ?, ?, ?, ?) ON CONFLICT (feed) DO UPDATE SET sequence = excluded.sequence,"
+                " serial = excluded.serial, applied_at = excluded.applied_at, complete_until ="
+                " CASE excluded.complete_until WHEN 0 THEN complete_until ELSE excluded.complete_until END",
+                (header.feed, header.sequence, serial, header.complete_until, committed_at),
+            )
+            self._write_subscribers(subscribers)
+        return record
+
+    def deltas(self, after_serial: int = 0) -> Iterator[DeltaRecord]:
+        """Iterate over deltas by serial. Raises JournalDamagedError naming the damaged one."""
+        while rows := self._all(
+            f"SELECT {_columns(DeltaRecord)}, crc32c FROM deltas WHERE serial > ? ORDER BY serial LIMIT 256",
+            after_serial,
+        ):
+            yield from map(_delta_record, rows)
+            after_serial = rows[-1][0]
+
+    def find_delta(self, feed: str, sequence: int) -> DeltaRecord | None:
+        """Return the delta of a feed by its sequence; None if there was none, or it was pruned."""
+        rows = self._all(
+            f"SELECT {_columns(DeltaRecord)}, crc32c FROM deltas WHERE feed = ? AND sequence = ?", feed, sequence
+        )
+        return _delta_record(rows[0]) if rows else None
+
+    def chunks(self, record: DeltaRecord) -> Iterator[bytes]:
+        """Iterate over the chunks of a delta. Raises JournalDamagedError naming the damaged one."""
+        name = f"delta {record.serial} (feed {record.feed}, sequence {record.sequence})"
+        for index in range(record.chunk_count):
+            rows = self._all("SELECT crc32c, rows FROM chunks WHERE token = ? AND chunk = ?", record.token, index)
+            if not rows:
+                raise JournalDamagedError(f"{name}: chunk {index} is missing")
+            checksum, blob = rows[0]
+            if _chunk_checksum(record.token, index, blob) != checksum:
+                raise JournalDamagedError(f"{name}: chunk {index} does not match its checksum")
+            yield blob
+
+    def last_serial(self) -> int:
+        """Return the serial of the last delta committed; 0 for none."""
+        rows = self._all("SELECT max(serial) FROM feeds")
+        return rows[0][0] or 0
+
+    def feeds(self) -> list[FeedRecord]:
+        """Return where each feed stands, by name."""
+        return [FeedRecord(*row) for row in self._all(f"SELECT {_columns(FeedRecord)} FROM feeds ORDER BY feed")]
+
+    def prune(self, before_serial: int, keep_days: int, now: int) -> int:
+        """Delete deltas older than both bounds; return how many. Feeds keep their positions.
+
+        `before_serial` is the first one that the kept segments do not hold. In
+        short transactions, so that the writer need not wait: first the deltas,
+        then their chunks, which are deleted at the next start if this one ends.
+        """
+        with self.transaction():
+            tokens = self._db.execute(
+                "DELETE FROM deltas WHERE serial < ? AND committed_at < ? RETURNING token, chunk_count",
+                (before_serial, now - keep_days * _DAY_SECONDS),
+            ).fetchall()
+        chunks = [(token, index) for token, chunk_count in tokens for index in range(chunk_count)]
+        for start in range(0, len(chunks), _PRUNE_CHUNKS):
+            with self.transaction():
+                batch = chunks[start : start + _PRUNE_CHUNKS]
+                self._db.executemany("DELETE FROM chunks WHERE token = ? AND chunk = ?", batch)
+        return len(tokens)
+
+    def verify(self, progress: Callable[[int, int], None] = lambda done, total: None) -> list[JournalDamagedError]:
+        """Read all of it; return what is damaged. progress is told deltas done, and of how many."""
+        damaged = [JournalDamagedError(f"registry.db: {text}") for (text,) in self._all("PRAGMA quick_check") if text != "ok"]
+        serials = [serial for (serial,) in self._all("SELECT serial FROM deltas ORDER BY serial")]
+        for done, serial in enumerate(serials):
+            progress(done, len(serials))
+            row = self._all(f"SELECT {_columns(DeltaRecord)}, crc32c FROM deltas WHERE serial = ?", serial)[0]
+            try:
+                self._verify_delta(_delta_record(row))
+            except JournalDamagedError as error:
+                damaged.append(error)
+        progress(len(serials), len(serials))
+        return damaged
+
+    def _verify_delta(self, record: DeltaRecord) -> None:
+        count = 0
+        for index, blob in enumerate(self.chunks(record)):
+            try:
+                count += len(rows_from_blob(blob))
+            except JournalDamagedError as error:
+                raise JournalDamagedError(f"delta {record.serial}, chunk {index}: {error.message}") from error
+        if count != record.row_count:
+            raise JournalDamagedError(f"delta {record.serial}: {count} rows instead of {record.row_count}")
+
+    # Subscribers.
+
+    def _write_subscribers(self, subscribers: Iterable[Subscriber]) -> None:
+        rows = [(subscriber.imsi, subscriber.msisdn, subscriber.language) for subscriber in subscribers]
+        if not rows:
+            return
+        removed = self._db.executemany("DELETE FROM subscribers WHERE imsi = ?", ((row[0],) for row in rows)).rowcount
+        added = [row for row in rows if row[1]]
+        self._db.executemany("INSERT INTO subscribers VALUES (?, ?, ?)", added)
+        self.meta_set("subscriber_count", str(self.subscriber_count() + len(added) - removed))
+
+    def subscribers(self, imsis: Iterable[int]) -> dict[int, Subscriber]:
+        """Look subscribers up by IMSI code."""
+        sql = f"SELECT {_columns(Subscriber)} FROM subscribers WHERE imsi = ?"
+        return {imsi: Subscriber(*rows[0]) for imsi in imsis if (rows := self._all(sql, imsi))}
+
+    def subscriber_count(self) -> int:
+        """Return the number of subscribers, without counting them."""
+        return int(self.meta_get("subscriber_count") or 0)
+
+    # Names, manifest, audit, settings.
+
+    def name_ids(self, kind: NameKind, names: Iterable[str]) -> list[int]:
+        """Return the number of each name, 1 to 65,535; new ones are durable on return.
+
+        The empty name is 0. Raises DeltaTooLargeError where numbers run out.
+        """
+        with self._lock:
+            known = self._known(kind)
+            names = list(names)
+            if fresh := list(dict.fromkeys(name for name in names if name not in known)):
+                if len(known) + len(fresh) > NAMES_MAX:
+                    raise DeltaTooLargeError(f"more than {NAMES_MAX - 1} names of kind {kind}")
+                added = {name: number for number, name in enumerate(fresh, len(known))}
+                with self.transaction():
+                    self._db.executemany(
+                        "INSERT INTO names VALUES (?, ?, ?)", [(kind, number, name) for name, number in added.items()]
+                    )
+                known.update(added)
+            return [known[name] for name in names]
+
+    def names(self, kind: NameKind) -> list[str]:
+        """Return the names of a kind; the place of each is its number."""
+        with self._lock:
+            return list(self._known(kind))
+
+    def _known(self, kind: NameKind) -> dict[str, int]:
+        if kind not in self._names:
+            rows = self._all("SELECT name, id FROM names WHERE kind = ? ORDER BY id", kind)
+            self._names[kind] = {"": 0, **dict(rows)}
+        return self._names[kind]
+
+    def manifest(self) -> Manifest:
+        """Return the segments, by kind and TAC."""
+        rows = self._all(f"SELECT state, {_columns(SegmentRecord)} FROM segments ORDER BY kind, first_tac, serial")
+        by_state = {
+            state: tuple(SegmentRecord(*row[1:]) for row in rows if row[0] == state) for state in ("current", "previous")
+        }
+        return Manifest(**by_state)
+
+    def swap_manifest(self, new: Sequence[SegmentRecord], retired: Sequence[str]) -> list[str]:
+        """Put new segments in the place of retired ones, which become previous.
+
+        Returns the files that left the manifest: what had been previous in the
+        range of a retired one. They may be unlinked now, and not earlier.
+        """
+        with self.transaction():
+            dropped: list[str] = []
+            for file in retired:
+                dropped += (
+                    name
+                    for (name,) in self._db.execute(
+                        "DELETE FROM segments WHERE state = 'previous' AND EXISTS (SELECT 1 FROM segments AS retired"
+                        " WHERE retired.file = ? AND retired.kind = segments.kind AND retired.first_tac <="
+                        " segments.last_tac AND segments.first_tac <= retired.last_tac) RETURNING file",
+                        (file,),
+                    ).fetchall()
+                )
+            self._db.executemany("UPDATE segments SET state = 'previous' WHERE file = ?", [(file,) for file in retired])
+            self._db.executemany(
+                "INSERT INTO segments (file, kind, first_tac, last_tac, serial, crc32c, bytes, state)"
+                " VALUES (:file, :kind, :first_tac, :last_tac, :serial, :crc32c, :bytes, 'current')",
+                [asdict(segment) for segment in new],
+            )
+        return dropped
+
+    def replace_segment(self, file: str, made: Sequence[SegmentRecord]) -> None:
+        """Put segments that were made again in the place of a damaged one."""
+        with self.transaction():
+            self._db.execute("DELETE FROM segments WHERE file = ?", (file,))
+            self.swap_manifest(made, [])
+
+    def audit_add(self, at: int, who: str, what: str, why: str, detail: str = "") -> None:
+        """Note what somebody did; durable on return."""
+        with self.transaction():
+            self._db.execute(
+                "INSERT INTO audit (at, who, what, why, detail) VALUES (?, ?, ?, ?, ?)", (at, who, what, why, detail)
+            )
+
+    def audit_rows(self, after_id: int = 0, count_max: int = 1_000) -> list[AuditRecord]:
+        """Return what was noted, oldest first."""
+        rows = self._all(
+            f"SELECT {_columns(AuditRecord)} FROM audit WHERE id > ? ORDER BY id LIMIT ?", after_id, count_max
+        )
+        return [AuditRecord(*row) for row in rows]
+
+    def meta_get(self, key: str) -> str | None:
+        """Return a value kept under a key."""
+        rows = self._all("SELECT v FROM meta WHERE k = ?", key)
+        return rows[0][0] if rows else None
+
+    def meta_set(self, key: str, value: str) -> None:
+        """Keep a value under a key; durable on return."""
+        with self.transaction():
+            self._db.execute("INSERT INTO meta VALUES (?, ?) ON CONFLICT (k) DO UPDATE SET v = excluded.v", (key, value))
+
+
+def _chunk_checksum(token: int, index: int, blob: bytes) -> int:
+    """CRC32C of a chunk and its place, so that a chunk in another's place is noticed."""
+    return crc32c(blob, crc32c(struct.pack("<QQ", token, index)))
+
+
+def _delta_record(row: Sequence[Any]) -> DeltaRecord:
+    values = dict(zip((field.name for field in fields(DeltaRecord)), row, strict=False))
+    record = DeltaRecord(**{**values, "overridden": bool(values["overridden"])})
+    if record.checksum() != row[-1]:
+        raise JournalDamagedError(
+            f"delta {record.serial} (feed {record.feed}, sequence {record.sequence}) does not match its checksum"
+        )
+    return record

@@ -1,0 +1,385 @@
+"""What a delta does to a generation: new rows by table, effects, bad rows.
+
+    Rows ──by space──► keys · raw · IMSIs · ranges · links · TACs ──► Plan
+
+Pure: reads a generation and the rows, and returns what to publish. The store
+makes it durable and publishes it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from eir.identity import SERIALS
+from eir.whitelist import apply, imsi_index
+from eir.whitelist.apply import BadRows, Bools, KeyState, Ops
+from eir.whitelist.delta import RowReason
+from eir.whitelist.hashtable import Columns, I64, Ragged
+from eir.whitelist.items import UNTIL_BITS, UNTIL_MASK, Item, name_of
+from eir.whitelist.overlay import Table
+from eir.whitelist.plan_links import plan_links
+from eir.whitelist.plan_ranges import RangePlan
+from eir.whitelist.rows import RAW, Op, Role, Rows, U64
+from eir.whitelist.tables import Generation, raw_key, raw_words
+
+NO_END = UNTIL_MASK
+"""The end of an exemption that has none."""
+_KEYED = (
+    Op.REGISTER,
+    Op.DEREGISTER,
+    Op.BLOCK,
+    Op.UNBLOCK,
+    Op.TRACK,
+    Op.UNTRACK,
+    Op.PAIR,
+    Op.UNPAIR,
+    Op.EXEMPT,
+    Op.UNEXEMPT,
+    Op.GRANDFATHER,
+    Op.UNGRANDFATHER,
+)
+_COUNTED = {
+    "registered": 0,
+    "pairs": 15,
+    "utilizers": Item.UTILIZER,
+    "blocks": Item.BLOCK,
+    "tracked": Item.TRACK,
+}
+
+
+@dataclass
+class Plan:
+    """What to publish, and what to report."""
+
+    columns: dict[Table, Columns] = field(default_factory=dict)
+    added: Counter[str] = field(default_factory=Counter)
+    change: Counter[str] = field(default_factory=Counter)
+    """Rows after less rows before, by table."""
+    bad: BadRows = field(default_factory=lambda: BadRows(np.zeros(0, bool)))
+    subscribers: I64 = field(default_factory=lambda: np.empty(0, np.int64))
+    """Places of the rows that set subscribers."""
+    replaced: set[int] = field(default_factory=set)
+    """Rows of replaced SIMs that some table knew."""
+
+
+@dataclass(frozen=True)
+class Names:
+    """Durable numbers of a delta's names, by their place in it: u64 each."""
+
+    authorities: U64
+    device_types: U64
+
+
+@dataclass(frozen=True)
+class Filled:
+    """Rows with every column filled in."""
+
+    op: U64
+    imei: U64
+    last: U64
+    other: U64
+    imsi: U64
+    former: U64
+    time: U64
+    cause: U64
+    name: U64
+    rows: Rows
+
+    @classmethod
+    def of(cls, rows: Rows, names: Names) -> Filled:
+        """Fill in; names become their durable numbers."""
+        columns = {
+            name: rows.column(name).astype(np.uint64, copy=False)
+            for name in ("op", "imei", "imei_last", "imei_other", "imsi", "former_imsi", "time", "cause")
+        }
+        name = rows.column("name")
+        if rows.name is not None:
+            name = np.where(rows.op == Op.TAC, names.device_types[rows.name], names.authorities[rows.name])
+        return cls(*columns.values(), name, rows)
+
+    def ops(self, index: I64, at: I64) -> Ops:
+        """Operations at these rows, whose keys are at these places."""
+        return Ops(
+            index, at, self.imsi[index], self.former[index], self.time[index], self.cause[index], self.name[index]
+        )
+
+
+def make(generation: Generation, rows: Rows, names: Names, already_bad: Bools) -> Plan:
+    """Work out a delta. Rows already bad are left out."""
+    plan = Plan(bad=BadRows(already_bad.copy()))
+    filled = Filled.of(rows, names)
+    usable = ~plan.bad.bad
+    present = set(np.unique(rows.op).tolist())
+    single = filled.last == 0
+    raw = filled.imei >= np.uint64(RAW)
+    has_imei = filled.imei != 0
+    if len(present) == 1 and next(iter(present)) in _KEYED:
+        keyed = usable
+    else:
+        keyed = usable & np.isin(filled.op, _KEYED)
+    ranges = RangePlan(generation, filled, np.flatnonzero(keyed & ~single), plan)
+    _plan_keys(generation, filled, np.flatnonzero(keyed & single & has_imei & ~raw), ranges, plan, present)
+    if raw.any():
+        _plan_raw(generation, filled, np.flatnonzero(keyed & raw), plan)
+    if present & {Op.EXEMPT, Op.UNEXEMPT, Op.REPLACE_SIM}:
+        _plan_imsis(generation, filled, np.flatnonzero(keyed & ~has_imei), plan)
+    if present & {Op.LINK, Op.UNLINK}:
+        plan_links(generation, filled, usable, plan)
+    if Op.TAC in present:
+        _plan_tacs(generation, filled, np.flatnonzero(usable & (filled.op == Op.TAC)), plan)
+    if Op.SUBSCRIBER in present:
+        plan.subscribers = np.flatnonzero(usable & (filled.op == Op.SUBSCRIBER))
+    if Op.REPLACE_SIM in present:
+        _report_replaced(filled, plan)
+    ranges.emit()
+    return plan
+
+
+# -- keys ------------------------------------------------------------------------------------------
+
+
+def _plan_keys(
+    generation: Generation, filled: Filled, index: I64, ranges: RangePlan, plan: Plan, present: set[int]
+) -> None:
+    replaced = np.flatnonzero((filled.op == Op.REPLACE_SIM) & ~plan.bad.bad) if Op.REPLACE_SIM in present else None
+    of_replaced = imsi_index.keys_of(generation, filled.former[replaced]) if replaced is not None else None
+    ended = ranges.keys_ended()
+    keys = filled.imei[index]
+    synthetic = [part for part in (of_replaced, ended) if part is not None and len(part)]
+    if synthetic:
+        keys = np.concatenate((keys, *synthetic))
+    if not len(keys):
+        return
+    if (keys[1:] > keys[:-1]).all():
+        unique, place = keys, np.arange(len(keys))
+    else:
+        unique, place = np.unique(keys, return_inverse=True)
+    before = generation.read_keys(unique)
+    state = KeyState.of(before.head, before.extra)
+    counts = state.counts()
+    touched = np.zeros(len(unique), bool)
+    if synthetic:
+        touched[place[len(index) :]] = True
+    if replaced is not None:
+        _replace(state, filled, plan)
+    if len(ended):
+        at = np.searchsorted(unique, ended)
+        apply.end_pairs(state, at[~state.registered[at]])
+    _apply(state, filled, index, place[: len(index)], ranges, unique, plan)
+    good = ~plan.bad.bad[index]
+    touched[place[: len(index)][good]] = True
+    _count(plan, counts, state.counts())
+    head, extra = state.packed()
+    plan.columns[Table.KEYS] = Columns(unique, head, extra)
+    if not touched.all():
+        plan.columns[Table.KEYS] = plan.columns[Table.KEYS].take(np.flatnonzero(touched))
+
+
+def _count(plan: Plan, before: I64, after: I64) -> None:
+    step = after - before
+    for table, kind in _COUNTED.items():
+        plan.change[table] += int(step[kind])
+    plan.change["exemptions"] += int(step[Item.EXEMPT_IMEI] + step[Item.EXEMPT_PAIR])
+    plan.change["grandfathered"] += int(step[Item.GRANDFATHER_IMEI] + step[Item.GRANDFATHER_PAIR])
+    plan.change["imsi_exemptions"] += int(step[Item.EXEMPT_IMSI])
+
+
+def _apply(
+    state: KeyState,
+    filled: Filled,
+    index: I64,
+    place: I64,
+    ranges: RangePlan | None,
+    keys: U64,
+    plan: Plan,
+) -> None:
+    """Apply the operations of one space in their canonical order."""
+    op = filled.op[index]
+    present = np.unique(op).tolist()
+    bad = plan.bad
+
+    def of(kind: Op, role: int | None = None) -> Ops:
+        if len(present) == 1 and role is None:
+            return filled.ops(index, place)
+        wanted = op == kind
+        if role == Role.UTILIZER:
+            wanted &= filled.cause[index] == Role.UTILIZER
+        elif role == Role.OWNER:
+            wanted &= filled.cause[index] != Role.UTILIZER
+        return filled.ops(index[wanted], place[wanted])
+
+    def counted(table: str, ops: Ops) -> None:
+        plan.added[table] += int((~bad.bad[ops.row]).sum())
+
+    if Op.UNPAIR in present:
+        apply.unpair(state, of(Op.UNPAIR), bad)
+    for kind, what in (
+        (Op.UNEXEMPT, "exemption"),
+        (Op.UNBLOCK, "block of this cause by this authority"),
+        (Op.UNTRACK, "tracking"),
+        (Op.UNGRANDFATHER, "grandfathering"),
+    ):
+        if kind in present:
+            ops = of(kind)
+            apply.drop_items(state, ops, _name(kind, ops), bad, what)
+    if Op.DEREGISTER in present:
+        ops = of(Op.DEREGISTER)
+        in_range = ranges.cut_keys(keys[ops.at]) if ranges is not None else np.zeros(len(ops), bool)
+        apply.deregister(state, ops, in_range, bad)
+    if Op.REGISTER in present:
+        ops = of(Op.REGISTER)
+        apply.register(state, ops, bad)
+        counted("registered", ops)
+    if Op.PAIR in present:
+        ops = of(Op.PAIR, Role.OWNER)
+        apply.pair_owner(state, ops, bad)
+        counted("pairs", ops)
+        ops = of(Op.PAIR, Role.UTILIZER)
+        if len(ops):
+            apply.pair_utilizer(state, ops, bad)
+            counted("utilizers", ops)
+    for kind, table, what in (
+        (Op.BLOCK, "blocks", "block"),
+        (Op.TRACK, "tracked", "tracking"),
+        (Op.EXEMPT, "exemptions", "exemption"),
+        (Op.GRANDFATHER, "grandfathered", "grandfathering"),
+    ):
+        if kind in present:
+            ops = of(kind)
+            apply.put_items(state, ops, _name(kind, ops), _value(kind, ops), bad, what)
+            counted(table, ops)
+
+
+def _name(kind: Op, ops: Ops) -> U64:
+    """Names of the items that operations are about."""
+    if kind in (Op.BLOCK, Op.UNBLOCK):
+        return np.uint64(name_of(Item.BLOCK)) | ops.cause << np.uint64(16) | ops.name
+    if kind in (Op.TRACK, Op.UNTRACK):
+        return np.full(len(ops), name_of(Item.TRACK), np.uint64)
+    alone, pair = (
+        (Item.EXEMPT_IMEI, Item.EXEMPT_PAIR)
+        if kind in (Op.EXEMPT, Op.UNEXEMPT)
+        else (Item.GRANDFATHER_IMEI, Item.GRANDFATHER_PAIR)
+    )
+    return np.where(ops.imsi == 0, np.uint64(name_of(alone)), np.uint64(name_of(pair)) | ops.imsi)
+
+
+def _value(kind: Op, ops: Ops) -> U64:
+    """Values of the items that operations set."""
+    if kind == Op.EXEMPT:
+        return ops.cause << np.uint64(UNTIL_BITS) | np.where(ops.time == 0, np.uint64(NO_END), ops.time)
+    return ops.time if kind == Op.GRANDFATHER else np.zeros(len(ops), np.uint64)
+
+
+# -- SIMs replaced ---------------------------------------------------------------------------------
+
+
+def _replaced_rows(filled: Filled, plan: Plan) -> I64:
+    """Rows that replace SIMs, sorted by the former code."""
+    rows = np.flatnonzero((filled.op == Op.REPLACE_SIM) & ~plan.bad.bad)
+    return rows[np.argsort(filled.former[rows])]
+
+
+def _replace(state: KeyState, filled: Filled, plan: Plan) -> None:
+    rows = _replaced_rows(filled, plan)
+    found, clash = apply.replace_sims(state, filled.former[rows], filled.imsi[rows])
+    _note_replaced(plan, rows, found, clash)
+
+
+def _note_replaced(plan: Plan, rows: I64, found: Bools, clash: Bools) -> None:
+    plan.bad.add(rows[clash], RowReason.SIM_CONFLICT, "the new IMSI already stands where the former one does")
+    plan.replaced.update(rows[found].tolist())
+
+
+def _report_replaced(filled: Filled, plan: Plan) -> None:
+    """Refuse SIMs that no table knew."""
+    unknown = [row for row in _replaced_rows(filled, plan).tolist() if row not in plan.replaced]
+    plan.bad.add(np.array(unknown, np.int64), RowReason.NOT_THERE, "nothing is kept of former_imsi")
+
+
+# -- raw texts, IMSIs, TACs ------------------------------------------------------------------------
+
+
+def _plan_raw(generation: Generation, filled: Filled, index: I64, plan: Plan) -> None:
+    texts = [filled.rows.raw_texts[int(place)] for place in filled.imei[index] & np.uint64(RAW - 1)]
+    hashes = np.array([raw_key(text) for text in texts], np.uint64)
+    unique, first, place = np.unique(hashes, return_index=True, return_inverse=True)
+    before = generation.read_common(Table.RAW, unique)
+    # The last two words of a record are its text.
+    counts = before.extra.counts()
+    keep = np.maximum(counts - 2, 0)
+    inner = apply.spread(before.extra.first[:-1], keep)
+    state = KeyState.of(before.heads, Ragged.of(keep, before.extra.words[inner]))
+    was = int((counts > 0).sum())
+    own = np.array([raw_words(texts[at]) for at in first.tolist()], np.uint64).reshape(-1, 2)
+    there = np.flatnonzero(counts > 0)
+    ends = before.extra.first[1:][there]
+    other = (before.extra.words[ends - 2] != own[there, 0]) | (before.extra.words[ends - 1] != own[there, 1])
+    if other.any():
+        clash = np.isin(place, there[other])
+        plan.bad.add(index[clash], RowReason.IMEI_INVALID, "another raw entry has the same hash; it cannot be held")
+        index, place = index[~clash], place[~clash]
+    before_counts = state.counts()
+    _apply(state, filled, index, place, None, unique, plan)
+    _count(plan, before_counts, state.counts())
+    head, extra = state.packed()
+    alive = (head != 0) | (extra.counts() > 0)
+    counts = extra.counts() + np.where(alive, 2, 0)
+    words = Ragged.of(counts, np.empty(int(counts.sum()), np.uint64))
+    words.words[apply.spread(words.first[:-1], extra.counts())] = extra.words
+    words.words[words.first[1:][alive] - 2] = own[alive, 0]
+    words.words[words.first[1:][alive] - 1] = own[alive, 1]
+    plan.change["raw"] += int(alive.sum()) - was
+    plan.columns[Table.RAW] = Columns(unique, head, words)
+
+
+def _plan_imsis(generation: Generation, filled: Filled, index: I64, plan: Plan) -> None:
+    replaced = _replaced_rows(filled, plan)
+    codes = np.concatenate((filled.imsi[index], filled.former[replaced], filled.imsi[replaced]))
+    unique, place = np.unique(codes, return_inverse=True)
+    before = generation.read_common(Table.IMSI, unique)
+    state = KeyState.of(before.heads, before.extra)
+    counts = state.counts()
+    old, new = place[len(index) :].reshape(2, -1)
+    name = np.full(len(unique), name_of(Item.EXEMPT_IMSI), np.uint64)
+    here = state.match(old, name[old])
+    found, clash = here >= 0, (here >= 0) & (state.match(new, name[new]) >= 0)
+    _note_replaced(plan, replaced, found, clash)
+    moved = found & ~clash
+    value = state.item_value[here[moved]]
+    state.drop(here[moved])
+    state.put(new[moved], name[new[moved]], value)
+    kind = filled.op[index]
+    for op in (Op.UNEXEMPT, Op.EXEMPT):
+        wanted = kind == op
+        ops = filled.ops(index[wanted], place[: len(index)][wanted])
+        names = name[ops.at]
+        if op == Op.EXEMPT:
+            apply.put_items(state, ops, names, _value(op, ops), plan.bad, "exemption")
+            plan.added["imsi_exemptions"] += int((~plan.bad.bad[ops.row]).sum())
+        else:
+            apply.drop_items(state, ops, names, plan.bad, "exemption")
+    _count(plan, counts, state.counts())
+    head, extra = state.packed()
+    plan.columns[Table.IMSI] = Columns(unique, head, extra)
+
+
+def _plan_tacs(generation: Generation, filled: Filled, index: I64, plan: Plan) -> None:
+    order = np.argsort(filled.imei[index])
+    tacs, index = filled.imei[index][order], index[order]
+    before = generation.read_common(Table.TACS, tacs).heads
+    # Names are numbered from 1, 0 is the empty name: the type is removed.
+    heads = filled.name[index]
+    same = heads == before
+    plan.bad.add(index[same & (heads != 0)], RowReason.ALREADY_THERE, "the TAC is of this device type already")
+    plan.bad.add(index[same & (heads == 0)], RowReason.NOT_THERE, "the TAC has no device type to remove")
+    good = ~same
+    plan.added["tacs"] += int((good & (heads != 0)).sum())
+    plan.change["tacs"] += int((heads[good] != 0).sum()) - int((before[good] != 0).sum())
+    plan.columns[Table.TACS] = Columns(tacs[good], heads[good], Ragged.empty(int(good.sum())))
+
+
+__all__ = ["NO_END", "SERIALS", "Plan", "make"]

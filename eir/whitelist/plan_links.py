@@ -1,0 +1,91 @@
+"""Links of a delta: the slots of a device are a clique."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from eir.whitelist.apply import Bools
+from eir.whitelist.delta import RowReason
+from eir.whitelist.hashtable import Columns, I64, Ragged
+from eir.whitelist.overlay import Table
+from eir.whitelist.rows import Op, U64
+
+if TYPE_CHECKING:
+    from eir.whitelist.plan import Filled, Plan
+    from eir.whitelist.tables import Generation
+
+SLOTS_MAX: Final = 8
+"""Slots of one device."""
+
+
+def plan_links(generation: Generation, filled: Filled, usable: Bools, plan: Plan) -> None:
+    """Work out LINK and UNLINK; those of two slots that stand alone go as whole columns."""
+    unlink = np.flatnonzero(usable & (filled.op == Op.UNLINK))
+    link = np.flatnonzero(usable & (filled.op == Op.LINK))
+    keys = np.unique(np.concatenate([part[at] for part in (filled.imei, filled.other) for at in (unlink, link)]))
+    present = generation.read_links(keys)
+    alone = present.counts() == 0
+    once = np.bincount(_places(keys, filled, link), minlength=len(keys)) == 1
+    first, second = np.searchsorted(keys, filled.imei[link]), np.searchsorted(keys, filled.other[link])
+    simple = alone[first] & alone[second] & once[first] & once[second]
+    devices: dict[int, set[int]] = {}
+    for place in np.flatnonzero(~alone).tolist():
+        devices[int(keys[place])] = {int(keys[place]), *present.run(place).tolist()}
+    touched = _unlink(devices, filled, unlink, plan) | _link(devices, filled, link[~simple], plan)
+    pairs = link[simple]
+    one, two = filled.imei[pairs], filled.other[pairs]
+    plan.added["links"] += len(pairs)
+    plan.change["links"] += len(pairs)
+    plan.columns[Table.LINKS] = _columns(np.concatenate((one, two)), np.concatenate((two, one)), devices, touched)
+
+
+def _places(keys: U64, filled: Filled, link: I64) -> I64:
+    return np.searchsorted(keys, np.concatenate((filled.imei[link], filled.other[link])))
+
+
+def _unlink(devices: dict[int, set[int]], filled: Filled, index: I64, plan: Plan) -> set[int]:
+    touched: set[int] = set()
+    for row, key, other in zip(index.tolist(), filled.imei[index].tolist(), filled.other[index].tolist(), strict=True):
+        slots = devices.get(key, {key})
+        if other not in slots:
+            plan.bad.add(np.array([row]), RowReason.NOT_THERE, "the two are not slots of one device")
+            continue
+        touched |= slots
+        plan.change["links"] -= len(slots) - 1
+        rest = slots - {other}
+        for slot in rest:
+            devices[slot] = rest
+        devices[other] = {other}
+    return touched
+
+
+def _link(devices: dict[int, set[int]], filled: Filled, index: I64, plan: Plan) -> set[int]:
+    touched: set[int] = set()
+    for row, key, other in zip(index.tolist(), filled.imei[index].tolist(), filled.other[index].tolist(), strict=True):
+        one, two = devices.get(key, {key}), devices.get(other, {other})
+        if other in one:
+            plan.bad.add(np.array([row]), RowReason.ALREADY_THERE, "the two are slots of one device already")
+            continue
+        device = one | two
+        if len(device) > SLOTS_MAX:
+            plan.bad.add(np.array([row]), RowReason.TOO_MANY_SLOTS, f"a device of more than {SLOTS_MAX} slots")
+            continue
+        plan.added["links"] += 1
+        plan.change["links"] += len(one) * len(two)
+        touched |= device
+        for slot in device:
+            devices[slot] = device
+    return touched
+
+
+def _columns(key: U64, other: U64, devices: dict[int, set[int]], touched: Iterable[int]) -> Columns:
+    slots = sorted(touched)
+    runs = [sorted(devices[slot] - {slot}) for slot in slots]
+    keys = np.concatenate((key, np.array(slots, np.uint64)))
+    counts = np.concatenate((np.ones(len(key), np.int64), np.array([len(run) for run in runs], np.int64)))
+    words = np.concatenate((other, np.array([word for run in runs for word in run], np.uint64)))
+    order = np.argsort(keys)
+    return Columns(keys[order], np.zeros(len(keys), np.uint64), Ragged.of(counts, words).take(order))

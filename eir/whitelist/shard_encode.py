@@ -1,0 +1,458 @@
+"""Rows to the bytes of a shard, and back.
+
+    KeyColumns + ranges + links ──encode──► sections ──► segment file
+                                  ◄──decode──
+
+Everything works on whole columns. Format: docs/segment-format.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from eir.identity import SERIALS
+from eir.whitelist.hashtable import I64, Ragged, gather, spread
+from eir.whitelist.imsi_blocks import ImsiBlocks
+from eir.whitelist.items import CODE_MASK, REGISTERED, piece_parts, piece_words
+from eir.whitelist.rows import U64
+from eir.whitelist.segment import Kind, pack
+from eir.whitelist.shard import (
+    BLOCK_SERIALS,
+    BLOCKS_PER_TAC,
+    DENSE_DTYPE,
+    FLAG,
+    LINE_SERIALS,
+    META_LENGTH,
+    RUN_DTYPE,
+    TAC_DTYPE,
+    KeyColumns,
+    Meta,
+    Section,
+    Shard,
+    State,
+    unpack_bits,
+)
+
+NEIGHBOURS = -(1 << 31)
+"""Shift of a run whose slots are linked two by two."""
+
+
+@dataclass(frozen=True)
+class RangeColumns:
+    """Ranges as columns sorted by (tac, first, cause, authority).
+
+    Ranges of one (tac, cause, authority) are disjoint and not adjacent; cause 0
+    is a registered range. All u64.
+    """
+
+    tac: U64
+    first: U64
+    last: U64
+    cause: U64
+    authority: U64
+
+    @classmethod
+    def empty(cls) -> RangeColumns:
+        """Make columns without rows."""
+        return cls(*(np.empty(0, np.uint64) for _ in range(5)))
+
+    def __len__(self) -> int:
+        """Return the number of ranges."""
+        return len(self.tac)
+
+    def take(self, index: I64 | npt.NDArray[np.bool_]) -> RangeColumns:
+        """Return the ranges at these places."""
+        return RangeColumns(
+            self.tac[index], self.first[index], self.last[index], self.cause[index], self.authority[index]
+        )
+
+    def sorted(self) -> RangeColumns:
+        """Return the ranges in canonical order."""
+        return self.take(np.lexsort((self.authority, self.cause, self.first, self.tac)))
+
+
+@dataclass(frozen=True)
+class LinkColumns:
+    """Links as columns sorted by (key, other): both directions of every link."""
+
+    key: U64
+    other: U64
+
+    @classmethod
+    def empty(cls) -> LinkColumns:
+        """Make columns without rows."""
+        return cls(np.empty(0, np.uint64), np.empty(0, np.uint64))
+
+    def __len__(self) -> int:
+        """Return the number of directed links."""
+        return len(self.key)
+
+
+@dataclass(frozen=True)
+class ShardRows:
+    """All that a shard holds."""
+
+    keys: KeyColumns
+    ranges: RangeColumns
+    links: LinkColumns
+
+
+def pack_bits(values: U64, width: int) -> U64:
+    """Pack numbers of `width` bits, the first in the lowest bits; one spare word."""
+    n = len(values)
+    out = np.zeros((n * width + 63) // 64 + 1, np.uint64)
+    if not n:
+        return out
+    bit = np.arange(n, dtype=np.int64) * width
+    word = bit >> 6
+    shift = (bit & 63).astype(np.uint64)
+    starts = np.flatnonzero(np.diff(word, prepend=-1))
+    out[word[starts]] = np.add.reduceat(values << shift, starts)
+    over = np.flatnonzero((bit & 63) + width > 64)
+    out[word[over] + 1] |= values[over] >> (np.uint64(64) - shift[over])
+    return out
+
+
+def flatten_ranges(ranges: RangeColumns) -> tuple[U64, U64]:
+    """TAC and piece word of each piece: where ranges overlap they are cut at each other's ends."""
+    ranges = ranges.sorted()
+    if not len(ranges):
+        return ranges.tac, ranges.first
+    key_first = ranges.tac * np.uint64(SERIALS) + ranges.first
+    key_last = ranges.tac * np.uint64(SERIALS) + ranges.last
+    reach = np.maximum.accumulate(key_last)
+    if not (key_first[1:] <= reach[:-1]).any():
+        return ranges.tac, piece_words(ranges.first, ranges.last, ranges.cause, ranges.authority)
+    cuts = np.unique(np.concatenate((key_first, key_last + np.uint64(1))))
+    begin = np.searchsorted(cuts, key_first)
+    count = np.searchsorted(cuts, key_last + np.uint64(1)) - begin
+    source = np.repeat(np.arange(len(ranges)), count)
+    at = spread(begin, count)
+    first, last = cuts[at], cuts[at + 1] - np.uint64(1)
+    tac = ranges.tac[source]
+    base = tac * np.uint64(SERIALS)
+    words = piece_words(first - base, last - base, ranges.cause[source], ranges.authority[source])
+    order = np.lexsort((words, tac))
+    return tac[order], words[order]
+
+
+def unflatten_ranges(tac: U64, words: U64) -> RangeColumns:
+    """Ranges of pieces: adjacent pieces of one kind are one range again."""
+    if not len(words):
+        return RangeColumns.empty()
+    first, last, cause, authority = piece_parts(words)
+    order = np.lexsort((first, authority, cause, tac))
+    tac, first, last, cause, authority = tac[order], first[order], last[order], cause[order], authority[order]
+    joins = (
+        (tac[1:] == tac[:-1])
+        & (cause[1:] == cause[:-1])
+        & (authority[1:] == authority[:-1])
+        & (first[1:] == last[:-1] + np.uint64(1))
+    )
+    starts = np.flatnonzero(np.concatenate(([True], ~joins)))
+    ends = np.concatenate((starts[1:], [len(tac)])) - 1
+    return RangeColumns(tac[starts], first[starts], last[ends], cause[starts], authority[starts]).sorted()
+
+
+def encode(rows: ShardRows, blocks: ImsiBlocks, *, first_tac: int, last_tac: int, serial: int) -> bytearray:
+    """Bytes of the segment file of these rows."""
+    key_sections, meta, tac_blocks = _encode_keys(rows.keys, blocks)
+    range_tac, pieces = flatten_ranges(rows.ranges)
+    runs_tac, runs, far_tac, far, far_tacs = _encode_links(rows.links)
+    tacs = np.unique(
+        np.concatenate([tac_blocks["tac"], range_tac, runs_tac, far_tac]).astype(np.uint64)
+    ).astype(np.uint32)
+    entries = np.zeros(len(tacs) + 1 if len(tacs) else 0, TAC_DTYPE)
+    if len(tacs):
+        entries["tac"][:-1] = tacs
+        entries["tac"][-1] = 0xFFFFFFFF
+        for name, tac in (("ranges_first", range_tac), ("runs_first", runs_tac), ("far_first", far_tac)):
+            entries[name][:-1] = np.searchsorted(tac, tacs)
+            entries[name][-1] = len(tac)
+        place = np.searchsorted(tacs, tac_blocks["tac"])
+        for name, column in (("dense_mask", "dense"), ("sparse_mask", "sparse")):
+            mask = np.bincount(
+                place, weights=(tac_blocks[column] * (1 << tac_blocks["block"])).astype(float), minlength=len(tacs)
+            ).astype(np.uint16)
+            entries[name][:-1] = mask
+            total = np.concatenate(([0], np.cumsum(np.bitwise_count(mask))))
+            entries["dense_first" if column == "dense" else "sparse_first"] = total
+    meta[Meta.IMSI_BLOCKS] = len(blocks)
+    sections: dict[int, npt.NDArray[np.generic]] = {
+        Section.TACS: entries.view("<u4"),
+        Section.RANGES: pieces,
+        Section.RUNS: runs.view("<u4"),
+        Section.FAR: far,
+        Section.FAR_TACS: far_tacs,
+        Section.META: meta,
+        **key_sections,
+    }
+    return pack(Kind.SHARD, sections, serial=serial, first_tac=first_tac, last_tac=last_tac)
+
+
+def _encode_keys(
+    keys: KeyColumns, blocks: ImsiBlocks
+) -> tuple[dict[int, npt.NDArray[np.generic]], U64, dict[str, I64]]:
+    meta = np.zeros(META_LENGTH, np.uint64)
+    owner = keys.head & np.uint64(CODE_MASK)
+    registered = (keys.head & np.uint64(REGISTERED)) != 0
+    packed = blocks.pack(owner)
+    owned = owner != 0
+    plain = keys.extra.counts() == 0
+    state = np.full(len(keys), State.MORE, np.uint8)
+    state[plain & ~owned & registered] = State.REGISTERED
+    state[plain & owned & (packed >= 0)] = State.PAIRED
+
+    tac = (keys.key // np.uint64(SERIALS)).astype(np.int64)
+    serial = (keys.key - tac.astype(np.uint64) * np.uint64(SERIALS)).astype(np.int64)
+    low = serial & (BLOCK_SERIALS - 1)
+    block_id = tac * BLOCKS_PER_TAC + (serial >> 16)
+    line_id = block_id * 512 + low // LINE_SERIALS
+    block_first = np.flatnonzero(np.diff(block_id, prepend=-1))
+    block_keys = np.diff(block_first, append=len(keys))
+    new_line = np.diff(line_id, prepend=-1) != 0
+    block_lines = np.add.reduceat(new_line.astype(np.int64), block_first) if len(keys) else block_keys
+    # Whichever is smaller: lines of 64 bytes and their presence, or two bytes a key.
+    dense_block = (block_lines + 1) * 64 < 2 * block_keys + 12
+    dense = np.repeat(dense_block, block_keys)
+
+    # Paired keys that are not registered as most of their line (or sparse block) go to the records.
+    group = np.cumsum(np.where(dense, new_line, np.diff(block_id, prepend=-1) != 0)) - 1
+    paired = state == State.PAIRED
+    groups = int(group[-1]) + 1 if len(keys) else 0
+    with_flag = np.bincount(group[paired & registered], minlength=groups)
+    without = np.bincount(group[paired & ~registered], minlength=groups)
+    flag = with_flag >= without
+    if groups:
+        state[paired & (registered != flag[group])] = State.MORE
+
+    sections: dict[int, npt.NDArray[np.generic]] = {}
+    at_dense, at_sparse = np.flatnonzero(dense), np.flatnonzero(~dense)
+    _encode_dense(sections, meta, block_id[at_dense], line_id[at_dense], low[at_dense], state[at_dense], flag[group[at_dense]])
+    _encode_sparse(sections, block_id[at_sparse], low[at_sparse], state[at_sparse], flag[group[at_sparse]])
+    by_place = np.concatenate((at_dense, at_sparse))
+    paired_at = by_place[state[by_place] == State.PAIRED]
+    more_at = by_place[state[by_place] == State.MORE]
+    meta[Meta.PAIRED], meta[Meta.MORE], meta[Meta.KEYS] = len(paired_at), len(more_at), len(keys)
+    highest = int(packed[paired_at].max()) if len(paired_at) else 0
+    meta[Meta.OWNER_BITS] = width = max(highest.bit_length(), 1)
+    sections[Section.OWNERS] = pack_bits(packed[paired_at].astype(np.uint64), width)
+    counts = keys.extra.counts()[more_at] + 1
+    records = Ragged.of(counts, np.empty(int(counts.sum()), np.uint64))
+    records.words[records.first[:-1]] = keys.head[more_at]
+    records.words[spread(records.first[:-1] + 1, counts - 1)] = keys.extra.take(more_at).words
+    sections[Section.MORE_FIRST] = records.first.astype(np.uint32)
+    sections[Section.WORDS] = records.words
+    block_of = block_id[block_first]
+    return sections, meta, {
+        "tac": block_of // BLOCKS_PER_TAC,
+        "block": block_of % BLOCKS_PER_TAC,
+        "dense": dense_block.astype(np.int64),
+        "sparse": (~dense_block).astype(np.int64),
+    }
+
+
+def _encode_dense(
+    sections: dict[int, npt.NDArray[np.generic]],
+    meta: U64,
+    block_id: I64,
+    line_id: I64,
+    low: I64,
+    state: npt.NDArray[np.uint8],
+    flag: npt.NDArray[np.bool_],
+) -> None:
+    if not len(block_id):
+        return
+    line_at = np.flatnonzero(np.diff(line_id, prepend=-1))
+    line_of = np.cumsum(np.diff(line_id, prepend=-1) != 0) - 1
+    n = len(line_at)
+    lines = np.zeros((n, 16), np.uint32)
+    for bit, column in ((1, 2), (2, 9)):
+        plane = np.zeros(n * LINE_SERIALS, np.uint8)
+        plane[line_of * LINE_SERIALS + low % LINE_SERIALS] = (state & bit) != 0
+        lines[:, column : column + 7] = np.packbits(plane, bitorder="little").view("<u4").reshape(n, 7)
+    paired = np.add.reduceat((state == State.PAIRED).astype(np.int64), line_at)
+    more = np.add.reduceat((state == State.MORE).astype(np.int64), line_at)
+    lines[:, 0] = (np.cumsum(paired) - paired) | np.where(flag[line_at], FLAG, 0)
+    lines[:, 1] = np.cumsum(more) - more
+    meta[Meta.DENSE_PAIRED], meta[Meta.DENSE_MORE] = int(paired.sum()), int(more.sum())
+
+    line_block = block_id[line_at]
+    block_at = np.flatnonzero(np.diff(line_block, prepend=-1))
+    block_of = np.cumsum(np.diff(line_block, prepend=-1) != 0) - 1
+    in_block = line_id[line_at] - line_block * 512
+    dense = np.zeros(len(block_at), DENSE_DTYPE)
+    presence = np.zeros((len(block_at), 320), np.uint8)
+    presence[block_of, in_block] = 1
+    dense["presence"] = np.packbits(presence, axis=1, bitorder="little").view("<u8")
+    ahead = np.cumsum(np.bitwise_count(dense["presence"]), axis=1)
+    dense["before"][:, 1:] = ahead[:, :-1]
+    dense["first_line"] = block_at
+    sections[Section.DENSE] = dense.view("<u8")
+    sections[Section.LINES] = lines.reshape(-1)
+
+
+def _encode_sparse(
+    sections: dict[int, npt.NDArray[np.generic]],
+    block_id: I64,
+    low: I64,
+    state: npt.NDArray[np.uint8],
+    flag: npt.NDArray[np.bool_],
+) -> None:
+    if not len(block_id):
+        return
+    block_at = np.flatnonzero(np.diff(block_id, prepend=-1))
+    entries = np.zeros((len(block_at) + 1, 3), np.uint32)
+    lists = ((State.PAIRED, Section.SPARSE_PAIRED), (State.REGISTERED, Section.SPARSE_REGISTERED), (State.MORE, Section.SPARSE_MORE))
+    for column, (code, section) in enumerate(lists):
+        is_code = state == code
+        entries[1:, column] = np.cumsum(np.add.reduceat(is_code.astype(np.int64), block_at))
+        sections[section] = low[is_code].astype(np.uint16)
+    entries[:-1, 0] |= np.where(flag[block_at], np.uint32(FLAG), np.uint32(0))
+    sections[Section.SPARSE] = entries.reshape(-1)
+
+
+def _encode_links(
+    links: LinkColumns,
+) -> tuple[U64, npt.NDArray[np.void], U64, U64, npt.NDArray[np.uint32]]:
+    """Runs where neighbouring serials are linked alike, single links for the rest."""
+    key, other = links.key, links.other
+    n = len(key)
+    if not n:
+        none = np.empty(0, np.uint64)
+        return none, np.empty(0, RUN_DTYPE), none, none, np.empty(0, np.uint32)
+    tac = key // np.uint64(SERIALS)
+    other_tac = other // np.uint64(SERIALS)
+    shift = other.astype(np.int64) - key.astype(np.int64) - (other_tac.astype(np.int64) - tac.astype(np.int64)) * SERIALS
+    single = np.ones(n, bool)
+    single[1:] &= key[1:] != key[:-1]
+    single[:-1] &= key[:-1] != key[1:]
+    # Two neighbours linked to each other are one step of a run of neighbours.
+    opens = single & (other == key + np.uint64(1)) & (tac == other_tac)
+    closes = np.zeros(n, bool)
+    closes[1:] = opens[:-1] & single[1:] & (key[1:] == key[:-1] + np.uint64(1)) & (other[1:] == key[:-1])
+    opens[:-1] &= closes[1:]
+    opens[-1] = False
+    kind = np.where(opens | closes, np.int64(NEIGHBOURS), shift)
+    breaks = np.ones(n, bool)
+    breaks[1:] = ~(
+        single[1:] & single[:-1] & (key[1:] == key[:-1] + np.uint64(1)) & (tac[1:] == tac[:-1])
+        & (other_tac[1:] == other_tac[:-1]) & (kind[1:] == kind[:-1])
+    )
+    starts = np.flatnonzero(breaks)
+    length = np.diff(starts, append=n)
+    # A run costs 16 bytes, a single link 8.
+    is_run = single[starts] & ((length > 2) | (kind[starts] == NEIGHBOURS))
+    run = starts[is_run]
+    runs = np.zeros(len(run), RUN_DTYPE)
+    runs["first"] = key[run] - tac[run] * np.uint64(SERIALS)
+    runs["length"] = length[is_run]
+    runs["other_tac"] = other_tac[run]
+    runs["shift"] = kind[run]
+    far_at = np.flatnonzero(~np.repeat(is_run, length))
+    far_tacs, far_number = np.unique(other_tac[far_at], return_inverse=True)
+    serial = key[far_at] - tac[far_at] * np.uint64(SERIALS)
+    other_serial = other[far_at] - other_tac[far_at] * np.uint64(SERIALS)
+    far = (serial << np.uint64(44)) | (other_serial << np.uint64(24)) | far_number.astype(np.uint64)
+    order = np.lexsort((far, tac[far_at]))
+    return tac[run], runs, tac[far_at][order], far[order], far_tacs.astype(np.uint32)
+
+
+# -- back ------------------------------------------------------------------------------------------
+
+
+def decode(shard: Shard) -> ShardRows:
+    """All rows of a shard, as they were encoded."""
+    return ShardRows(_decode_keys(shard), _decode_ranges(shard), _decode_links(shard))
+
+
+def _decode_keys(shard: Shard) -> KeyColumns:
+    tacs = shard.tacs[:-1]
+    bits = np.arange(BLOCKS_PER_TAC, dtype=np.uint16)
+    parts_key, parts_state, parts_flag, parts_rank = [], [], [], []
+    if len(shard.dense):
+        entry, block = np.nonzero((tacs["dense_mask"][:, None] >> bits) & 1)
+        base = tacs["tac"][entry].astype(np.int64) * SERIALS + block * BLOCK_SERIALS
+        block_of, line_in = np.nonzero(np.unpackbits(shard.dense["presence"].view(np.uint8), axis=1, bitorder="little"))
+        first = base[block_of] + line_in * LINE_SERIALS
+        planes = [
+            np.unpackbits(np.ascontiguousarray(shard.lines[:, c : c + 7]).view(np.uint8), axis=1, bitorder="little")
+            for c in (2, 9)
+        ]
+        state = (planes[0] | planes[1] << 1).reshape(-1)
+        at = np.flatnonzero(state)
+        state = state[at]
+        line, position = np.divmod(at, LINE_SERIALS)
+        parts_key.append(first[line] + position)
+        parts_state.append(state)
+        parts_flag.append((shard.lines[:, 0] & np.uint32(FLAG) != 0)[line])
+        rank = np.zeros(len(at), np.int64)
+        for code in (State.PAIRED, State.MORE):
+            is_code = state == code
+            rank[is_code] = np.arange(int(is_code.sum()))
+        parts_rank.append(rank)
+    if len(shard.sparse):
+        entry, block = np.nonzero((tacs["sparse_mask"][:, None] >> bits) & 1)
+        base = tacs["tac"][entry].astype(np.int64) * SERIALS + block * BLOCK_SERIALS
+        flag = (shard.sparse[:-1, 0] & np.uint32(FLAG)) != 0
+        lists = ((State.PAIRED, 0, Meta.DENSE_PAIRED), (State.REGISTERED, 1, None), (State.MORE, 2, Meta.DENSE_MORE))
+        for code, column, start in lists:
+            first = shard.sparse[:, column].astype(np.int64) & (FLAG - 1)
+            place = np.repeat(np.arange(len(base)), np.diff(first))
+            serials = shard.lists[code - 1]
+            parts_key.append(base[place] + serials)
+            parts_state.append(np.full(len(serials), code, np.uint8))
+            parts_flag.append(flag[place])
+            parts_rank.append(np.arange(len(serials)) + (shard.meta[start] if start is not None else 0))
+    if not parts_key:
+        return KeyColumns(np.empty(0, np.uint64), np.empty(0, np.uint64), Ragged.empty())
+    key = np.concatenate(parts_key)
+    order = np.argsort(key, kind="stable") if len(parts_key) > 1 else slice(None)
+    key = key[order].astype(np.uint64)
+    state, flag, rank = (np.concatenate(p)[order] for p in (parts_state, parts_flag, parts_rank))
+    head = np.zeros(len(key), np.uint64)
+    registered = (state == State.REGISTERED) | ((state == State.PAIRED) & flag)
+    head[registered] = REGISTERED
+    paired = np.flatnonzero(state == State.PAIRED)
+    head[paired] |= shard.blocks.codes(unpack_bits(shard.owners, rank[paired], shard.width))
+    more = np.flatnonzero(state == State.MORE)
+    first = shard.more_first[rank[more]].astype(np.int64)
+    counts, start = np.zeros(len(key), np.int64), np.zeros(len(key), np.int64)
+    counts[more] = shard.more_first[rank[more] + 1].astype(np.int64) - first - 1
+    start[more] = first + 1
+    head[more] = shard.words[first]
+    return KeyColumns(key, head, gather(shard.words, start, counts))
+
+
+def _decode_ranges(shard: Shard) -> RangeColumns:
+    if not len(shard.tacs):
+        return RangeColumns.empty()
+    per_tac = np.diff(shard.tacs["ranges_first"].astype(np.int64))
+    return unflatten_ranges(np.repeat(shard.tac_numbers, per_tac).astype(np.uint64), shard.ranges)
+
+
+def _decode_links(shard: Shard) -> LinkColumns:
+    if not len(shard.tacs):
+        return LinkColumns.empty()
+    tac = np.repeat(shard.tac_numbers, np.diff(shard.tacs["runs_first"].astype(np.int64))).astype(np.int64)
+    runs, length = shard.runs, shard.runs["length"].astype(np.int64)
+    source = np.repeat(np.arange(len(runs)), length)
+    step = spread(np.zeros(len(runs), np.int64), length)
+    serial = runs["first"][source].astype(np.int64) + step
+    shift = runs["shift"][source].astype(np.int64)
+    shift = np.where(shift == NEIGHBOURS, 1 - 2 * (step & 1), shift)
+    key = tac[source] * SERIALS + serial
+    other = runs["other_tac"][source].astype(np.int64) * SERIALS + serial + shift
+    far_tac = np.repeat(shard.tac_numbers, np.diff(shard.tacs["far_first"].astype(np.int64))).astype(np.uint64)
+    far = shard.far
+    far_key = far_tac * np.uint64(SERIALS) + (far >> np.uint64(44))
+    far_other = shard.far_tacs[(far & np.uint64(0xFFFFFF)).astype(np.int64)].astype(np.uint64) * np.uint64(SERIALS) + (
+        (far >> np.uint64(24)) & np.uint64(0xFFFFF)
+    )
+    keys = np.concatenate((key.astype(np.uint64), far_key))
+    others = np.concatenate((other.astype(np.uint64), far_other))
+    order = np.lexsort((others, keys))
+    return LinkColumns(keys[order], others[order])

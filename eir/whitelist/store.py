@@ -1,0 +1,463 @@
+"""The one writer: takes deltas, makes them durable, publishes generations.
+
+    push ──► chunks durable ──► commit: plan ──► guards ──► journal ──► published
+                                                  rebuild: overlays ──► segments
+
+Order: a chunk is durable before it is acknowledged; the delta's row in the
+journal is its commit; only then the generation is replaced. A segment file is
+durable before the manifest names it, the manifest before it is read.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from eir.errors import (
+    DataDirLockedError,
+    DeltaInvalidError,
+    DeltaRowCountMismatchError,
+    DeltaRowsRefusedError,
+    StorageError,
+    WriterBusyError,
+)
+from eir.whitelist import plan as planning
+from eir.whitelist import recover
+from eir.whitelist.apply import BAD_ROWS_MAX
+from eir.whitelist.blob import rows_from_blob, rows_to_blob
+from eir.whitelist.contradict import contradictions
+from eir.whitelist.delta import Applied, BadRow, Header, TableEffect, check_header
+from eir.whitelist.feeds import AppliedBefore, FeedRules, GuardLimits, Placement, check_content, check_guards, place
+from eir.whitelist.files import FileLayer
+from eir.whitelist.journal import DeltaRecord, FeedRecord, Journal, NameKind, SegmentRecord, Subscriber
+from eir.whitelist.overlay import COMMON, Overlay, Table
+from eir.whitelist.parse import rows_from_payload
+from eir.whitelist.plan import Names, Plan
+from eir.whitelist.rows import IGNORED, Op, Rows, concat
+from eir.whitelist.segments import Segments
+from eir.whitelist.shard import Shard
+from eir.whitelist.shard_encode import ShardRows
+from eir.whitelist.tables import TABLES, Generation
+
+COUNTS_KEY: Final = "counts"
+ENFORCEMENT_KEY: Final = "enforcement"
+MODE_POLICY: Final = 1
+MODE_ALLOW_ALL: Final = 2
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds of the store, each with its unit."""
+
+    small_overlay_rows_max: int = 1 << 16
+    """Rows of the overlay that every publication makes anew."""
+    rebuild_overlay_rows: int = 1_000_000
+    """Rows above the segments from which on they are folded in."""
+    overlay_rows_max: int = 40_000_000
+    """Rows above the segments at which deltas are refused until a rebuild has run."""
+    rebuild_bytes_per_second_max: int = 100_000_000
+    """Pace of the files that a rebuild writes."""
+    journal_days_min: int = 30
+    """Days that deltas stay in the journal after the segments hold them."""
+    feeds: Mapping[str, FeedRules] = field(default_factory=dict)
+    guards: GuardLimits = field(default_factory=GuardLimits)
+
+
+@dataclass(frozen=True)
+class EnforcementState:
+    """The override: mode (1 policy, 2 allow all), when, who, why."""
+
+    mode: int = MODE_POLICY
+    changed_at: int = 0
+    changed_by: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class TableSize:
+    """Rows of a table, and bytes of memory it takes in the segments."""
+
+    table: str
+    rows: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class RebuildResult:
+    """What a rebuild did; seconds."""
+
+    serial: int
+    rebuilt_count: int
+    duration_seconds: float
+
+
+class Store:
+    """Owns a data directory. Reads are public, writes happen here and nowhere else.
+
+    `generation` is replaced by one assignment. Pushes come from one thread at a
+    time; `rebuild` may run in another.
+    """
+
+    def __init__(self, data_dir: Path, clock: Callable[[], int], limits: Limits, files: FileLayer) -> None:
+        """Use `open`."""
+        self.data_dir, self.limits = data_dir, limits
+        self._clock, self._files = clock, files
+        self._lock = threading.RLock()
+        self._rebuilding = threading.Lock()
+        self._frozen: Overlay | None = None
+        self._small, self._large = Overlay.empty(), Overlay.empty()
+        self._lock_file = _lock(data_dir)
+        try:
+            self.journal = Journal.open(data_dir / "registry.db")
+            self.segments = Segments(data_dir / "segments", self.journal, files)
+            self.generation = self.segments.load(self._recover)
+            self.counts = {table: 0 for table in TABLES} | json.loads(self.journal.meta_get(COUNTS_KEY) or "{}")
+            self.replayed_count = self._replay()
+        except BaseException:
+            self._lock_file.close()
+            raise
+
+    @classmethod
+    def open(
+        cls,
+        data_dir: Path,
+        *,
+        clock: Callable[[], int],
+        limits: Limits | None = None,
+        files: FileLayer | None = None,
+    ) -> Store:
+        """Lock the directory, load and verify the segments, replay the journal.
+
+        Raises DataDirLockedError, StateDamagedError, StorageError.
+        """
+        data_dir.mkdir(parents=True, exist_ok=True)
+        return cls(data_dir, clock, limits or Limits(), files or FileLayer())
+
+    def close(self) -> None:
+        """Close the journal and free the directory. Waits for a rebuild."""
+        with self._rebuilding, self._lock:
+            self.journal.close()
+            self._lock_file.close()
+
+    # -- reads ------------------------------------------------------------------------------------
+
+    @property
+    def device_types(self) -> list[str]:
+        """Device types by number."""
+        return self.journal.names(NameKind.DEVICE_TYPE)
+
+    @property
+    def authorities(self) -> list[str]:
+        """Authorities by number."""
+        return self.journal.names(NameKind.AUTHORITY)
+
+    def feeds(self) -> list[FeedRecord]:
+        """Where each feed stands."""
+        return self.journal.feeds()
+
+    def table_sizes(self) -> list[TableSize]:
+        """Rows and bytes of each table."""
+        sizes = self.segments.bytes_by_table(self.generation)
+        return [TableSize(table, self.counts[table], sizes.get(table, 0)) for table in TABLES]
+
+    def rebuild_needed(self) -> bool:
+        """Tell whether the overlays are worth folding in."""
+        return self.generation.overlay_rows >= self.limits.rebuild_overlay_rows
+
+    @property
+    def rebuild_running(self) -> bool:
+        """Tell whether a rebuild runs now."""
+        return self._rebuilding.locked()
+
+    # -- the override -----------------------------------------------------------------------------
+
+    def enforcement(self) -> EnforcementState:
+        """State of the override."""
+        return EnforcementState(**json.loads(self.journal.meta_get(ENFORCEMENT_KEY) or "{}"))
+
+    def set_enforcement(self, mode: int, who: str, why: str, now: int) -> EnforcementState:
+        """Set the override; durable, with its audit row, on return."""
+        state = EnforcementState(mode, now, who, why)
+        what = "enforcement set to " + ("allow all" if mode == MODE_ALLOW_ALL else "policy")
+        with self.journal.transaction():
+            self.journal.audit_add(now, who, what, why)
+            self.journal.meta_set(ENFORCEMENT_KEY, json.dumps(state.__dict__))
+        return state
+
+    # -- deltas -----------------------------------------------------------------------------------
+
+    def push(self, header: Header) -> PendingDelta:
+        """Begin a delta. Raises DeltaInvalidError, DeltaGapError, DeltaConflictError, WriterBusyError."""
+        check_header(header)
+        if self.generation.overlay_rows >= self.limits.overlay_rows_max:
+            raise WriterBusyError("the overlays are full; deltas are taken again when the segments are rebuilt")
+        position = next((feed.sequence for feed in self.feeds() if feed.feed == header.feed), 0)
+        record = self.journal.find_delta(header.feed, header.sequence)
+        before = AppliedBefore(record.base_sequence, record.row_count, record.content_sha256) if record else None
+        placement = place(position, header, before)
+        return PendingDelta(self, header, before, repeat=placement is Placement.REPEAT)
+
+    def names_of(self, rows: Rows, *, provisional: bool = False) -> Names:
+        """Durable numbers of the names of a delta; `provisional` makes up those that are new."""
+        used = np.zeros(len(rows.names), bool)
+        tacs = np.zeros(len(rows.names), bool)
+        if rows.name is not None:
+            used[rows.name[np.isin(rows.op, (Op.BLOCK, Op.UNBLOCK))]] = True
+            tacs[rows.name[rows.op == Op.TAC]] = True
+        return Names(
+            self._ids(NameKind.AUTHORITY, rows.names, used, provisional=provisional),
+            self._ids(NameKind.DEVICE_TYPE, rows.names, tacs, provisional=provisional),
+        )
+
+    def _ids(
+        self, kind: NameKind, names: list[str], used: planning.Bools, *, provisional: bool
+    ) -> planning.U64:
+        out = np.zeros(len(names), np.uint64)
+        wanted = np.flatnonzero(used)
+        texts = [names[place] for place in wanted]
+        if provisional:
+            known = {name: number for number, name in enumerate(self.journal.names(kind))}
+            ids = [known.setdefault(text, len(known)) for text in texts]
+        else:
+            ids = self.journal.name_ids(kind, texts)
+        out[wanted] = ids
+        return out
+
+    def publish(self, plan: Plan, serial: int) -> None:
+        """Put a plan's rows above the segments, and replace the generation."""
+        columns = {table: rows for table, rows in plan.columns.items() if len(rows)}
+        rows = sum(len(part) for part in columns.values())
+        with self._lock:
+            if self._small.rows + rows <= self.limits.small_overlay_rows_max:
+                self._small = self._small.merged(columns)
+            else:
+                self._large = self._large.merged(self._small.columns).merged(columns)
+                self._small = Overlay.empty()
+            self.counts = {table: self.counts[table] + plan.change[table] for table in TABLES}
+            self.generation = self.generation.with_levels(serial, self._levels())
+
+    def _levels(self) -> list[Overlay]:
+        levels = (self._small, self._large, self._frozen)
+        return [level for level in levels if level is not None and level.rows]
+
+    def effects(self, plan: Plan) -> tuple[TableEffect, ...]:
+        """Effects of a plan by table, those it touches."""
+        out = []
+        for table in TABLES:
+            added, change = plan.added[table], plan.change[table]
+            removed = max(added - change, 0)
+            if added or removed:
+                out.append(TableEffect(table, added, removed, self.counts[table] + change))
+        return tuple(out)
+
+    def _recover(self, base: Generation, record: SegmentRecord, previous: list[Shard]) -> ShardRows:
+        return recover.shard_rows(self.journal, self.names_of, base, record, previous)
+
+    def _replay(self) -> int:
+        """Apply the deltas that came after the segments; returns how many."""
+        base, count = self.segments.base_serial, 0
+        for record in self.journal.deltas(base):
+            rows = concat([rows_from_blob(blob) for blob in self.journal.chunks(record)] or [_no_rows()])
+            left_out = _left_out(rows)
+            if record.ignored_row_count:
+                left_out[contradictions(rows)[0]] = True
+            plan = planning.make(self.generation, rows, self.names_of(rows), left_out)
+            counts = self.counts
+            self.publish(plan, record.serial)
+            self.counts = counts  # they were committed with the delta
+            count += 1
+        return count
+
+    # -- rebuilding -------------------------------------------------------------------------------
+
+    def rebuild(self, all_segments: bool = False) -> RebuildResult:  # noqa: FBT001, FBT002 - one switch
+        """Fold the overlays into segments; checks and deltas go on meanwhile.
+
+        Raises StorageError where the child failed: the overlays then stay.
+        """
+        with self._rebuilding:
+            started = time.monotonic()
+            with self._lock:
+                frozen = self._frozen or Overlay.empty()
+                frozen = frozen.merged(self._large.columns).merged(self._small.columns)
+                serial = self.generation.serial
+                if not frozen.rows and not all_segments and self.generation.shards:
+                    return RebuildResult(serial, 0, 0.0)
+                self._frozen, self._large, self._small = frozen, Overlay.empty(), Overlay.empty()
+                self.generation = self.generation.with_levels(serial, self._levels())
+            written = self.segments.rebuild(
+                self.generation,
+                frozen,
+                serial,
+                all_segments=all_segments,
+                bytes_per_second_max=self.limits.rebuild_bytes_per_second_max,
+                swap=self._swap,
+            )
+            with self._lock:
+                self._frozen = None
+                self.generation = self.generation.with_levels(self.generation.serial, self._levels())
+            self.segments.clean(self.limits.journal_days_min, self._clock())
+            return RebuildResult(serial, written, time.monotonic() - started)
+
+    def _swap(self, change: Callable[[Generation], Generation]) -> None:
+        with self._lock:
+            self.generation = change(self.generation)
+
+
+class PendingDelta:
+    """A delta on its way: header taken, chunks coming."""
+
+    def __init__(self, store: Store, header: Header, before: AppliedBefore | None, *, repeat: bool) -> None:
+        """Use `Store.push`."""
+        self._store, self._header, self._before = store, header, before
+        self.repeat = repeat
+        self._hash = hashlib.sha256()
+        self._token: int | None = None
+        self._parts: list[Rows] = []
+        self._bad: list[BadRow] = []
+        self._chunks = self._rows = 0
+
+    def chunk(self, index: int, payload: bytes) -> None:
+        """Take a chunk; parsed and, unless it is a repeat or a dry run, durable on return."""
+        if index != self._chunks:
+            raise DeltaInvalidError(f"chunk {index} came where chunk {self._chunks} was expected")
+        self._hash.update(payload)
+        self._chunks += 1
+        if self.repeat:
+            return
+        rows, bad = rows_from_payload(payload, self._rows, self._header.feed)
+        self.take(rows, bad)
+
+    def take(self, rows: Rows, bad: list[BadRow]) -> None:
+        """Take parsed rows; those that are bad are IGNORED among them."""
+        if self._rows + len(rows) > self._header.row_count:
+            raise DeltaRowCountMismatchError(
+                f"the header says {self._header.row_count} rows, there are {self._rows + len(rows)} or more"
+            )
+        if not self._header.dry_run:
+            if self._token is None:
+                self._token = self._store.journal.new_token()
+            self._store.journal.append_chunk(self._token, len(self._parts), rows_to_blob(rows))
+        self._rows += len(rows)
+        self._parts.append(rows)
+        self._bad += bad[: BAD_ROWS_MAX - len(self._bad)]
+
+    def commit(self, content_sha256: bytes) -> Applied:
+        """Apply the delta; durable and published on return.
+
+        Raises DeltaHashMismatchError, DeltaConflictError, DeltaRowCountMismatchError,
+        DeltaRowsRefusedError, DeltaGuardError, StorageError; then nothing is changed.
+        """
+        try:
+            check_content(self._header, content_sha256, self._hash.digest(), self._before)
+            return self.apply(content_sha256)
+        except BaseException:
+            self.abort()
+            raise
+
+    def apply(self, content_sha256: bytes) -> Applied:
+        """Apply the rows taken, whose hash was checked."""
+        store, header = self._store, self._header
+        if self.repeat:
+            return Applied(store.generation.serial, repeat=True, dry_run=False, effects=(), ignored_row_count=0,
+                           bad_rows=())
+        if self._rows != header.row_count:
+            raise DeltaRowCountMismatchError(f"the header says {header.row_count} rows, there are {self._rows}")
+        rows = concat(self._parts) if self._parts else _no_rows()
+        left_out = _left_out(rows)
+        disputed, told = contradictions(rows)
+        left_out[disputed] = True
+        plan = planning.make(
+            store.generation, rows, store.names_of(rows, provisional=header.dry_run), left_out
+        )
+        bad = tuple(sorted([*self._bad, *told, *plan.bad.told], key=lambda row: row.row)[:BAD_ROWS_MAX])
+        ignored = plan.bad.count
+        if ignored and not store.limits.feeds.get(header.feed, FeedRules()).lenient:
+            raise DeltaRowsRefusedError(bad, ignored)
+        effects = store.effects(plan)
+        guard = check_guards(effects, store.counts, store.limits.guards)
+        if guard is not None and not header.override_guards:
+            raise guard
+        applied = Applied(store.generation.serial, False, header.dry_run, effects, ignored, bad)
+        if header.dry_run:
+            return applied
+        serial = store.generation.serial + 1
+        self._journal(plan, rows, serial, content_sha256, ignored)
+        effects = store.effects(plan)
+        store.publish(plan, serial)
+        return Applied(serial, False, False, effects, ignored, bad)
+
+    def _journal(self, plan: Plan, rows: Rows, serial: int, content_sha256: bytes, ignored: int) -> None:
+        store, journal = self._store, self._store.journal
+        token = self._token if self._token is not None else journal.new_token()
+        with journal.transaction():
+            before = journal.subscriber_count()
+            journal.commit_delta(
+                self._header,
+                token,
+                serial,
+                content_sha256=content_sha256,
+                committed_at=store._clock(),
+                ignored_row_count=ignored,
+                counts={effect.table: (effect.added, effect.removed) for effect in store.effects(plan)},
+                subscribers=_subscribers(rows, plan),
+            )
+            plan.added["subscribers"] = int(np.count_nonzero(rows.column("time")[plan.subscribers]))
+            plan.change["subscribers"] = journal.subscriber_count() - before
+            counts = {table: store.counts[table] + plan.change[table] for table in TABLES}
+            journal.meta_set(COUNTS_KEY, json.dumps(counts))
+        self._token = None
+
+    def abort(self) -> None:
+        """Forget the delta and its chunks."""
+        if self._token is not None:
+            token, self._token = self._token, None
+            self._store.journal.drop_chunks(token)
+        self._parts = []
+
+
+def _subscribers(rows: Rows, plan: Plan) -> list[Subscriber]:
+    at = plan.subscribers
+    if not len(at):
+        return []
+    imsi, msisdn, name = rows.column("imsi")[at], rows.column("time")[at], rows.column("name")[at]
+    return [
+        Subscriber(code, number, rows.names[place])
+        for code, number, place in zip(imsi.tolist(), msisdn.tolist(), name.tolist(), strict=True)
+    ]
+
+
+def _left_out(rows: Rows) -> planning.Bools:
+    return rows.op == IGNORED
+
+
+def _no_rows() -> Rows:
+    return Rows(np.zeros(0, np.uint8))
+
+
+def _lock(data_dir: Path):  # type: ignore[no-untyped-def]  # noqa: ANN202 - a file object
+    """Take the directory for this process. Raises DataDirLockedError, StorageError."""
+    try:
+        file = (data_dir / "lock").open("a+")
+    except OSError as error:
+        raise StorageError(f"{data_dir}: {error.strerror}") from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        file.close()
+        raise DataDirLockedError(
+            f"{data_dir} is in use by another daemon: stop it, or give this one another --data-dir"
+        ) from error
+    return file
+
+
+__all__ = ["COMMON", "Applied", "DeltaRecord", "Header", "Limits", "PendingDelta", "Store", "Table"]

@@ -1,0 +1,287 @@
+"""A generation: what every check reads, replaced by one assignment.
+
+    levels (newest overlay first) ──miss──► shard of the TAC | common
+
+Reading never locks: a generation and all it holds are immutable.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from eir.identity import SERIALS
+from eir.whitelist.hashtable import Columns, HashTable, I64, Ragged, gather
+from eir.whitelist.imsi_blocks import ImsiBlocks
+from eir.whitelist.overlay import IMSI_BLOCKS_SECTION, Overlay, Table, table_sections, tables_of
+from eir.whitelist.rows import U64
+from eir.whitelist.segment import Kind, Segment, pack
+from eir.whitelist.shard import KeyColumns, Shard, pieces_at
+
+TABLES: Final = (
+    "registered",
+    "registered_ranges",
+    "pairs",
+    "utilizers",
+    "blocks",
+    "blocked_ranges",
+    "tracked",
+    "exemptions",
+    "grandfathered",
+    "links",
+    "raw",
+    "imsi_exemptions",
+    "tacs",
+    "subscribers",
+)
+"""Tables by their names in the glossary; counts are in this order."""
+
+_CHUNK_ROWS: Final = 1 << 15
+"""Rows looked up at a time: temporaries stay in the cache."""
+_FNV_OFFSET: Final = 0xCBF29CE484222325
+_FNV_PRIME: Final = 0x100000001B3
+
+
+def raw_key(text: str) -> int:
+    """Key of a raw list entry: FNV-1a, 64 bits, of its ASCII bytes."""
+    value = _FNV_OFFSET
+    for byte in text.encode("ascii", "replace"):
+        value = ((value ^ byte) * _FNV_PRIME) & 0xFFFFFFFFFFFFFFFF
+    return value
+
+
+def raw_words(text: str) -> tuple[int, int]:
+    """Return a raw text, at most 16 ASCII characters, as two words."""
+    data = text.encode("ascii").ljust(16, b"\0")
+    return int.from_bytes(data[:8], "little"), int.from_bytes(data[8:], "little")
+
+
+class Common:
+    """Tables that are not split by TAC, and the dictionary of IMSI blocks."""
+
+    def __init__(self, tables: dict[Table, HashTable], blocks: ImsiBlocks, nbytes: int = 0) -> None:
+        """Take hash tables by name."""
+        empty = HashTable.build(Columns.empty())
+        self.tables = tuple(tables.get(table, empty) for table in Table)
+        self.blocks = blocks
+        self.nbytes = nbytes
+
+    @classmethod
+    def empty(cls) -> Common:
+        """Make a common segment without rows."""
+        return cls({}, ImsiBlocks(np.empty(0, np.uint64)))
+
+    @classmethod
+    def of(cls, segment: Segment) -> Common:
+        """Read a common segment."""
+        blocks = ImsiBlocks(segment.array(IMSI_BLOCKS_SECTION, "<u8"))  # type: ignore[arg-type]
+        return cls(tables_of(segment), blocks, segment.total_bytes)
+
+    @staticmethod
+    def image(tables: dict[Table, HashTable], blocks: ImsiBlocks, serial: int) -> bytearray:
+        """Bytes of a common segment."""
+        sections = table_sections(tables)
+        sections[IMSI_BLOCKS_SECTION] = blocks.blocks
+        return pack(Kind.COMMON, sections, serial=serial, last_tac=99_999_999)
+
+
+@dataclass(frozen=True)
+class Generation:
+    """Everything a check reads. Shards are sorted by TAC and cover all of them."""
+
+    serial: int
+    levels: tuple[Overlay, ...]
+    shards: tuple[Shard, ...]
+    common: Common
+    shard_tacs: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, serial: int, levels: Sequence[Overlay], shards: Sequence[Shard], common: Common) -> Generation:
+        """Make a generation."""
+        shards = tuple(sorted(shards, key=lambda shard: shard.first_tac))
+        return cls(serial, tuple(levels), shards, common, tuple(shard.first_tac for shard in shards))
+
+    def with_levels(self, serial: int, levels: Sequence[Overlay]) -> Generation:
+        """Return the generation with other overlays."""
+        return replace(self, serial=serial, levels=tuple(levels))
+
+    # -- one look-up ------------------------------------------------------------------------------
+
+    def key_row(self, key: int) -> tuple[int, memoryview | None]:
+        """Head and words of an IMEI key; (0, None) where nothing is known of it."""
+        hit = self._above(Table.KEYS, key)
+        if hit is not None:
+            return hit
+        shard = self._shard(key // SERIALS)
+        return shard.find(*divmod(key, SERIALS)) if shard is not None else (0, None)
+
+    def links(self, key: int) -> Sequence[int]:
+        """Keys of the other slots of the device."""
+        hit = self._above(Table.LINKS, key)
+        if hit is not None:
+            return hit[1] or ()
+        shard = self._shard(key // SERIALS)
+        return shard.links(*divmod(key, SERIALS)) if shard is not None else ()
+
+    def range_pieces(self, key: int) -> Sequence[int]:
+        """Range pieces that hold a key."""
+        tac, serial = divmod(key, SERIALS)
+        hit = self._above(Table.RANGES, tac)
+        if hit is not None:
+            return pieces_at(hit[1], 0, len(hit[1]), serial) if hit[1] is not None else ()
+        shard = self._shard(tac)
+        return shard.range_pieces(tac, serial) if shard is not None else ()
+
+    def raw_row(self, text: str) -> tuple[int, memoryview | None]:
+        """Head and words of a raw list entry."""
+        if len(text) > 16 or not text.isascii():
+            return 0, None
+        head, words = self._common(Table.RAW, raw_key(text))
+        if words is None or (words[-2], words[-1]) != raw_words(text):
+            return 0, None
+        return head, words[:-2]
+
+    def imsi_words(self, code: int) -> memoryview | None:
+        """Words of an IMSI: its exemptions."""
+        return self._common(Table.IMSI, code)[1]
+
+    def device_type(self, tac: int) -> int:
+        """Return the number of a TAC's device type + 1; 0: none known."""
+        return self._common(Table.TACS, tac)[0]
+
+    def _above(self, table: Table, key: int) -> tuple[int, memoryview | None] | None:
+        for level in self.levels:
+            image = level.tables[table]
+            hit = image.find(key)
+            if hit is not None:
+                head, offset, count = hit
+                return head, image.word_run(offset, count) if count else None
+        return None
+
+    def _common(self, table: Table, key: int) -> tuple[int, memoryview | None]:
+        hit = self._above(table, key)
+        if hit is not None:
+            return hit
+        image = self.common.tables[table]
+        found = image.find(key)
+        if found is None:
+            return 0, None
+        head, offset, count = found
+        return head, image.word_run(offset, count) if count else None
+
+    def _shard(self, tac: int) -> Shard | None:
+        place = bisect_right(self.shard_tacs, tac) - 1
+        return self.shards[place] if place >= 0 else None
+
+    # -- many look-ups ----------------------------------------------------------------------------
+
+    def read_keys(self, keys: U64) -> KeyColumns:
+        """Rows of sorted keys; head 0 and no words where a key is absent."""
+        parts = [self._read_keys(keys[at : at + _CHUNK_ROWS]) for at in range(0, len(keys), _CHUNK_ROWS)]
+        if len(parts) == 1:
+            return parts[0]
+        if not parts:
+            return KeyColumns(keys, np.empty(0, np.uint64), Ragged.empty())
+        head = np.concatenate([part.head for part in parts])
+        return KeyColumns(keys, head, join([part.extra for part in parts]))
+
+    def _read_keys(self, keys: U64) -> KeyColumns:
+        head, extra, missing = self._read_above(Table.KEYS, keys)
+        if not len(missing):
+            return KeyColumns(keys, head, extra)
+        parts_at, parts_head, parts_extra = [], [], []
+        wanted = keys[missing]
+        edges = np.searchsorted(wanted, np.array(self.shard_tacs, np.uint64) * np.uint64(SERIALS)).tolist()
+        edges.append(len(wanted))
+        for shard, start, end in zip(self.shards, edges, edges[1:], strict=False):
+            if start < end:
+                found_head, found_extra = shard.find_many(wanted[start:end])
+                parts_at.append(missing[start:end])
+                parts_head.append(found_head)
+                parts_extra.append(found_extra)
+        if len(parts_at) == 1 and len(missing) == len(keys):
+            return KeyColumns(keys, parts_head[0], parts_extra[0])
+        if parts_at:
+            at = np.concatenate(parts_at)
+            head[at] = np.concatenate(parts_head)
+            extra = overlay_runs(extra, at, join(parts_extra))
+        return KeyColumns(keys, head, extra)
+
+    def read_links(self, keys: U64) -> Ragged:
+        """Keys of the other slots of sorted keys. One by one: links change seldom."""
+        runs = [list(self.links(int(key))) for key in keys]
+        counts = np.array([len(run) for run in runs], np.int64)
+        return Ragged.of(counts, np.array([other for run in runs for other in run], np.uint64))
+
+    def read_ranges(self, tacs: U64) -> Ragged:
+        """Pieces of sorted TACs."""
+        _, extra, missing = self._read_above(Table.RANGES, tacs)
+        if not len(missing):
+            return extra
+        runs = []
+        for tac in tacs[missing].tolist():
+            shard = self._shard(tac)
+            entry = shard.entry(tac) if shard is not None else -1
+            if shard is None or entry < 0:
+                runs.append(np.empty(0, np.uint64))
+            else:
+                first, end = shard.tacs["ranges_first"][entry : entry + 2]
+                runs.append(shard.ranges[first:end])
+        counts = np.array([len(run) for run in runs], np.int64)
+        return overlay_runs(extra, missing, Ragged.of(counts, np.concatenate(runs)))
+
+    def read_common(self, table: Table, keys: U64) -> Columns:
+        """Rows of sorted keys of a table that is not split by TAC."""
+        head, extra, missing = self._read_above(table, keys)
+        image = self.common.tables[table]
+        slots = image.find_many(keys[missing])
+        found = np.flatnonzero(slots >= 0)
+        if len(found):
+            found_head, found_extra = image.read_many(slots[found])
+            head[missing[found]] = found_head
+            extra = overlay_runs(extra, missing[found], found_extra)
+        return Columns(keys, head, extra)
+
+    def _read_above(self, table: Table, keys: U64) -> tuple[U64, Ragged, I64]:
+        """Heads and words of keys the overlays have, and the places of those they have not."""
+        head = np.zeros(len(keys), np.uint64)
+        extra = Ragged.empty(len(keys))
+        missing = np.arange(len(keys))
+        for level in self.levels:
+            image = level.tables[table]
+            if not image.rows or not len(missing):
+                continue
+            slots = image.find_many(keys[missing])
+            hit = slots >= 0
+            if hit.any():
+                found_head, found_extra = image.read_many(slots[hit])
+                head[missing[hit]] = found_head
+                extra = overlay_runs(extra, missing[hit], found_extra)
+                missing = missing[~hit]
+        return head, extra, missing
+
+    @property
+    def overlay_rows(self) -> int:
+        """Rows above the segments."""
+        return sum(level.rows for level in self.levels)
+
+
+def join(parts: Sequence[Ragged]) -> Ragged:
+    """Runs of all parts, one after the other."""
+    counts = np.concatenate([part.counts() for part in parts])
+    words = np.concatenate([part.words[part.first[0] : part.first[-1]] for part in parts])
+    return Ragged.of(counts, words)
+
+
+def overlay_runs(base: Ragged, at: I64, runs: Ragged) -> Ragged:
+    """Return the base with the runs at these places replaced."""
+    if not len(runs.words) and not len(base.words):
+        return base
+    counts, first = base.counts(), base.first[:-1].copy()
+    counts[at] = runs.counts()
+    first[at] = runs.first[:-1] + len(base.words)
+    return gather(np.concatenate((base.words, runs.words)), first, counts)

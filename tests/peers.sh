@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# Programs that tests use beside Python: promtool (Debian's prometheus), h2load (nghttp2-client).
+set -euo pipefail
+declare -A package=([promtool]=prometheus [h2load]=nghttp2-client)
+missing=()
+for program in "${!package[@]}"; do
+  command -v "$program" >/dev/null || missing+=("${package[$program]}")
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+else
+  echo "tests need: ${missing[*]} (install them, or run as root on Debian)" >&2
+  exit 1
+fi

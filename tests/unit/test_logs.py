@@ -1,0 +1,92 @@
+"""Nothing that looks like an identity reaches the log."""
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from eir import logs
+
+IMEI = "35693803564380"
+
+
+@pytest.fixture
+def stream() -> Iterator[io.StringIO]:
+    out = io.StringIO()
+    logs.setup("json", "info", out)
+    yield out
+    structlog.reset_defaults()
+    logging.basicConfig(handlers=[], force=True)
+
+
+def lines(out: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in out.getvalue().splitlines()]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        IMEI,
+        int(IMEI),
+        f"imei {IMEI}7, imsi 432110000000001",
+        IMEI.encode(),
+        {"imei": IMEI, IMEI: 1},
+        [IMEI, (IMEI, {IMEI})],
+        f"+{IMEI}",
+        ValueError(f"bad {IMEI}"),
+    ],
+)
+def test_identities_are_masked_in_every_value(stream: io.StringIO, value: object) -> None:
+    structlog.get_logger().info("event", value=value)
+    assert "*" in stream.getvalue()
+    assert "938035643" not in stream.getvalue()
+
+
+def test_identities_are_masked_in_messages_and_tracebacks(stream: io.StringIO) -> None:
+    try:
+        int(f"imei {IMEI} is odd")
+    except ValueError:
+        structlog.get_logger().exception(f"failed for {IMEI}")
+    assert IMEI not in stream.getvalue()
+    assert "ValueError" in lines(stream)[0]["exception"]
+
+
+def test_what_libraries_log_goes_the_same_way(stream: io.StringIO) -> None:
+    logging.getLogger("grpc").warning("peer sent %s", IMEI)
+    (line,) = lines(stream)
+    assert (line["level"], line["logger"]) == ("warning", "grpc")
+    assert IMEI not in line["event"]
+
+
+def test_other_values_stay_what_they_are(stream: io.StringIO) -> None:
+    digest = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+    structlog.get_logger().info(
+        "e", serial=7, ready=True, none=None, seconds=0.25, hash=digest, short="123456789"
+    )
+    (line,) = lines(stream)
+    assert line["serial"] == 7
+    assert line["ready"] is True
+    assert line["none"] is None
+    assert line["seconds"] == 0.25
+    assert line["hash"] == digest
+    assert line["short"] == "123456789"
+
+
+def test_the_level_is_the_least_that_is_logged(stream: io.StringIO) -> None:
+    structlog.get_logger().debug("quiet")
+    structlog.get_logger().info("loud")
+    assert [line["event"] for line in lines(stream)] == ["loud"]
+
+
+def test_console_is_for_people() -> None:
+    out = io.StringIO()
+    logs.setup("console", "info", out)
+    structlog.get_logger().warning("hello", imei=IMEI)
+    structlog.reset_defaults()
+    assert "hello" in out.getvalue()
+    assert not out.getvalue().startswith("{")
+    assert IMEI not in out.getvalue()
