@@ -109,9 +109,7 @@ def _groups(chunk: PopulationChunk) -> Iterator[_Group]:
     )
     blocks = chunk.blocks
     for cause, authority, rows in _by_cause(blocks.cause, blocks.authority):
-        if cause:
-            fields = {"block_cause": cause, "authority": AUTHORITIES[authority]}
-            yield _Group(Op.BLOCK, fields, {"imei": blocks.key[rows]})
+        yield _Group(Op.BLOCK, _block_fields(cause, authority), {"imei": blocks.key[rows]})
     exempt = chunk.exempt
     for kind in ExemptCause:
         rows = np.flatnonzero(exempt.cause == kind)
@@ -126,10 +124,13 @@ def _groups(chunk: PopulationChunk) -> Iterator[_Group]:
     for cause, authority, rows in _by_cause(ranges.cause, ranges.authority):
         columns = {"imei": ranges.first[rows], "imei_last": ranges.last[rows]}
         if cause:
-            fields = {"block_cause": cause, "authority": AUTHORITIES[authority]}
-            yield _Group(Op.BLOCK, fields, columns)
+            yield _Group(Op.BLOCK, _block_fields(cause, authority), columns)
         else:
             yield _Group(Op.REGISTER, {}, columns)
+
+
+def _block_fields(cause: int, authority: int) -> dict[str, int | str]:
+    return {"block_cause": cause, "authority": AUTHORITIES[authority]}
 
 
 def _by_cause(cause: U8, authority: U8) -> Iterator[tuple[int, int, npt.NDArray[np.intp]]]:
@@ -178,9 +179,9 @@ def to_operations(chunk: PopulationChunk) -> Iterator[dict[str, str | int]]:
     }
     times = {Op.EXEMPT: "until", Op.GRANDFATHER: "in_use_since"}
     for group in _groups(chunk):
-        fixed: dict[str, str | int] = {"kind": group.op.name.lower()}
+        fixed: dict[str, str | int] = {"kind": group.op.name}
         for name, value in group.fields.items():
-            fixed[name] = value if isinstance(value, str) else names[name](value).name.lower()
+            fixed[name] = value if isinstance(value, str) else names[name](value).name
         columns = [column.tolist() for column in group.columns.values()]
         for row in zip(*columns, strict=True):
             operation = dict(fixed)

@@ -13,10 +13,11 @@ SLICE = 1 << 16
 """Indexes handled at a time, so that what is between stays in the cache."""
 
 
-def add_modulo(left: U32, right: U32 | int, modulus: int) -> U32:
+def add_modulo(left: U32, right: U32, modulus: int) -> U32:
     """Add numbers below a modulus; what wraps below 0 is huge, so the minimum is the remainder."""
-    total = left + np.asarray(right, np.uint32)
-    return np.minimum(total, total - np.uint32(modulus))
+    total = left + right
+    remainder: U32 = np.minimum(total, total - np.uint32(modulus))
+    return remainder
 
 
 class Permutation:

@@ -39,7 +39,7 @@ from bench.chunk import (
 )
 from bench.permutation import Permutation
 from bench.subscribers import imsi_codes
-from bench.terrain import RANGE_REGION, REGION, SHAPES, U8, U32, U64, Kind, Slots, Terrain
+from bench.terrain import RANGE_REGION, REGION, SHAPES, U8, U32, U64, Kind, Slots, Terrain, places
 from eir.identity import SERIALS
 from eir.whitelist.rows import BlockCause, ExemptCause
 
@@ -65,9 +65,11 @@ EPOCH = 1_767_225_600
 """2026-01-01: exemptions end in the ten years after it."""
 GRANDFATHER_EPOCH = 1_325_376_000
 """2012-01-01: what is grandfathered was in use since one of the eight years after it, or unknown."""
-BLOCK_CAUSES = (BlockCause.STOLEN,) * 9 + (BlockCause.LOST,) * 4 + (BlockCause.CLONED,) + (BlockCause.BARRED,) * 2
-EXEMPT_CAUSES = (ExemptCause.TRAVELLER,) * 9 + (ExemptCause.REPAIR,) * 2 + tuple(ExemptCause)[2:] + (
-    ExemptCause.OTHER,
+BLOCK_CAUSES = (
+    (BlockCause.STOLEN,) * 9 + (BlockCause.LOST,) * 4 + (BlockCause.CLONED,) + (BlockCause.BARRED,) * 2
+)
+EXEMPT_CAUSES = (
+    (ExemptCause.TRAVELLER,) * 9 + (ExemptCause.REPAIR,) * 2 + tuple(ExemptCause)[2:] + (ExemptCause.OTHER,)
 )
 DEVICE_TYPES = ("smartphone",) * 12 + ("feature-phone",) * 2 + ("tablet", "modem")
 
@@ -135,7 +137,7 @@ class Population:
         plain = np.where(terrain.kinds == Kind.PLAIN, self.counts, 0)
         self._plain_starts = np.concatenate(([0], np.cumsum(plain, dtype=np.int64)))
         self._elsewhere = Permutation(int(plain.sum()), rng)
-        self._elsewhere_count = min(round(self.registered * SLOTS_LINKED * LINKS_ELSEWHERE), int(plain.sum())) & ~1
+        self._elsewhere_count = min(self._part(SLOTS_LINKED * LINKS_ELSEWHERE), int(plain.sum())) & ~1
         self._salt = rng.integers(0, 1 << 63, dtype=np.uint64)
         self._types = rng.integers(0, len(DEVICE_TYPES), len(self.tacs))
 
@@ -189,6 +191,26 @@ class Population:
         order = rng.permutation(count)
         return CheckSample(key[order], imsi[order], expected[order])
 
+    def sample_unowned(self, count: int, seed: int) -> U64:
+        """Distinct IMEIs that are registered and have no owner, sorted; at most as many as there are."""
+        return self._distinct(self.pairs, self.registered, count, seed)
+
+    def sample_owned(self, count: int, seed: int) -> U64:
+        """Distinct IMEIs that have an owner, sorted; at most as many as there are."""
+        return self._distinct(0, self.pairs, count, seed)
+
+    def new_imsis(self, count: int, first: int = 0) -> U64:
+        """IMSI codes of subscribers that the population does not have, from the nth of them on; distinct."""
+        start = self.pairs + self.utilizers + first
+        return imsi_codes(np.arange(start, start + count, dtype=np.uint64))
+
+    def _distinct(self, low: int, high: int, count: int, seed: int) -> U64:
+        """Keys of so many of the slots whose owners' places lie in a range."""
+        order = Permutation(high - low, np.random.Generator(np.random.PCG64([seed, self.seed])))
+        places = order(np.arange(min(count, high - low), dtype=np.uint32)) + np.uint32(low)
+        keys: U64 = np.sort(self._terrain.keys(self._owners.inverse(places)))
+        return keys
+
     def _chunk(self, first: int, end: int, first_tac: int, last_tac: int) -> PopulationChunk:
         slots = self._terrain.slots(first, end)
         place = self._owners(slots.number)
@@ -220,7 +242,7 @@ class Population:
         before = _utilizers_before(nth)
         many = _utilizers_before(nth + 1) - before
         rows, before = np.repeat(rows, many), np.repeat(before, many)
-        which = np.arange(len(rows)) - np.repeat(np.cumsum(many) - many, many)
+        which = places(many)
         return Utilizers(key[rows], imsi_codes((self.pairs + before + which).astype(np.uint64)))
 
     def _extra_rows(self, slots: Slots, owner: U64) -> tuple[Blocks, Exemptions, Grandfathered]:
@@ -231,9 +253,7 @@ class Population:
 
         rows = rows_of(BLOCKED)
         dice = self._dice(slots.number[rows])
-        blocks = Blocks(
-            slots.key[rows], _pick(dice, BLOCK_CAUSES), (dice >> np.uint64(8) & np.uint64(3)).astype(np.uint8)
-        )
+        blocks = Blocks(slots.key[rows], _pick(dice, BLOCK_CAUSES), _authority(dice))
         rows = rows_of(EXEMPT)
         dice = self._dice(slots.number[rows])
         until = np.uint64(EPOCH) + dice % np.uint64(3_650 * DAY)
@@ -258,7 +278,7 @@ class Population:
         many = self.ranges // len(self.tacs) + (index < self.ranges % len(self.tacs))
         cell = RANGE_REGION // np.maximum(many, 1)
         rows = np.repeat(np.arange(len(index)), many)
-        nth = np.arange(len(rows)) - np.repeat(np.cumsum(many) - many, many)
+        nth = places(many)
         base = self.tacs[index].astype(np.uint64) * np.uint64(SERIALS) + self._terrain.range_start[index]
         start = base[rows] + (nth * cell[rows]).astype(np.uint64)
         dice = self._dice(start)
@@ -267,7 +287,7 @@ class Population:
         head = start + (dice >> np.uint64(20)) % (room - length + np.uint64(1))
         blocked = (dice >> np.uint64(40)) % np.uint64(RANGE_BLOCKED_EVERY) == 0
         cause = np.where(blocked, _pick(dice >> np.uint64(4), BLOCK_CAUSES), 0).astype(np.uint8)
-        authority = np.where(blocked, dice >> np.uint64(8) & np.uint64(len(AUTHORITIES) - 1), 0).astype(np.uint8)
+        authority = np.where(blocked, _authority(dice), 0).astype(np.uint8)
         return Ranges(head, head + length - np.uint64(1), cause, authority)
 
     def _link_rows(self, slots: Slots) -> Links:
@@ -350,11 +370,12 @@ class Population:
 
 def _utilized(place: U32) -> npt.NDArray[np.bool_]:
     """Tell which owned places have utilizers."""
-    return place // np.uint32(UTILIZED_EVERY) * np.uint32(UTILIZED_EVERY) == place
+    utilized: npt.NDArray[np.bool_] = place // np.uint32(UTILIZED_EVERY) * np.uint32(UTILIZED_EVERY) == place
+    return utilized
 
 
 def _utilizers_before(nth: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Number of utilizers of the first n places that have them."""
+    """Count the utilizers of the first n places that have them."""
     before = np.concatenate(([0], np.cumsum(UTILIZER_COUNTS)))
     turn, rest = np.divmod(nth, len(UTILIZER_COUNTS))
     out: npt.NDArray[np.int64] = turn * before[-1] + before[rest]
@@ -364,6 +385,11 @@ def _utilizers_before(nth: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 def _pick(dice: U64, choices: tuple[IntEnum, ...]) -> U8:
     """One of 16 choices by the lowest bits but four."""
     return np.array(choices, np.uint8)[(dice >> np.uint64(4) & np.uint64(15)).astype(np.intp)]
+
+
+def _authority(dice: U64) -> U8:
+    """One of the authorities by the bits after those."""
+    return (dice >> np.uint64(8) & np.uint64(len(AUTHORITIES) - 1)).astype(np.uint8)
 
 
 def main(argv: list[str] | None = None) -> int:

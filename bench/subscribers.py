@@ -8,7 +8,7 @@ import numpy.typing as npt
 U64 = npt.NDArray[np.uint64]
 
 HOME_NETWORKS = ("43211", "43235", "43220")
-OPERATOR_OF_BLOCK = (0, 1, 0, 1, 2, 0, 1, 0, 1, 0, 0, 1, 0, 1, 2, 0, 1, 0, 1, 2)
+OPERATOR_OF_BLOCK = (0, 1, 2, 0, 1, 0, 1, 0, 1, 0, 0, 1, 2, 0, 1, 0, 1, 0, 1, 2)
 """Operators take blocks in turn: shares of 45, 40 and 15 %."""
 BLOCK = 1 << 16
 BLOCK_USED = BLOCK * 4 // 5
@@ -44,7 +44,8 @@ def _block_bases(count: int) -> U64:
     number = np.arange(count)
     turn, place = number // cycle, number % cycle
     blocks = first[operator[place]] + turn * share[operator[place]] + nth[place]
-    return blocks.astype(np.uint64) * np.uint64(BLOCK)
+    out: U64 = blocks.astype(np.uint64) * np.uint64(BLOCK)
+    return out
 
 
 def _odd_codes(number: U64) -> U64:
@@ -55,4 +56,5 @@ def _odd_codes(number: U64) -> U64:
     quarter = number // np.uint64(4)
     five = (number % np.uint64(4) == 3) & (quarter < FIVE_DIGIT_CODES)
     codes = np.where(number % np.uint64(2) == 0, foreign, np.uint64(10**9) + number)
-    return np.where(five, np.uint64(FIVE_DIGIT_CODES) + quarter, codes)
+    out: U64 = np.where(five, np.uint64(FIVE_DIGIT_CODES) + quarter, codes)
+    return out

@@ -110,7 +110,7 @@ class Terrain:
         return self._lot_keys(index, unit) + (rank - unit * lot)
 
     def numbers(self, key: U64) -> I64:
-        """Number of the slot with each key, -1 where it is not registered one by one."""
+        """Find the number of the slot with each key, -1 where it is not registered one by one."""
         tac = key // np.uint64(SERIALS)
         index = np.minimum(np.searchsorted(self.tacs, tac), len(self.tacs) - 1)
         place = (key - tac * np.uint64(SERIALS)).astype(np.int64) - self.region_start[index]
@@ -119,13 +119,13 @@ class Terrain:
         lot = self._lots[index]
         slot = place // lot
         unit = np.empty(len(key), np.uint32)
-        for size, permutation in self._permutations.items():
-            these = np.flatnonzero(lot == size)
+        for size_of_lot, permutation in self._permutations.items():
+            these = np.flatnonzero(lot == size_of_lot)
             where = index[these]
-            before = add_modulo(slot[these], np.uint32(permutation.size) - self._after[where], permutation.size)
-            before = permutation.inverse(before)
-            back = np.uint32(permutation.size) - self._before[where]
-            unit[these] = add_modulo(before, back, permutation.size)
+            size = permutation.size
+            before = add_modulo(slot[these], np.uint32(size) - self._after[where], size)
+            back = np.uint32(size) - self._before[where]
+            unit[these] = add_modulo(permutation.inverse(before), back, size)
         rank = unit.astype(np.int64) * lot + (place - slot * lot)
         return np.where(inside & (rank < self.counts[index]), self.starts[index] + rank, -1)
 
@@ -134,7 +134,7 @@ class Terrain:
         counts, lots = self.counts[first:end].astype(np.int64), self._lots[first:end]
         lot_counts = (counts + lots - 1) // lots
         index = np.repeat(np.arange(first, end), lot_counts)
-        unit = (np.arange(len(index)) - np.repeat(np.cumsum(lot_counts) - lot_counts, lot_counts)).astype(np.uint32)
+        unit = places(lot_counts).astype(np.uint32)
         key = self._lot_keys(index, unit)
         order = np.argsort(key)
         index, unit, key = index[order], unit[order], key[order]
@@ -142,7 +142,7 @@ class Terrain:
         lengths = np.minimum(self._lots[index], self.counts[index] - start)
         number = (self.starts[index] + start).astype(np.uint32)
         rows = np.repeat(np.arange(len(index)), lengths)
-        place = (np.arange(len(rows)) - np.repeat(np.cumsum(lengths, dtype=np.int64) - lengths, lengths)).astype(np.uint32)
+        place = places(lengths).astype(np.uint32)
         tac_index = np.repeat(np.arange(first, end), counts)
         return Slots(number[rows] + place, key[rows] + place, tac_index)
 
@@ -150,13 +150,21 @@ class Terrain:
         """Key of the first serial of lots: the nth of the TAC with that index."""
         lot = self._lots[index]
         slot = np.empty(len(index), np.uint32)
-        for size, permutation in self._permutations.items():
-            these = np.flatnonzero(lot == size)
+        for size_of_lot, permutation in self._permutations.items():
+            these = np.flatnonzero(lot == size_of_lot)
             where = index[these]
             before = permutation(add_modulo(unit[these], self._before[where], permutation.size))
             slot[these] = add_modulo(before, self._after[where], permutation.size)
         serial = self.region_start[index] + slot * lot
-        return self.tacs[index].astype(np.uint64) * np.uint64(SERIALS) + serial
+        keys: U64 = self.tacs[index].astype(np.uint64) * np.uint64(SERIALS) + serial
+        return keys
+
+
+def places(lengths: npt.NDArray[np.integer]) -> I64:
+    """Count from 0 within each of the runs of these lengths."""
+    ends = np.cumsum(lengths, dtype=np.int64)
+    out: I64 = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
+    return out
 
 
 def _sizes(tac_count: int, registered: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
@@ -170,19 +178,20 @@ def _sizes(tac_count: int, registered: int, rng: np.random.Generator) -> npt.NDA
             low = scale
         else:
             high = scale
-    return np.minimum(weight * high, most)
+    sizes: npt.NDArray[np.float64] = np.minimum(weight * high, most)
+    return sizes
 
 
-def _kinds(
-    sizes: npt.NDArray[np.float64], shares: dict[Kind, float], registered: int
-) -> tuple[U8, U32]:
+def _kinds(sizes: npt.NDArray[np.float64], shares: dict[Kind, float], registered: int) -> tuple[U8, U32]:
     """Kinds and even counts of TACs, largest first, each given to the kind that lacks most.
 
     Twins stand together and have one count. Plain TACs take what rounding leaves.
     """
     even = np.maximum(np.floor(sizes / 2) * 2, 2).astype(np.int64)
     lack = {kind: share * registered for kind, share in shares.items()}
-    kinds, counts, place = [], [], 0
+    kinds: list[int] = []
+    counts: list[int] = []
+    place = 0
     while place < len(even):
         last = place + 1 == len(even)
         kind = max((kind for kind in lack if not (last and kind == Kind.TWIN_FIRST)), key=lack.__getitem__)

@@ -54,16 +54,33 @@ class Limits:
     streams_per_connection_max: int = _bounded(1024, 1, 100_000, "calls in flight on one connection")
     metadata_bytes_max: int = _bounded(8192, 1024, 1 << 20, "metadata of one call")
     chunk_bytes_max: int = _bounded(4 << 20, 1 << 10, 4 << 20, "payload of one chunk of a delta")
+    feeds_max: int = _bounded(64, 1, 1000, "feeds that may ever push")
     delta_rows_max: int = _bounded(64 << 20, 1, 64 << 20, "rows of one delta")
     delta_bytes_max: int = _bounded(4 << 30, 1 << 20, 64 << 30, "payloads of one delta together")
     pushes_waiting_max: int = _bounded(8, 0, 1000, "deltas waiting while another is applied")
     push_idle_seconds_max: int = _bounded(30, 1, 3600, "wait for the next message of a delta")
     drain_seconds_max: int = _bounded(30, 0, 3600, "wait for calls in flight when stopping")
+    drain_notice_seconds: int = _bounded(
+        1, 0, 3600, "answers go on for so long after health and readiness said no"
+    )
     keepalive_seconds: int = _bounded(60, 1, 7200, "idle time after which a peer is pinged")
     keepalive_timeout_seconds: int = _bounded(20, 1, 600, "wait for the answer to a ping")
     connection_age_seconds_max: int = _bounded(
         0, 0, 604_800, "age at which clients are asked to connect anew; 0: never"
     )
+    small_overlay_rows_max: int = _bounded(
+        1 << 16, 1, 1 << 24, "rows of the overlay that each publication makes anew"
+    )
+    rebuild_overlay_rows: int = _bounded(
+        1_000_000, 1, 100_000_000, "rows above the segments from which on they are folded in"
+    )
+    overlay_rows_max: int = _bounded(
+        40_000_000, 1, 1_000_000_000, "rows above the segments at which deltas wait for a rebuild"
+    )
+    rebuild_bytes_per_second_max: int = _bounded(
+        100_000_000, 1 << 20, 100_000_000_000, "pace of a rebuild's files"
+    )
+    journal_days_min: int = _bounded(30, 0, 36_500, "days that deltas stay in the journal")
     http_requests_max: int = _bounded(8, 1, 1000, "HTTP requests in flight")
     http_seconds_max: int = _bounded(10, 1, 600, "reading one HTTP request, writing its answer")
     loop_stall_seconds_max: int = _bounded(30, 1, 3600, "event loop silent for longer: not live")

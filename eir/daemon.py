@@ -30,12 +30,22 @@ from eir.policy import Policy, compile_policy, default_policy_text
 from eir.server.enforcement import ALLOW_ALL
 from eir.server.listeners import Listeners
 from eir.server.state import State
-from eir.whitelist.store import Store
+from eir.whitelist.feeds import REMOVED_PERCENT_MAX, FeedRules, GuardLimits
+from eir.whitelist.store import Limits, Store
 
 REFRESH_SECONDS = 1.0
 SWITCH_INTERVAL_SECONDS = 0.0005
 """How long a thread may keep the others waiting: a commit runs beside the checks."""
 LISTENERS = ("check_listen", "manage_listen", "http_listen")
+
+STORE_LIMITS = (
+    "small_overlay_rows_max",
+    "rebuild_overlay_rows",
+    "overlay_rows_max",
+    "rebuild_bytes_per_second_max",
+    "journal_days_min",
+)
+"""Bounds that the store has under the same name."""
 
 log = structlog.get_logger()
 
@@ -113,7 +123,7 @@ async def _serve(config: Config) -> None:
             tasks.append(asyncio.create_task(_keep(state)))
             await stop.wait()
     finally:
-        await _drain(state, listeners)
+        await _drain(state, listeners, serving=state.checker is not None)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -155,13 +165,30 @@ def _http(state: State, heartbeat: Heartbeat) -> HttpServer:
         raise ConfigError(f"http_listen: {listen} cannot be bound: {error.strerror}") from None
 
 
+def store_limits(config: Config) -> Limits:
+    """Return the bounds of the store as the configuration has them."""
+    bounds = {name: getattr(config.limits, name) for name in STORE_LIMITS}
+    guards = config.guards
+    return Limits(
+        **bounds,
+        feeds={name: FeedRules(lenient=feed.lenient) for name, feed in config.feeds.items()},
+        guards=GuardLimits(
+            removed_percent_max=guards.removed_percent_max,
+            removed_percent_max_by_table=dict.fromkeys(REMOVED_PERCENT_MAX, guards.unpaired_percent_max),
+            blocked_percent_max=guards.blocked_percent_max,
+            guarded_rows_min=guards.guarded_rows_min,
+        ),
+    )
+
+
 async def _load(state: State, policy: Policy) -> None:
     """Open the store in the writer thread, and make the checker."""
     started, config = monotonic(), state.config
-    store = await state.write(lambda: Store.open(config.data_dir, clock=state.clock))
+    limits = store_limits(config)
+    store = await state.write(lambda: Store.open(config.data_dir, clock=state.clock, limits=limits))
     state.store = store
     checker = Checker(store, policy, state.clock)
-    checker.override = (await state.write(store.enforcement)).mode == ALLOW_ALL
+    checker.override = (await asyncio.to_thread(store.enforcement)).mode == ALLOW_ALL
     if checker.override:
         log.warning("override on: every check is allowed")
     # What is loaded stays: the collector need not look at it again.
@@ -197,6 +224,7 @@ async def _keep(state: State) -> None:
         await asyncio.sleep(REFRESH_SECONDS)
         try:
             await state.refresh()
+            await state.checkpoint()
             if not state.rebuilding and state.loaded().rebuild_needed():
                 task = asyncio.create_task(_rebuild(state))
                 rebuilds.add(task)
@@ -224,13 +252,14 @@ async def _rebuild(state: State) -> None:
     )
 
 
-async def _drain(state: State, listeners: Listeners) -> None:
+async def _drain(state: State, listeners: Listeners, *, serving: bool) -> None:
     """Say not ready, then let the calls in flight finish."""
     state.readiness.fail("serving", "draining")
     state.metrics.set_readiness(state.readiness)
     state.draining.set()
-    log.info("draining", seconds_max=state.config.limits.drain_seconds_max)
-    await listeners.drain()
+    limits = state.config.limits
+    log.info("draining", seconds_max=limits.drain_seconds_max)
+    await listeners.drain(limits.drain_notice_seconds if serving else 0)
 
 
 class Heartbeat:

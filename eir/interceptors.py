@@ -14,7 +14,7 @@ from typing import Any, Final
 import grpc
 import structlog
 from google.protobuf import any_pb2, duration_pb2
-from google.rpc import error_details_pb2, status_pb2
+from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]
 
 from eir import errors
 from eir.metrics import Metrics

@@ -10,7 +10,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.gc_collector import GCCollector
@@ -19,6 +19,10 @@ from prometheus_client.process_collector import ProcessCollector
 from eir import __version__
 from eir.readiness import Readiness
 from eir.verdict import Reason, Status
+
+if TYPE_CHECKING:
+    from eir.whitelist.journal import FeedRecord
+    from eir.whitelist.store import TableSize
 
 CHECK_SECONDS: Final = (25e-6, 50e-6, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.025, 0.1, 0.5)
 WORK_SECONDS: Final = (0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
@@ -29,24 +33,6 @@ MALFORMED: Final = (
     *(reason for reason in Reason if Reason.MALFORMED_EMPTY <= reason <= Reason.SPECIAL_PLACEHOLDER),
 )
 """Reasons that name a class of identity which phones should not send."""
-
-
-class FeedPosition(Protocol):
-    """Where a feed stands; times in epoch seconds."""
-
-    feed: str
-    sequence: int
-    serial: int
-    complete_until: int
-    applied_at: int
-
-
-class TableSize(Protocol):
-    """Size of a table."""
-
-    name: str
-    rows: int
-    bytes: int
 
 
 class Metrics:
@@ -124,6 +110,9 @@ class Metrics:
         self.commit_seconds = self._histogram(
             "delta_commit_duration_seconds", "From a delta's commit to its publication.", WORK_SECONDS
         )
+        self.journal_wal_pages = self._gauge(
+            "journal_wal_pages", "Pages of the write-ahead log that are not in the file yet."
+        )
         self.journal_deltas = self._gauge("journal_deltas", "Deltas kept in the journal.")
         self.segments = self._gauge("segments", "Segment files in use.")
         self.overlay_rows = self._gauge("overlay_rows", "Rows above the segments.")
@@ -162,7 +151,7 @@ class Metrics:
         elif reason == Reason.EXEMPT_PAIR_BLOCKED:
             self._block_overrides.inc(times)
 
-    def set_feeds(self, positions: Iterable[FeedPosition]) -> None:
+    def set_feeds(self, positions: Iterable[FeedRecord]) -> None:
         """Show where feeds stand."""
         for position in positions:
             self._feed_serial.labels(position.feed).set(position.serial)
@@ -173,8 +162,8 @@ class Metrics:
     def set_tables(self, sizes: Iterable[TableSize]) -> None:
         """Show the sizes of the tables."""
         for size in sizes:
-            self._table_rows.labels(size.name).set(size.rows)
-            self._table_bytes.labels(size.name).set(size.bytes)
+            self._table_rows.labels(size.table).set(size.rows)
+            self._table_bytes.labels(size.table).set(size.bytes)
 
     def set_readiness(self, readiness: Readiness) -> None:
         """Show the conditions of readiness."""

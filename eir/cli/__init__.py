@@ -25,7 +25,7 @@ __all__ = ["main"]
 )
 @click.version_option(__version__, message="eir %(version)s")
 @click.option("--debug", is_flag=True, help="Show the traceback of an internal error.")
-def main(debug: bool) -> None:  # noqa: ARG001 - read from the context where errors are shown
+def main(debug: bool) -> None:
     """Network EIR: answers whether a phone may be used with a SIM."""
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from eir.cli.client import CALL_SECONDS_MAX, check_address, connect
+from eir.cli import client
 from eir.cli.say import NO, OK, UNKNOWN, moment, note, show_json
 from eir.verdict import Reason, Status
 
@@ -73,21 +73,28 @@ def explain(status: Status, reason: Reason) -> str:
 @click.command()
 @click.argument("imei")
 @click.argument("imsi", default="")
-@click.option("--serving-plmn", metavar="PLMN", default="", help="Network that serves the SIM: MCC and MNC, 5 or 6 digits.")
+@click.option(
+    "--serving-plmn",
+    metavar="PLMN",
+    default="",
+    help="Network that serves the SIM: MCC and MNC, 5 or 6 digits.",
+)
 @click.option("--emergency", is_flag=True, help="Ask as for an emergency call.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@check_address
+@client.check_address
 def check(imei: str, imsi: str, serving_plmn: str, emergency: bool, as_json: bool, address: str) -> None:
     """Ask whether IMEI may be used, with IMSI where it is given, and say why.
 
     Ends with 0 when allowed, 3 when denied, 4 when no rule decides.
     """
-    from eir.proto import check_pb2, check_pb2_grpc
+    from eir.proto import check_pb2
 
-    request = check_pb2.CheckEquipmentRequest(imei=imei, imsi=imsi, serving_plmn=serving_plmn, emergency=emergency)
-    with connect(address) as channel:
-        answer: check_pb2.CheckEquipmentResponse = check_pb2_grpc.EquipmentCheckServiceStub(channel).CheckEquipment(
-            request, timeout=CALL_SECONDS_MAX
+    request = check_pb2.CheckEquipmentRequest(
+        imei=imei, imsi=imsi, serving_plmn=serving_plmn, emergency=emergency
+    )
+    with client.connect(address) as channel:
+        answer: check_pb2.CheckEquipmentResponse = client.checks(channel).CheckEquipment(
+            request, timeout=client.CALL_SECONDS_MAX
         )
     status, reason = Status(answer.status), Reason(answer.reason)
     _warn(imei)
@@ -128,4 +135,5 @@ def _warn(imei: str) -> None:
     text = imei.strip()
     parsed = parse_imei(text)
     if len(text) == IMEI_DIGITS + 1 and parsed.key and text[-1] not in ("0", str(luhn_digit(parsed.key))):
-        note(f"the check digit of {text} should be {luhn_digit(parsed.key)}; checks look at the first 14 digits only")
+        right = luhn_digit(parsed.key)
+        note(f"the check digit of {text} should be {right}; checks look at the first 14 digits only")

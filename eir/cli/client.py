@@ -17,7 +17,9 @@ CALL_SECONDS_MAX: Final = 10.0
 """Wait for an answer that needs no work."""
 CHECK_ADDRESS: Final = "127.0.0.1:50051"
 MANAGE_ADDRESS: Final = "127.0.0.1:50052"
-_PORTS: Final = "checks are answered on the check listener (50051), all else on the management listener (50052)"
+_PORTS: Final = (
+    "checks are answered on the check listener (50051), all else on the management listener (50052)"
+)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -34,9 +36,14 @@ def _address(_: click.Context, __: click.Parameter, value: str) -> str:
 
 def _option(name: str, default: str, variable: str) -> Callable[[Function], Function]:
     return click.option(
-        "--address", metavar="HOST:PORT", default=default, show_default=True, envvar=variable, callback=_address,
+        "--address",
+        metavar="HOST:PORT",
+        default=default,
+        show_default=True,
+        envvar=variable,
+        callback=_address,
         help=f"{name} listener of the daemon; {variable} sets it too.",
-    )  # fmt: skip
+    )
 
 
 check_address = _option("Check", CHECK_ADDRESS, "EIR_CHECK_LISTEN")
@@ -59,8 +66,8 @@ def connect(address: str) -> Iterator[grpc.Channel]:
 def explain(error: grpc.RpcError, address: str) -> Failure:
     """Say what an RPC's error means to the person at the terminal."""
     import grpc
-    from google.rpc import error_details_pb2
-    from grpc_status import rpc_status
+    from google.rpc import error_details_pb2  # type: ignore[import-untyped]
+    from grpc_status import rpc_status  # type: ignore[import-untyped]
 
     code, text = error.code(), error.details() or ""
     status = rpc_status.from_call(error)
@@ -68,7 +75,9 @@ def explain(error: grpc.RpcError, address: str) -> Failure:
         info = error_details_pb2.ErrorInfo()
         reason = next((info.reason for detail in status.details if detail.Unpack(info)), code.name)
         if code is grpc.StatusCode.UNAVAILABLE:
-            return Failure(f"the daemon at {address} cannot answer now: {status.message} ({reason}); try again")
+            return Failure(
+                f"the daemon at {address} cannot answer now: {status.message} ({reason}); try again"
+            )
         kinds = {grpc.StatusCode.INVALID_ARGUMENT: USAGE, grpc.StatusCode.INTERNAL: FAILED}
         return Failure(f"{status.message} ({reason})", kinds.get(code, NO))
     if code is grpc.StatusCode.UNAVAILABLE:
@@ -78,3 +87,24 @@ def explain(error: grpc.RpcError, address: str) -> Failure:
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return Failure(f"the daemon at {address} did not answer in time")
     return Failure(f"the call to {address} failed: {code.name}: {text}")
+
+
+def checks(channel: grpc.Channel) -> Any:
+    """Return the stub of EquipmentCheckService."""
+    from eir.proto import check_pb2_grpc
+
+    return check_pb2_grpc.EquipmentCheckServiceStub(channel)  # type: ignore[no-untyped-call]
+
+
+def sync(channel: grpc.Channel) -> Any:
+    """Return the stub of RegistrySyncService."""
+    from eir.proto import sync_pb2_grpc
+
+    return sync_pb2_grpc.RegistrySyncServiceStub(channel)  # type: ignore[no-untyped-call]
+
+
+def enforcement(channel: grpc.Channel) -> Any:
+    """Return the stub of EnforcementService."""
+    from eir.proto import enforcement_pb2_grpc
+
+    return enforcement_pb2_grpc.EnforcementServiceStub(channel)  # type: ignore[no-untyped-call]

@@ -16,7 +16,7 @@ def config() -> None:
 
 
 @config.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def check(file: Path) -> None:
     """Check FILE with the environment, and the policy it names, as `eir serve` would."""
     from eir.config import load
@@ -27,7 +27,7 @@ def check(file: Path) -> None:
 
 
 @config.command()
-@click.argument("file", required=False, type=click.Path(path_type=Path))
+@click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def show(file: Path | None, as_json: bool) -> None:
     """Print every setting, its value and where it comes from: default, FILE or environment."""

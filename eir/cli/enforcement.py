@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from eir.cli.client import CALL_SECONDS_MAX, connect, manage_address
+from eir.cli import client
 from eir.cli.say import moment, note, show_json
 
 if TYPE_CHECKING:
@@ -41,6 +41,11 @@ def _show(state: enforcement_pb2.Enforcement, as_json: bool) -> None:
         click.echo(f"since {moment(state.changed_at)}, by {state.changed_by}: {state.why}")
 
 
+def on_terminal() -> bool:
+    """Tell whether a person can be asked."""
+    return sys.stdin.isatty()
+
+
 @click.group()
 def enforcement() -> None:
     """Show and set the override."""
@@ -48,14 +53,14 @@ def enforcement() -> None:
 
 @enforcement.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@manage_address
+@client.manage_address
 def show(as_json: bool, address: str) -> None:
     """Tell whether enforcement is on."""
-    from eir.proto import enforcement_pb2, enforcement_pb2_grpc
+    from eir.proto import enforcement_pb2
 
-    with connect(address) as channel:
-        stub = enforcement_pb2_grpc.EnforcementServiceStub(channel)
-        answer = stub.GetEnforcement(enforcement_pb2.GetEnforcementRequest(), timeout=CALL_SECONDS_MAX)
+    with client.connect(address) as channel:
+        stub = client.enforcement(channel)
+        answer = stub.GetEnforcement(enforcement_pb2.GetEnforcementRequest(), timeout=client.CALL_SECONDS_MAX)
     _show(answer.enforcement, as_json)
 
 
@@ -65,22 +70,22 @@ def show(as_json: bool, address: str) -> None:
 @click.option("--why", required=True, help="Why; kept in the audit.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@manage_address
+@client.manage_address
 def set_(mode: str, who: str, why: str, yes: bool, as_json: bool, address: str) -> None:
     """Turn the override on (allow-all) or off (policy). Audited; survives a restart.
 
     Asks before it acts when run on a terminal.
     """
-    from eir.proto import enforcement_pb2, enforcement_pb2_grpc
+    from eir.proto import enforcement_pb2
 
-    if not yes and sys.stdin.isatty():
+    if not yes and on_terminal():
         click.confirm(f"{mode}: {_MEANS[mode]}. Set it at {address}?", abort=True, err=True)
     number = next(number for number, name in MODES.items() if name == mode)
     request = enforcement_pb2.SetEnforcementRequest(
         mode=enforcement_pb2.EnforcementMode.Name(number), who=who, why=why
     )
-    with connect(address) as channel:
-        stub = enforcement_pb2_grpc.EnforcementServiceStub(channel)
-        answer = stub.SetEnforcement(request, timeout=CALL_SECONDS_MAX)
+    with client.connect(address) as channel:
+        stub = client.enforcement(channel)
+        answer = stub.SetEnforcement(request, timeout=client.CALL_SECONDS_MAX)
     note("set")
     _show(answer.enforcement, as_json)

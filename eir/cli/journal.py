@@ -12,15 +12,20 @@ from typing import TYPE_CHECKING
 
 import click
 
-from eir.cli.say import NO, Failure, moment, note, progress, show_json, show_table
+from eir.cli.say import NO, Failure, count, moment, note, progress, show_json, show_table
 
 if TYPE_CHECKING:
     from eir.whitelist.journal import AuditRecord, DeltaRecord, Journal
 
 data_dir_option = click.option(
-    "--data-dir", metavar="DIR", envvar="EIR_DATA_DIR", default="data", show_default=True,
-    type=click.Path(path_type=Path), help="The daemon's data directory; EIR_DATA_DIR sets it too.",
-)  # fmt: skip
+    "--data-dir",
+    metavar="DIR",
+    envvar="EIR_DATA_DIR",
+    default="data",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="The daemon's data directory; EIR_DATA_DIR sets it too.",
+)
 
 
 @contextmanager
@@ -30,7 +35,9 @@ def open_journal(data_dir: Path) -> Iterator[Journal]:
 
     path = data_dir / "registry.db"
     if not path.is_file():
-        raise Failure(f"{data_dir}: no data directory of a daemon (it has no registry.db); --data-dir names it")
+        raise Failure(
+            f"{data_dir}: no data directory of a daemon (it has no registry.db); --data-dir names it"
+        )
     opened = Journal.open(path, read_only=True)
     try:
         yield opened
@@ -116,7 +123,7 @@ def verify(data_dir: Path) -> None:
     for error in damaged:
         note(error.message)
     if damaged:
-        note(f"{len(damaged)} faults; what to do stands in docs/operating.md, under damage")
+        note(f"{count(len(damaged), 'fault')}; docs/operating.md says what to do")
         sys.exit(NO)
     note(f"{data_dir}: the journal is in order up to serial {serial:,}")
 
@@ -130,9 +137,17 @@ def audit(limit: int, as_json: bool, data_dir: Path) -> None:
     with open_journal(data_dir) as opened:
         rows = deque(_audit(opened), maxlen=limit)
     if as_json:
-        show_json([{"at": row.at, "who": row.who, "what": row.what, "why": row.why, "detail": row.detail} for row in rows])
+        show_json(
+            [
+                {"at": row.at, "who": row.who, "what": row.what, "why": row.why, "detail": row.detail}
+                for row in rows
+            ]
+        )
     else:
-        show_table(("at", "who", "what", "why", "detail"), [(moment(r.at), r.who, r.what, r.why, r.detail) for r in rows])
+        show_table(
+            ("at", "who", "what", "why", "detail"),
+            [(moment(r.at), r.who, r.what, r.why, r.detail) for r in rows],
+        )
 
 
 def _audit(opened: Journal) -> Iterator[AuditRecord]:

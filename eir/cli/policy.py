@@ -12,7 +12,9 @@ from eir.cli.say import USAGE, Failure, note, parse_moment, show_json, show_tabl
 if TYPE_CHECKING:
     from eir.policy import Policy
 
-_file = click.argument("file", required=False, envvar="EIR_POLICY", type=click.Path(path_type=Path))
+_file = click.argument(
+    "file", required=False, envvar="EIR_POLICY", type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
 _at = click.option("--at", metavar="TIME", help="As it is at this time; now unless given.")
 
 
@@ -43,7 +45,7 @@ def policy() -> None:
 
 
 @policy.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def check(file: Path) -> None:
     """Compile FILE; say what is wrong with it, and where."""
     compiled = _load(file)
@@ -57,7 +59,7 @@ def check(file: Path) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def table(file: Path | None, at: str | None, as_json: bool) -> None:
     """Print what each reason leads to, by cohort."""
-    from eir.policy.explain import table as rows_of
+    from eir.policy import table as rows_of
 
     rows = rows_of(_load(file), _when(at))
     if as_json:
@@ -77,11 +79,12 @@ def explain(file: Path | None, at: str | None, facts: tuple[str, ...], as_json: 
     Facts are named in docs/glossary.md: --fact own_block=stolen --fact imsi=432110000000001
     """
     from eir.errors import InvalidRequestError
-    from eir.policy import explain as explaining
+    from eir.policy import explain as print_rules
+    from eir.policy import explain_facts
 
     compiled, now = _load(file), _when(at)
     if not facts:
-        click.echo(explaining.explain(compiled, now))
+        click.echo(print_rules(compiled, now))
         return
     given = {}
     for fact in facts:
@@ -90,11 +93,13 @@ def explain(file: Path | None, at: str | None, facts: tuple[str, ...], as_json: 
             raise click.BadParameter(f"{fact!r} is not NAME=VALUE", param_hint="--fact")
         given[name.strip()] = value.strip()
     try:
-        found = explaining.explain_facts(compiled, now, given)
+        found = explain_facts(compiled, now, given)
     except InvalidRequestError as error:
         raise click.BadParameter(error.message, param_hint="--fact") from None
     if as_json:
         steps = [step._asdict() for step in found.steps]
-        show_json(found._asdict() | {"reason": found.reason.name, "status": found.status.name, "steps": steps})
+        show_json(
+            found._asdict() | {"reason": found.reason.name, "status": found.status.name, "steps": steps}
+        )
     else:
         click.echo(found.text())

@@ -39,7 +39,7 @@ class Failure(click.ClickException):
 
     def __init__(self, message: str, exit_code: int = FAILED) -> None:
         super().__init__(message)
-        self.exit_code = exit_code
+        self.exit_code = exit_code  # type: ignore[misc]  # click reads it from the instance
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the message as all messages are."""
@@ -87,7 +87,9 @@ def show_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     given = [list(row) for row in rows]
     cells = [list(header), *([_cell(value) for value in row] for row in given)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    right = [bool(given) and all(isinstance(row[place], int) for row in given) for place in range(len(header))]
+    right = [
+        bool(given) and all(isinstance(row[place], int) for row in given) for place in range(len(header))
+    ]
     for line in cells:
         padded = (
             text.rjust(width) if to_right else text.ljust(width)
@@ -98,6 +100,11 @@ def show_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
 def _cell(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def count(number: int, what: str) -> str:
+    """Return a number of things: 1 row, 2,000 rows."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def moment(second: int) -> str:
@@ -115,7 +122,9 @@ def parse_moment(text: str) -> int:
             return int(text)
         parsed = datetime.fromisoformat(text)
     except ValueError:
-        raise click.BadParameter(f"{text!r} is no time: 2026-03-21, 2026-03-21T08:00+03:30 or seconds") from None
+        raise click.BadParameter(
+            f"{text!r} is no time: 2026-03-21, 2026-03-21T08:00+03:30 or seconds"
+        ) from None
     return int((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp())
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from eir.cli.client import connect, manage_address
+from eir.cli import client
 from eir.cli.journal import data_dir_option, open_journal
-from eir.cli.say import NO, note, progress, show_json, show_table
+from eir.cli.say import NO, count, note, progress, show_json, show_table
 
 if TYPE_CHECKING:
     from eir.whitelist.journal import SegmentRecord
@@ -42,10 +42,17 @@ def show(as_json: bool, data_dir: Path) -> None:
         show_table(
             ("state", "file", "kind", "TACs", "serial", "bytes"),
             [
-                (state, record.file, record.kind, f"{record.first_tac:08d}-{record.last_tac:08d}", record.serial, record.bytes)
+                (
+                    state,
+                    record.file,
+                    record.kind,
+                    f"{record.first_tac:08d}-{record.last_tac:08d}",
+                    record.serial,
+                    record.bytes,
+                )
                 for state, record in rows
             ],
-        )  # fmt: skip
+        )
 
 
 @segments.command()
@@ -69,9 +76,9 @@ def verify(data_dir: Path) -> None:
     for fault in faults:
         note(fault)
     if faults:
-        note(f"{len(faults)} of {len(records)} files are damaged; what to do stands in docs/operating.md, under damage")
+        note(f"{len(faults)} of {len(records)} files are damaged; docs/operating.md says what to do")
         sys.exit(NO)
-    note(f"{data_dir}: {len(records)} segment files are in order")
+    note(f"{data_dir}: {count(len(records), 'segment file')} in order")
 
 
 def _fault(folder: Path, record: SegmentRecord) -> str:
@@ -93,15 +100,17 @@ def _fault(folder: Path, record: SegmentRecord) -> str:
 
 
 @segments.command()
-@click.option("--all", "all_segments", is_flag=True, help="Every segment, not only those that newer rows touch.")
+@click.option(
+    "--all", "all_segments", is_flag=True, help="Every segment, not only those that newer rows touch."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@manage_address
+@client.manage_address
 def rebuild(all_segments: bool, as_json: bool, address: str) -> None:
     """Have the running daemon fold what came since into its segments, now. Checks go on meanwhile."""
-    from eir.proto import enforcement_pb2, enforcement_pb2_grpc
+    from eir.proto import enforcement_pb2
 
-    with connect(address) as channel, progress("rebuilding"):
-        stub = enforcement_pb2_grpc.EnforcementServiceStub(channel)
+    with client.connect(address) as channel, progress("rebuilding"):
+        stub = client.enforcement(channel)
         answer = stub.RebuildSegments(enforcement_pb2.RebuildSegmentsRequest(all=all_segments))
     if as_json:
         show_json(
@@ -113,6 +122,6 @@ def rebuild(all_segments: bool, as_json: bool, address: str) -> None:
         )
     else:
         click.echo(
-            f"{answer.rebuilt_count:,} files written in {answer.duration_seconds:.1f} s;"
+            f"{count(answer.rebuilt_count, 'file')} written in {answer.duration_seconds:.1f} s;"
             f" serial {answer.serial:,} is in the segments"
         )

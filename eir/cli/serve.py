@@ -20,13 +20,17 @@ Exit codes:
 
 
 @click.command(epilog=EPILOG)
-@click.option("--config", "config_file", metavar="FILE", type=click.Path(path_type=Path), help="Configuration, in TOML.")
+@click.option(
+    "--config", "config_file", metavar="FILE", type=click.Path(path_type=Path), help="Configuration, in TOML."
+)
 @click.option("--data-dir", metavar="DIR", help="The directory of the daemon's state.")
 @click.option("--engine", type=click.Choice(["auto", "portable", "native"]), help="What answers checks.")
 @click.option("--check-listen", metavar="HOST:PORT", help="Where core nodes check.")
 @click.option("--manage-listen", metavar="HOST:PORT", help="Where registry and operators manage.")
 @click.option("--http-listen", metavar="HOST:PORT", help="Where metrics and probes are read.")
-@click.option("--insecure", is_flag=True, default=None, help="Listen in plain text elsewhere than on loopback.")
+@click.option(
+    "--insecure", is_flag=True, default=None, help="Listen in plain text elsewhere than on loopback."
+)
 def serve(config_file: Path | None, **settings: object) -> None:
     """Run the daemon until SIGTERM or SIGINT.
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from eir.cli.client import CALL_SECONDS_MAX, connect, manage_address
+from eir.cli import client
 from eir.cli.enforcement import MODES, describe
-from eir.cli.say import NO, OK, moment, show_json, show_table
+from eir.cli.say import NO, OK, count, moment, show_json, show_table
 
 if TYPE_CHECKING:
     from eir.proto import enforcement_pb2, sync_pb2
@@ -17,19 +17,21 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@manage_address
+@client.manage_address
 def status(as_json: bool, address: str) -> None:
     """Print what the daemon runs with: engine, policy, tables, feeds. Ends with 3 when not ready."""
-    from eir.proto import enforcement_pb2, enforcement_pb2_grpc, sync_pb2, sync_pb2_grpc
+    from eir.proto import enforcement_pb2, sync_pb2
 
-    with connect(address) as channel:
-        answer: enforcement_pb2.GetStatusResponse = enforcement_pb2_grpc.EnforcementServiceStub(channel).GetStatus(
-            enforcement_pb2.GetStatusRequest(), timeout=CALL_SECONDS_MAX
+    with client.connect(address) as channel:
+        answer: enforcement_pb2.GetStatusResponse = client.enforcement(channel).GetStatus(
+            enforcement_pb2.GetStatusRequest(), timeout=client.CALL_SECONDS_MAX
         )
         feeds: list[sync_pb2.FeedPosition] = []
         if answer.tables:  # until the tables are loaded nobody knows where feeds stand
-            sync = sync_pb2_grpc.RegistrySyncServiceStub(channel)
-            positions = sync.GetFeedPosition(sync_pb2.GetFeedPositionRequest(), timeout=CALL_SECONDS_MAX)
+            sync = client.sync(channel)
+            positions = sync.GetFeedPosition(
+                sync_pb2.GetFeedPositionRequest(), timeout=client.CALL_SECONDS_MAX
+            )
             feeds = list(positions.feeds)
     if as_json:
         show_json(_as_dict(answer, feeds))
@@ -38,7 +40,9 @@ def status(as_json: bool, address: str) -> None:
     sys.exit(OK if answer.ready else NO)
 
 
-def _as_dict(answer: enforcement_pb2.GetStatusResponse, feeds: list[sync_pb2.FeedPosition]) -> dict[str, object]:
+def _as_dict(
+    answer: enforcement_pb2.GetStatusResponse, feeds: list[sync_pb2.FeedPosition]
+) -> dict[str, object]:
     """Return every field by its name, with numbers as numbers."""
     out: dict[str, object] = {}
     for field in answer.DESCRIPTOR.fields:
@@ -70,11 +74,11 @@ def _show(answer: enforcement_pb2.GetStatusResponse, feeds: list[sync_pb2.FeedPo
     set_by = f", set by {answer.enforcement.changed_by}" if answer.enforcement.changed_by else ""
     click.echo(f"enforcement: {MODES.get(answer.enforcement.mode, '?')}{set_by}")
     click.echo(f"policy: {answer.policy_name} ({answer.policy_hash[:12]})")
+    stale = " (stale)" if answer.stale else ""
     rebuilding = ", being rebuilt" if answer.rebuild_running else ""
-    click.echo(
-        f"serial {answer.serial:,}{' (stale)' if answer.stale else ''}; {answer.segment_count:,} segments{rebuilding},"
-        f" {answer.overlay_row_count:,} rows above them; {answer.journal_delta_count:,} deltas in the journal\n"
-    )
+    click.echo(f"serial {answer.serial:,}{stale}; {count(answer.segment_count, 'segment')}{rebuilding}")
+    above, deltas = count(answer.overlay_row_count, "row"), count(answer.journal_delta_count, "delta")
+    click.echo(f"{above} above the segments; {deltas} in the journal\n")
     show_table(("table", "rows", "bytes"), [(size.table, size.rows, size.bytes) for size in answer.tables])
     if feeds:
         click.echo()

@@ -45,11 +45,12 @@ class CheckService:
         self._count = state.metrics.count
         self._seconds = {method: child.observe for method, child in state.metrics.check_seconds.items()}
         self._streams: set[asyncio.Queue[Any]] = set()
+        self._refusing = False
 
     async def check(self, data: bytes, context: Context) -> bytes:
         """CheckEquipment."""
         started = monotonic()
-        checker = self._state.working()
+        checker = self._working()
         request = parse(check_pb2.CheckEquipmentRequest, data)
         await in_time(context)
         answer = self._judge(checker, request, client_of(context)).SerializeToString()
@@ -58,7 +59,7 @@ class CheckService:
 
     async def stream(self, _: Any, context: Context) -> None:
         """StreamCheckEquipment: in order, reading a bounded number ahead."""
-        checker, client = self._state.working(), client_of(context)
+        checker, client = self._working(), client_of(context)
         queue: asyncio.Queue[Any] = asyncio.Queue(self._state.config.limits.stream_in_flight_max)
         reader = asyncio.create_task(_read_ahead(context, queue))
         self._streams.add(queue)
@@ -77,10 +78,10 @@ class CheckService:
             reader.cancel()
 
     async def _next(self, queue: asyncio.Queue[Any]) -> Any:
-        """Return the next message of a stream; when draining, end a stream that is idle."""
+        """Return the next message of a stream; end a stream that is idle when new calls are refused."""
         message: Any = WAKE
         while message is WAKE:
-            if self._state.draining.is_set():
+            if self._refusing:
                 try:
                     message = await asyncio.wait_for(queue.get(), STREAM_IDLE_SECONDS)
                 except TimeoutError:
@@ -89,8 +90,15 @@ class CheckService:
                 message = await queue.get()
         return message
 
-    def drain(self) -> None:
-        """Let idle streams notice that the daemon is draining."""
+    def _working(self) -> Checker:
+        """Return the checker. Raises NotReadyError or DrainingError."""
+        if self._refusing:
+            raise DrainingError
+        return self._state.working()
+
+    def refuse(self) -> None:
+        """Take no new calls, and let idle streams notice."""
+        self._refusing = True
         for queue in self._streams:
             if queue.empty():
                 queue.put_nowait(WAKE)
@@ -98,7 +106,7 @@ class CheckService:
     async def batch(self, data: bytes, context: Context) -> bytes:
         """BatchCheckEquipment."""
         started = monotonic()
-        checker = self._state.working()
+        checker = self._working()
         request = parse(check_pb2.BatchCheckEquipmentRequest, data)
         self._check_batch(request)
         await in_time(context)

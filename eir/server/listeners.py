@@ -32,6 +32,7 @@ REFLECTION: Final = (
     reflection_pb2.DESCRIPTOR.services_by_name["ServerReflection"].full_name,
 )
 """Version 1 has the messages of v1alpha under another name; clients ask for either."""
+REFUSE_SECONDS: Final = 0.2
 FRAME_BYTES: Final = 64 << 10
 """What a message has beside the payload of its chunk."""
 
@@ -111,7 +112,8 @@ class ReflectionService:
             while (data := await context.read()) is not grpc.aio.EOF:
                 yield parse(reflection_pb2.ServerReflectionRequest, data)
 
-        async for answer in self._servicer.ServerReflectionInfo(requests(), context):
+        answers: Any = self._servicer.ServerReflectionInfo(requests(), context)
+        async for answer in answers:
             await context.write(answer.SerializeToString())
 
 
@@ -121,7 +123,6 @@ class Listeners:
     def __init__(self, state: State) -> None:
         """Bind both. Raises ConfigError when an address cannot be bound."""
         config, limits = state.config, state.config.limits
-        self._draining = state.draining
         self._drain_seconds_max = limits.drain_seconds_max
         self.check = CheckService(state)
         sync, enforcement = SyncService(state), EnforcementService(state)
@@ -182,11 +183,18 @@ class Listeners:
         for health in self._health:
             health.set(serving=serving)
 
-    async def drain(self) -> None:
-        """Say NOT_SERVING, take no more calls, let those in flight finish."""
+    async def drain(self, notice_seconds: float) -> None:
+        """Say NOT_SERVING, answer on for the notice, then let the calls in flight finish.
+
+        A server that stops cancels what it has not looked at yet, and CANCELLED
+        says nothing to a client. So calls are refused for a moment before: those
+        who come now are told to go elsewhere, and hardly any are left to cancel.
+        """
         for health in self._health:
             health.end()
-        self.check.drain()
+        await asyncio.sleep(notice_seconds)
+        self.check.refuse()
+        await asyncio.sleep(REFUSE_SECONDS)
         seconds = self._drain_seconds_max
         await asyncio.gather(self._check_server.stop(seconds), self._manage_server.stop(seconds))
 

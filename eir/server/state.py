@@ -23,8 +23,8 @@ Result = TypeVar("Result")
 class State:
     """One daemon's parts; `store` and `checker` appear once the tables are loaded.
 
-    The store has one writer: whatever changes it, and whatever reads what is not
-    published, runs in `write`, one after another, in one thread.
+    Deltas are applied in the `writer` thread, one step after another. Reads of
+    the journal and the override go beside it, in other threads.
     """
 
     def __init__(self, config: Config, metrics: Metrics, clock: Callable[[], int], engine: str) -> None:
@@ -55,10 +55,16 @@ class State:
         if self.draining.is_set():
             raise DrainingError
 
-    async def write(self, work: Callable[[], Result]) -> Result:
+    async def write(self, work: Callable[..., Result], *args: object) -> Result:
         """Run in the writer thread, and note whether storage can be written."""
+        return await self.durable(self.writer, work, *args)
+
+    async def durable(
+        self, executor: ThreadPoolExecutor | None, work: Callable[..., Result], *args: object
+    ) -> Result:
+        """Run in a thread, and note whether storage can be written."""
         try:
-            result = await asyncio.get_running_loop().run_in_executor(self.writer, work)
+            result = await asyncio.get_running_loop().run_in_executor(executor, work, *args)
         except StorageError as error:
             # Checks go on from memory: a full disk must not take the answers away.
             self.readiness.fail("storage", error.message, required=False)
@@ -69,8 +75,8 @@ class State:
     async def refresh(self) -> None:
         """Bring staleness and gauges up to the present."""
         store, checker = self.loaded(), self.working()
-        positions, sizes, counts = await self.write(
-            lambda: (store.feeds(), store.table_sizes(), store.counts())
+        positions, sizes, journal_deltas = await asyncio.to_thread(
+            lambda: (store.feeds(), store.table_sizes(), journal_delta_count(store))
         )
         limits = {name: feed.stale_after_seconds for name, feed in self.config.feeds.items()}
         stale = stale_feeds(positions, limits, self.clock())
@@ -85,10 +91,15 @@ class State:
         metrics.override_active.set(checker.override)
         metrics.set_feeds(positions)
         metrics.set_tables(sizes)
-        metrics.segments.set(counts.segments)
-        metrics.overlay_rows.set(counts.overlay_rows)
-        metrics.journal_deltas.set(counts.journal_deltas)
+        metrics.segments.set(len(store.generation.shards))
+        metrics.overlay_rows.set(store.generation.overlay_rows)
+        metrics.journal_deltas.set(journal_deltas)
         metrics.set_readiness(self.readiness)
+
+    async def checkpoint(self) -> None:
+        """Fold the journal's write-ahead log into its file, beside the writer."""
+        pages = await asyncio.to_thread(self.loaded().journal.checkpoint)
+        self.metrics.journal_wal_pages.set(pages)
 
     @property
     def rebuilding(self) -> bool:
@@ -126,3 +137,9 @@ class State:
         if self.store is not None:
             await self.write(self.store.close)
         self.writer.shutdown()
+
+
+def journal_delta_count(store: Store) -> int:
+    """Return how many deltas the journal keeps: every serial from the oldest on is one."""
+    oldest = next(store.journal.deltas(), None)
+    return store.journal.last_serial() - oldest.serial + 1 if oldest else 0

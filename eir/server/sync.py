@@ -73,9 +73,10 @@ class SyncService:
                 f"row_count: {header.row_count}; allowed are {limits.delta_rows_max}",
                 delta_rows_max=limits.delta_rows_max,
             )
-        push = _Push(await state.write(lambda: store.push(header)))
+        await self._check_feed(header.feed)
+        pending = await state.write(store.push, header)
         try:
-            await _write(context, accepted=sync_pb2.DeltaAccepted(repeat=push.pending.repeat))
+            await _write(context, accepted=sync_pb2.DeltaAccepted(repeat=pending.repeat))
             index = 0
             while (message := await self._read(context, "chunk", "commit")).HasField("chunk"):
                 size += len(message.chunk.payload)
@@ -84,19 +85,29 @@ class SyncService:
                         f"the payloads have more than {limits.delta_bytes_max} bytes together",
                         delta_bytes_max=limits.delta_bytes_max,
                     )
-                await self._chunk(push, message.chunk, index)
+                await self._chunk(pending, message.chunk, index)
                 await _write(context, chunk_durable=sync_pb2.ChunkDurable(index=index))
                 index += 1
             started = monotonic()
-            applied = await state.write(lambda: push.commit(message.commit.content_sha256))
+            applied = await state.write(pending.commit, message.commit.content_sha256)
             state.metrics.commit_seconds.observe(monotonic() - started)
         finally:
-            # Queued, not awaited: it runs before the next delta, also when this call was cancelled.
-            state.writer.submit(push.close)
+            # After a commit it does nothing. Queued, not awaited: it runs before the next delta, also when
+            # this call was cancelled.
+            state.writer.submit(pending.abort)
         self._note(header, applied)
         await _write(context, applied=_applied(applied))
 
-    async def _chunk(self, push: _Push, chunk: sync_pb2.DeltaChunk, index: int) -> None:
+    async def _check_feed(self, feed: str) -> None:
+        """Raise DeltaInvalidError for one feed too many: feeds are kept for ever, and label metrics."""
+        known = {position.feed for position in await asyncio.to_thread(self._state.loaded().feeds)}
+        feeds_max = self._state.config.limits.feeds_max
+        if feed not in known and len(known) >= feeds_max:
+            raise DeltaInvalidError(
+                f"feed: {len(known)} others have pushed, {feeds_max} may", feeds_max=feeds_max
+            )
+
+    async def _chunk(self, pending: PendingDelta, chunk: sync_pb2.DeltaChunk, index: int) -> None:
         """Make one chunk durable."""
         metrics, size_max = self._state.metrics, self._state.config.limits.chunk_bytes_max
         if chunk.index != index:
@@ -107,7 +118,7 @@ class SyncService:
                 chunk_bytes_max=size_max,
             )
         started = monotonic()
-        await self._state.write(lambda: push.pending.chunk(index, chunk.payload))
+        await self._state.write(pending.chunk, index, chunk.payload)
         metrics.chunk_seconds.observe(monotonic() - started)
         metrics.journal_chunks.inc()
         metrics.journal_bytes.inc(len(chunk.payload))
@@ -168,7 +179,7 @@ class SyncService:
         """GetFeedPosition."""
         request = parse(sync_pb2.GetFeedPositionRequest, data)
         store = self._state.loaded()
-        positions = await self._state.write(store.feeds)
+        positions = await asyncio.to_thread(store.feeds)
         feeds = [
             sync_pb2.FeedPosition(
                 feed=position.feed,
@@ -186,23 +197,6 @@ class SyncService:
         return sync_pb2.GetFeedPositionResponse(
             feeds=feeds, serial=store.generation.serial
         ).SerializeToString()
-
-
-class _Push:
-    """A pending delta that is aborted unless it was committed; lives in the writer thread."""
-
-    def __init__(self, pending: PendingDelta) -> None:
-        self.pending = pending
-        self._committed = False
-
-    def commit(self, content_sha256: bytes) -> Applied:
-        applied = self.pending.commit(content_sha256)
-        self._committed = True
-        return applied
-
-    def close(self) -> None:
-        if not self._committed:
-            self.pending.abort()
 
 
 def _header(message: sync_pb2.PushDeltaRequest) -> Header:

@@ -3,7 +3,6 @@
     state, operations ──perform──► state, bad rows
     state, state ──diff──► change ──apply──► state
                             └─merge, invert─► change
-    state, state ──operations──► deltas that lead from one to the other
 
 The store does the same by columns and is tested against this. A state maps
 facts, tuples that begin with the name of their table, to values; a change maps
@@ -21,10 +20,9 @@ from typing import Any, Final, NamedTuple
 
 from eir.identity import SERIALS, imsi_text, mask
 from eir.whitelist.delta import PAIRS_MAX, SLOTS_MAX, RowReason
+from eir.whitelist.operation import Imei, Operation
 from eir.whitelist.rows import Op, Role
 
-Imei = int | str
-"""A key, or raw text."""
 Interval = tuple[int, int]
 """Keys of a range, inclusive."""
 Fact = tuple[Any, ...]
@@ -32,20 +30,6 @@ State = dict[Fact, Any]
 Change = dict[Fact, tuple[Any, Any]]
 """Value before and after by fact; None where there is none."""
 Fault = tuple[RowReason, str]
-
-
-class Operation(NamedTuple):
-    """A row, with texts in the place of indexes; see `rows.Rows`."""
-
-    op: Op
-    imei: Imei = 0
-    imei_last: int = 0
-    imei_other: int = 0
-    imsi: int = 0
-    former_imsi: int = 0
-    time: int = 0
-    cause: int = 0
-    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,16 +56,12 @@ def union(intervals: Iterable[Interval]) -> tuple[Interval, ...]:
 
 def cut(intervals: Iterable[Interval], first: int, last: int) -> tuple[Interval, ...]:
     """Take first to last out of intervals."""
-    pieces = [piece for low, high in intervals for piece in ((low, min(high, first - 1)), (max(low, last + 1), high))]
+    pieces = [
+        piece
+        for low, high in intervals
+        for piece in ((low, min(high, first - 1)), (max(low, last + 1), high))
+    ]
     return union((low, high) for low, high in pieces if low <= high)
-
-
-def _less(intervals: Iterable[Interval], others: Iterable[Interval]) -> tuple[Interval, ...]:
-    """Take others out of intervals."""
-    rest = tuple(intervals)
-    for first, last in others:
-        rest = cut(rest, first, last)
-    return rest
 
 
 def _inside(intervals: Iterable[Interval], first: int, last: int) -> bool:
@@ -96,42 +76,44 @@ def _overlapped(intervals: Iterable[Interval], first: int, last: int) -> bool:
 
 
 def _single(row: Operation) -> Fact:
-    """The fact about one IMEI that a registration or block makes."""
+    """Return the fact about one IMEI that a registration or block makes."""
     if row.op in (Op.REGISTER, Op.DEREGISTER):
         return ("registered", row.imei)
     return ("blocks", row.imei, row.cause, row.name)
 
 
-def _ranged(row: Operation) -> Fact | None:
-    """The fact with the ranges of the row's TAC; None for raw text."""
+def _ranged(row: Operation) -> Fact:
+    """Return the fact with the ranges of the row's TAC; raw text has none."""
     if isinstance(row.imei, str):
-        return None
+        return ()
     if row.op in (Op.REGISTER, Op.DEREGISTER):
         return ("registered_ranges", row.imei // SERIALS)
     return ("blocked_ranges", row.imei // SERIALS, row.cause, row.name)
 
 
+def _keys(row: Operation) -> Interval:
+    """Return the first and the last key of a row; none of raw text."""
+    return (0, -1) if isinstance(row.imei, str) else (row.imei, row.imei_last or row.imei)
+
+
 def _check_add(state: State, row: Operation) -> Fault | None:
     """REGISTER and BLOCK: one IMEI and ranges are independent of each other."""
-    if row.imei_last:
-        there = _overlapped(state.get(_ranged(row), ()), row.imei, row.imei_last)
-    else:
-        there = _single(row) in state
+    overlapped = row.imei_last and _overlapped(state.get(_ranged(row), ()), *_keys(row))
+    there = overlapped or (not row.imei_last and _single(row) in state)
     return (RowReason.ALREADY_THERE, f"{row.op.name}: is there already") if there else None
 
 
 def _add(state: State, row: Operation) -> None:
     if row.imei_last:
         fact = _ranged(row)
-        state[fact] = union([*state.get(fact, ()), (row.imei, row.imei_last)])
+        state[fact] = union([*state.get(fact, ()), _keys(row)])
     else:
         state[_single(row)] = True
 
 
 def _check_remove(state: State, row: Operation) -> Fault | None:
     """DEREGISTER and UNBLOCK: a range lies wholly in ranges; one IMEI is there by itself or in a range."""
-    ranged = _ranged(row)
-    there = ranged is not None and _inside(state.get(ranged, ()), row.imei, row.imei_last or row.imei)
+    there = _inside(state.get(_ranged(row), ()), *_keys(row))
     if not row.imei_last:
         there = there or _single(row) in state
     return None if there else (RowReason.NOT_THERE, f"{row.op.name}: is not there")
@@ -140,12 +122,12 @@ def _check_remove(state: State, row: Operation) -> Fault | None:
 def _remove(state: State, row: Operation) -> None:
     ranged = _ranged(row)
     if ranged in state:
-        _put(state, ranged, cut(state[ranged], row.imei, row.imei_last or row.imei))
+        _put(state, ranged, cut(state[ranged], *_keys(row)))
     if not row.imei_last:
         state.pop(_single(row), None)
 
 
-def _put(state: State, fact: Fact, value: Any) -> None:  # noqa: ANN401 - values differ by fact
+def _put(state: State, fact: Fact, value: Any) -> None:
     """Set a fact, or take it out where nothing is left of it."""
     if value:
         state[fact] = value
@@ -156,15 +138,11 @@ def _put(state: State, fact: Fact, value: Any) -> None:  # noqa: ANN401 - values
 def _deregister(state: State, row: Operation) -> None:
     """End the pairs too; in a range, of those not registered one by one."""
     _remove(state, row)
+    first, last = _keys(row)
+    ended: list[Imei] = [row.imei]
     if row.imei_last:
-        ended = [
-            fact[1]
-            for fact in state
-            if fact[0] == "pairs" and isinstance(fact[1], int) and row.imei <= fact[1] <= row.imei_last
-            and ("registered", fact[1]) not in state
-        ]
-    else:
-        ended = [row.imei]
+        paired = [fact[1] for fact in state if fact[0] == "pairs" and isinstance(fact[1], int)]
+        ended = [key for key in paired if first <= key <= last and ("registered", key) not in state]
     for imei in ended:
         state.pop(("pairs", imei), None)
         state.pop(("utilizers", imei), None)
@@ -175,7 +153,10 @@ def _check_owner(state: State, row: Operation) -> Fault | None:
     if owner == row.imsi:
         return RowReason.ALREADY_THERE, "PAIR: this SIM is the owner already"
     if owner != row.former_imsi:
-        return RowReason.OWNER_MISMATCH, f"PAIR: former_imsi is {_shown(row.former_imsi)}, the owner {_shown(owner)}"
+        return (
+            RowReason.OWNER_MISMATCH,
+            f"PAIR: former_imsi is {_shown(row.former_imsi)}, the owner {_shown(owner)}",
+        )
     return None
 
 
@@ -201,7 +182,7 @@ def _pair_utilizer(state: State, row: Operation) -> None:
 
 
 def _role(state: State, row: Operation) -> Role | None:
-    """What the row's SIM is to its IMEI."""
+    """Return what the row's SIM is to its IMEI."""
     if state.get(("pairs", row.imei)) == row.imsi:
         return Role.OWNER
     return Role.UTILIZER if row.imsi in state.get(("utilizers", row.imei), ()) else None
@@ -257,7 +238,7 @@ def _replace_sim(state: State, row: Operation) -> None:
 
 
 def _flag(row: Operation) -> tuple[Fact, Any]:
-    """The fact that other kinds add or remove, and its value."""
+    """Return the fact that other kinds add or remove, and its value."""
     table = _FLAG_TABLES[row.op]
     if table == "tracked":
         return (table, row.imei), True
@@ -382,7 +363,9 @@ def perform(state: State, rows: Sequence[Operation]) -> Outcome:
     bad: dict[int, Fault] = {}
     for phase in PHASES:
         chosen = {
-            index: row for index, row in enumerate(rows) if row.op == phase.op and phase.cause in (0, row.cause)
+            index: row
+            for index, row in enumerate(rows)
+            if row.op == phase.op and phase.cause in (0, row.cause)
         }
         faults = {index: fault for index, row in chosen.items() if (fault := phase.check(state, row))}
         good = {index: row for index, row in chosen.items() if index not in faults}
@@ -404,8 +387,14 @@ def _check_together(state: State, rows: Mapping[int, Operation]) -> dict[int, Fa
             _link(devices, row)
     for index, row in rows.items():
         if row.op == Op.LINK and len(_device(devices, row.imei)) > SLOTS_MAX:
-            faults[index] = RowReason.TOO_MANY_SLOTS, f"LINK: the device would have more than {SLOTS_MAX} slots"
-        if 1 + utilizers[row.imei] + len(state.get(("utilizers", row.imei), ())) > PAIRS_MAX and utilizers[row.imei]:
+            faults[index] = (
+                RowReason.TOO_MANY_SLOTS,
+                f"LINK: the device would have more than {SLOTS_MAX} slots",
+            )
+        if (
+            1 + utilizers[row.imei] + len(state.get(("utilizers", row.imei), ())) > PAIRS_MAX
+            and utilizers[row.imei]
+        ):
             faults[index] = RowReason.TOO_MANY_PAIRS, f"PAIR: the IMEI would have more than {PAIRS_MAX} SIMs"
     return faults
 

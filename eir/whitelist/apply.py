@@ -11,21 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from functools import cached_property
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from eir.whitelist import items
-from eir.whitelist.delta import BadRow, RowReason
+from eir.whitelist.delta import BAD_ROWS_MAX, PAIRS_MAX, BadRow, RowReason
 from eir.whitelist.hashtable import I64, Ragged, spread
 from eir.whitelist.items import CODE_MASK, REGISTERED, Item, name_of
 from eir.whitelist.rows import U64
 
-PAIRS_MAX: Final = 64
-"""IMSIs on one IMEI; more is a clone class, decided before the tables."""
-BAD_ROWS_MAX: Final = 1000
-"""Bad rows that a report tells one by one; all are counted."""
 Bools = npt.NDArray[np.bool_]
 
 
@@ -81,17 +78,20 @@ class KeyState:
     def match(self, row: I64, name: U64) -> I64:
         """Place of the item of this name at each row, -1 where there is none."""
         out = np.full(len(row), -1, np.int64)
-        if not len(self.item_row):
+        if not len(self.item_row) or not len(row):
             return out
-        at = np.searchsorted(self.item_row, row)
-        end = np.searchsorted(self.item_row, row, side="right")
-        todo = np.flatnonzero(at < end)
+        count = np.bincount(self.item_row, minlength=len(self))
+        todo = np.flatnonzero(count[row])
+        if not len(todo):
+            return out
+        end = np.cumsum(count)[row[todo]]
+        at = end - count[row[todo]]
         while len(todo):
-            hit = self.item_name[at[todo]] == name[todo]
-            out[todo[hit]] = at[todo[hit]]
-            todo = todo[~hit]
-            at[todo] += 1
-            todo = todo[at[todo] < end[todo]]
+            hit = self.item_name[at] == name[todo]
+            out[todo[hit]] = at[hit]
+            at = at + 1
+            go_on = ~hit & (at < end)
+            todo, at, end = todo[go_on], at[go_on], end[go_on]
         return out
 
     def drop(self, places: I64) -> None:
@@ -131,17 +131,23 @@ class KeyState:
         return out
 
 
-@dataclass(frozen=True)
-class Ops:
-    """Operations of one kind: row in the delta, place of the key, columns."""
+class Columns(Protocol):
+    """Columns of a whole delta, by row."""
 
-    row: I64
-    at: I64
     imsi: U64
     former: U64
     time: U64
     cause: U64
     name: U64
+
+
+@dataclass(frozen=True)
+class Ops:
+    """Operations of one kind: rows of the delta, and the place of the key of each."""
+
+    columns: Columns
+    row: I64
+    at: I64
 
     def __len__(self) -> int:
         """Return the number of operations."""
@@ -149,15 +155,32 @@ class Ops:
 
     def take(self, index: I64 | Bools) -> Ops:
         """Return the operations at these places."""
-        return Ops(
-            self.row[index],
-            self.at[index],
-            self.imsi[index],
-            self.former[index],
-            self.time[index],
-            self.cause[index],
-            self.name[index],
-        )
+        return Ops(self.columns, self.row[index], self.at[index])
+
+    @cached_property
+    def imsi(self) -> U64:
+        """IMSI codes."""
+        return self.columns.imsi.take(self.row)
+
+    @cached_property
+    def former(self) -> U64:
+        """IMSI codes of former owners."""
+        return self.columns.former.take(self.row)
+
+    @cached_property
+    def time(self) -> U64:
+        """Seconds since the Unix epoch."""
+        return self.columns.time.take(self.row)
+
+    @cached_property
+    def cause(self) -> U64:
+        """Causes or roles."""
+        return self.columns.cause.take(self.row)
+
+    @cached_property
+    def name(self) -> U64:
+        """Numbers of authorities or device types."""
+        return self.columns.name.take(self.row)
 
 
 def _refuse(ops: Ops, wrong: Bools, bad: BadRows, reason: RowReason, message: str) -> Ops:
@@ -178,7 +201,7 @@ def replace_sims(state: KeyState, old: U64, new: U64) -> tuple[Bools, Bools]:
     """Turn sorted IMSI codes into others wherever they stand.
 
     Returns for each whether anything had it, and whether its new code already
-    stands on the same key (then nothing of it is changed).
+    stood on the same key, so that the state is of no use.
     """
     owner_at, owner_of = _positions(old, state.owner)
     kind = state.item_name >> np.uint64(items.KIND_SHIFT)
@@ -186,17 +209,16 @@ def replace_sims(state: KeyState, old: U64, new: U64) -> tuple[Bools, Bools]:
     item_at, item_of = _positions(old, subject)
     row = np.concatenate((owner_at, state.item_row[item_at]))
     which = np.concatenate((owner_of, item_of))
-    clash = state.owner[row] == new[which]
-    for item in _OF_IMSI:
-        clash |= state.match(row, new[which] | np.uint64(name_of(item))) >= 0
+    # A pair clashes with a pair, an item with one of its own kind.
+    of_pair = np.concatenate((np.ones(len(owner_at), bool), kind[item_at] == np.uint64(Item.UTILIZER)))
+    own_kind = np.concatenate((np.full(len(owner_at), Item.UTILIZER, np.uint64), kind[item_at]))
+    clash = (state.owner[row] == new[which]) & of_pair
+    clash |= state.match(row, new[which] | own_kind << np.uint64(items.KIND_SHIFT)) >= 0
     found, clashes = np.zeros(len(old), bool), np.zeros(len(old), bool)
     found[which] = True
     clashes[which[clash]] = True
-    good = ~clashes[owner_of]
-    state.owner[owner_at[good]] = new[owner_of[good]]
-    good = ~clashes[item_of]
-    at = item_at[good]
-    state.item_name[at] = (kind[at] << np.uint64(items.KIND_SHIFT)) | new[item_of[good]]
+    state.owner[owner_at] = new[owner_of]
+    state.item_name[item_at] = (kind[item_at] << np.uint64(items.KIND_SHIFT)) | new[item_of]
     order = np.lexsort((state.item_name, state.item_row))
     state.item_row, state.item_name, state.item_value = (
         state.item_row[order],
@@ -231,10 +253,13 @@ def unpair(state: KeyState, ops: Ops, bad: BadRows) -> None:
     state.drop_kind(ended, Item.UTILIZER)
 
 
-def drop_items(state: KeyState, ops: Ops, name: U64, bad: BadRows, what: str) -> None:
-    """Remove one item a row."""
+def drop_items(
+    state: KeyState, ops: Ops, name: U64, bad: BadRows, what: str, elsewhere: Bools | None = None
+) -> None:
+    """Remove one item a row; `elsewhere` tells rows that take something off a range."""
     place = state.match(ops.at, name)
-    _refuse(ops, place < 0, bad, RowReason.NOT_THERE, f"there is no {what} to remove")
+    wrong = place < 0 if elsewhere is None else (place < 0) & ~elsewhere
+    _refuse(ops, wrong, bad, RowReason.NOT_THERE, f"there is no {what} to remove")
     state.drop(place[place >= 0])
 
 
@@ -278,9 +303,6 @@ def pair_owner(state: KeyState, ops: Ops, bad: BadRows) -> None:
         )
         bad.add(ops.row[wrong & ~owned], RowReason.OWNER_MISMATCH, "the IMEI has no owner, former_imsi names one")
         ops = ops.take(~wrong)
-    fresh = state.owner[ops.at] == 0
-    place = np.where(fresh, state.match(ops.at, ops.imsi | np.uint64(name_of(Item.UTILIZER))), -1)
-    ops = _refuse(ops, place >= 0, bad, RowReason.ALREADY_THERE, "the IMSI is a utilizer of the IMEI already")
     transfer = ops.take(state.owner[ops.at] != 0)
     if len(transfer):
         former = state.owner[transfer.at]
@@ -303,12 +325,15 @@ def pair_utilizer(state: KeyState, ops: Ops, bad: BadRows) -> None:
     state.put(ops.at, ops.imsi | np.uint64(name_of(Item.UTILIZER)), np.zeros(len(ops), np.uint64))
 
 
-def put_items(state: KeyState, ops: Ops, name: U64, value: U64, bad: BadRows, what: str) -> None:
-    """Add one item a row; one that is there with another value is replaced."""
+def put_items(
+    state: KeyState, ops: Ops, name: U64, value: U64, bad: BadRows, what: str, *, replace: bool = False
+) -> None:
+    """Add one item a row; with `replace`, one that is there with another value is replaced."""
     place = state.match(ops.at, name)
     there = place >= 0
     same = there.copy()
-    same[there] = state.item_value[place[there]] == value[there]
+    if replace:
+        same[there] = state.item_value[place[there]] == value[there]
     _refuse(ops, same, bad, RowReason.ALREADY_THERE, f"this {what} is there already")
     changed = there & ~same
     state.item_value[place[changed]] = value[changed]

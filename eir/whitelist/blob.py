@@ -41,7 +41,8 @@ def rows_to_blob(rows: Rows) -> bytes:
     references = [rows.references] if isinstance(rows.references, str) else rows.references
     parts += (_encode(texts) for texts in (rows.names, rows.raw_texts, references))
     body = b"".join([_TABLE.pack(*table), *parts])
-    return _HEADER.pack(MAGIC, VERSION, crc32c(body), len(rows)) + body
+    checksum = crc32c(body, crc32c(struct.pack("<I", len(rows))))
+    return _HEADER.pack(MAGIC, VERSION, checksum, len(rows)) + body
 
 
 def _form(column: npt.NDArray[Any] | None) -> tuple[int, int]:
@@ -76,7 +77,7 @@ def rows_from_blob(blob: bytes) -> Rows:
         raise JournalDamagedError(f"rows begin with {magic!r} instead of {MAGIC!r}")
     if version != VERSION:
         raise JournalDamagedError(f"rows are of version {version}; this daemon reads {VERSION}")
-    if crc32c(memoryview(blob)[_HEADER.size :]) != checksum:
+    if crc32c(memoryview(blob)[_HEADER.size - 4 :]) != checksum:
         raise JournalDamagedError("rows do not match their checksum")
     reader = _Reader(blob, _HEADER.size)
     table = reader.take("<u8", 2 * len(COLUMNS))
@@ -89,7 +90,11 @@ def rows_from_blob(blob: bytes) -> Rows:
         elif form != _ABSENT:
             raise JournalDamagedError(f"column {name} has form {form} and value {value}")
     columns["op"] = np.array(columns.get("op", np.zeros(count)), np.uint8)
-    names, raw_texts, references = reader.texts("names"), reader.texts("raw texts"), reader.texts("references")
+    names, raw_texts, references = (
+        reader.texts("names"),
+        reader.texts("raw texts"),
+        reader.texts("references"),
+    )
     if reader.offset != len(blob):
         raise JournalDamagedError(f"{len(blob) - reader.offset} bytes follow the rows")
     rows = Rows(**columns, names=names, raw_texts=raw_texts)

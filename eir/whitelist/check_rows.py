@@ -21,13 +21,17 @@ _IMSI_CODES: Final = np.array([10**digits for digits in range(1, 16)], np.uint64
 
 def check_rows(rows: Rows, bad: BadRows) -> None:
     """Mark rows that are bad by themselves; those marked before stay so."""
-    present = {Op(op) for op in np.flatnonzero(np.bincount(rows.op, minlength=max(Op) + 1)) if op}
+    present = {Op(op) for op in np.flatnonzero(np.bincount(rows.op)).tolist() if op}
     _check_imeis(rows, bad, present)
     _check_ranges(rows, bad)
     for name in ("imsi", "former_imsi"):
         column = getattr(rows, name)
         if column is not None:
-            bad.add(~_imsi_valid(column), RowReason.IMSI_INVALID, f"{name}: not 1 and the 1 to 15 digits of an IMSI")
+            bad.add(
+                ~_imsi_valid(column),
+                RowReason.IMSI_INVALID,
+                f"{name}: not 1 and the 1 to 15 digits of an IMSI",
+            )
     if rows.former_imsi is not None:
         same = (rows.former_imsi == rows.column("imsi")) & (rows.former_imsi != 0)
         bad.add(same, RowReason.FIELD_INVALID, "former_imsi: is imsi itself")
@@ -62,7 +66,9 @@ def _check_imeis(rows: Rows, bad: BadRows, present: set[Op]) -> None:
         linked = rows.imei_other != 0
         raw = ((rows.imei >= RAW) | (rows.imei_other >= _KEY_END)) & linked
         bad.add(raw, RowReason.IMEI_INVALID, "imei_other: slots of a device are named by 14 digits")
-        bad.add(linked & (rows.imei_other == rows.imei), RowReason.FIELD_INVALID, "imei_other: is imei itself")
+        bad.add(
+            linked & (rows.imei_other == rows.imei), RowReason.FIELD_INVALID, "imei_other: is imei itself"
+        )
 
 
 def _check_ranges(rows: Rows, bad: BadRows) -> None:
@@ -90,7 +96,8 @@ def _imsi_valid(codes: U64) -> Mask:
     if ((codes >= _IMSI_CODES[-1]) & (codes < 2 * _IMSI_CODES[-1])).all():
         return np.ones(len(codes), np.bool_)
     least = _IMSI_CODES[np.maximum(np.searchsorted(_IMSI_CODES, codes, "right"), 1) - 1]
-    return (codes == 0) | (codes >= least) & (codes < 2 * least)
+    valid: Mask = (codes == 0) | (codes >= least) & (codes < 2 * least)
+    return valid
 
 
 def wrong_check_digits(keys: U64, digits: U64) -> int:

@@ -28,7 +28,7 @@ Column = npt.NDArray[np.unsignedinteger[Any]]
 
 
 class Domain(NamedTuple):
-    """Rows that speak of one thing: their kinds, the columns that name it, those that claim something of it."""
+    """Rows that speak of one thing: their kinds, the columns that name it, those that claim of it."""
 
     ops: frozenset[Op]
     subject: tuple[str, ...]
@@ -107,7 +107,9 @@ class _Finder:
         elif domain is _OWNING:
             more = self.rows.column("cause") == Role.OWNER
         selected = self.select(domain.ops, more)
-        self.compare_columns(selected, *([self.rows.column(name)[selected] for name in names] for names in domain[1:]))
+        self.compare_columns(
+            selected, *([self.rows.column(name)[selected] for name in names] for names in domain[1:])
+        )
 
     def compare_columns(self, selected: Index | slice, subject: list[Column], claim: list[Column]) -> Index:
         """Compare selected rows by columns of theirs; return those that only repeat another."""
@@ -151,11 +153,13 @@ class _Finder:
         """Compare REPLACE_SIM with rows about the SIM it replaces; a subscriber's entry does not move."""
         if self.counts[Op.REPLACE_SIM]:
             replacing = np.flatnonzero(self.rows.op == Op.REPLACE_SIM)
-            about = np.flatnonzero((self.rows.op != Op.SUBSCRIBER) & (self.rows.op != 0) & (self.rows.column("imsi") != 0))
+            about = np.flatnonzero(
+                (self.rows.op != Op.SUBSCRIBER) & (self.rows.op != 0) & (self.rows.column("imsi") != 0)
+            )
             self.cross(replacing, self.rows.column("former_imsi"), about, self.rows.column("imsi"))
 
     def compare_deregistered(self) -> None:
-        """Compare DEREGISTER of one IMEI with PAIR of it; within a range, pairs are added after the removal."""
+        """Compare DEREGISTER of one IMEI with PAIR of it; in a range, pairs are added after the removal."""
         if self.counts[Op.DEREGISTER] and self.counts[Op.PAIR]:
             removing = np.flatnonzero((self.rows.op == Op.DEREGISTER) & (self.rows.column("imei_last") == 0))
             pairing = np.flatnonzero(self.rows.op == Op.PAIR)
@@ -167,11 +171,11 @@ class _Finder:
             (left, left_column, right, right_column),
             (right, right_column, left, left_column),
         ):
-            those = those[np.argsort(other_column[those], kind="stable")]
-            values, sought = other_column[those], their_column[these]
+            ordered = those[np.argsort(other_column[those], kind="stable")]
+            values, sought = other_column[ordered], their_column[these]
             place = np.minimum(np.searchsorted(values, sought), max(len(values) - 1, 0))
             hit = values[place] == sought if len(values) else np.zeros(len(these), np.bool_)
-            self.mark(these[hit], those[place[hit]], RowReason.CONTRADICTS_ROW)
+            self.mark(these[hit], ordered[place[hit]], RowReason.CONTRADICTS_ROW)
 
     def compare_ranges(self, domain: Domain) -> None:
         """Compare ranges: equal ones as other rows, then those that overlap."""
@@ -183,8 +187,11 @@ class _Finder:
         at = np.arange(len(self.rows))[selected]
         at = at[~np.isin(at, repeats)]
         first, last = self.rows.column("imei")[at], self.rows.column("imei_last")[at]
-        if len(domain.subject) > 2:  # noqa: PLR2004 - ranges of one cause and authority are compared
-            group = self.rows.column("cause")[at].astype(np.uint64) << np.uint64(16) | self.rows.column("name")[at]
+        if len(domain.subject) > 2:
+            group = (
+                self.rows.column("cause")[at].astype(np.uint64) << np.uint64(16)
+                | self.rows.column("name")[at]
+            )
             kinds, group_index = np.unique(group, return_inverse=True)
             if len(kinds) > _GROUPS_MAX:
                 raise DeltaTooLargeError(f"the delta has ranges of {len(kinds)} causes and authorities")

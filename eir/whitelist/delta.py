@@ -142,7 +142,9 @@ class BadRows:
         self._row_base = row_base
         self._rows: list[BadRow] = []
 
-    def add(self, rows: npt.NDArray[np.bool_], reason: RowReason, message: str | Callable[[int], str]) -> None:
+    def add(
+        self, rows: npt.NDArray[np.bool_], reason: RowReason, message: str | Callable[[int], str]
+    ) -> None:
         """Mark rows by mask; message is one for all, or made from the index."""
         if not rows.any():
             return

@@ -1,7 +1,7 @@
 """Feeds: may this delta come now, and does it do too much. Pure.
 
-    header, position ──► accept | repeat | DeltaGapError | DeltaConflictError
-    effects, sizes   ──► None | DeltaGuardError
+header, position ──► accept | repeat | DeltaGapError | DeltaConflictError
+effects, sizes   ──► None | DeltaGuardError
 """
 
 from __future__ import annotations
@@ -52,32 +52,37 @@ def place(position: int, header: Header, before: AppliedBefore | None) -> Placem
     if before is not None:
         if (before.base_sequence, before.row_count) != (header.base_sequence, header.row_count):
             raise DeltaConflictError(
-                f"sequence {header.sequence} of feed {header.feed} was applied with base {before.base_sequence} and"
-                f" {before.row_count} rows, not base {header.base_sequence} and {header.row_count} rows",
+                f"sequence {header.sequence} of feed {header.feed} was applied with base"
+                f" {before.base_sequence} and {before.row_count} rows,"
+                f" not base {header.base_sequence} and {header.row_count} rows",
                 sequence=header.sequence,
             )
         return Placement.REPEAT
     if header.base_sequence != position:
         raise DeltaGapError(
-            f"feed {header.feed} stands at sequence {position}; a delta building on {position} is expected, this one"
-            f" builds on {header.base_sequence}",
+            f"feed {header.feed} stands at sequence {position}; a delta building on {position} is expected,"
+            f" this one builds on {header.base_sequence}",
             expected_base_sequence=position,
         )
     return Placement.ACCEPT
 
 
-def check_content(header: Header, content_sha256: bytes, received_sha256: bytes, before: AppliedBefore | None) -> None:
+def check_content(
+    header: Header, content_sha256: bytes, received_sha256: bytes, before: AppliedBefore | None
+) -> None:
     """Check the hash of a commit against the rows received, and those applied before.
 
     Raises DeltaHashMismatchError or DeltaConflictError.
     """
     if content_sha256 != received_sha256:
         raise DeltaHashMismatchError(
-            f"the rows received have SHA-256 {received_sha256.hex()}, the sender's {content_sha256.hex() or 'none'}"
+            f"the rows received have SHA-256 {received_sha256.hex()},"
+            f" the sender's {content_sha256.hex() or 'none'}"
         )
     if before is not None and before.content_sha256 != content_sha256:
         raise DeltaConflictError(
-            f"sequence {header.sequence} of feed {header.feed} was applied with other rows", sequence=header.sequence
+            f"sequence {header.sequence} of feed {header.feed} was applied with other rows",
+            sequence=header.sequence,
         )
 
 
@@ -116,7 +121,9 @@ def check_guards(
         before = rows_before.get(effect.table, 0)
         percent_max = limits.removed_percent_max_by_table.get(effect.table, limits.removed_percent_max)
         if before >= limits.guarded_rows_min and effect.removed * 100 > percent_max * before:
-            trips.append(f"removes {effect.removed} of {before} rows of {effect.table} (at most {percent_max:g} %)")
+            trips.append(
+                f"removes {effect.removed} of {before} rows of {effect.table} (at most {percent_max:g} %)"
+            )
         base = rows_before.get(_BLOCKS_OF.get(effect.table, ""), 0)
         if base >= limits.guarded_rows_min and effect.added * 100 > limits.blocked_percent_max * base:
             trips.append(

@@ -110,8 +110,9 @@ class Columns:
             return self
         if not len(self):
             return newer
-        keep = np.flatnonzero(~contains(newer.keys, self.keys))
-        older = self.take(keep) if len(keep) < len(self) else self
+        again = find_sorted(self.keys, newer.keys)
+        again = again[again >= 0]
+        older = self.take(np.delete(np.arange(len(self)), again)) if len(again) else self
         place = np.searchsorted(older.keys, newer.keys)
         at_new = place + np.arange(len(newer))
         total = len(older) + len(newer)
@@ -132,12 +133,20 @@ class Columns:
         return Columns(keys, heads, both.take(source))
 
 
+def find_sorted(haystack: U64, needles: U64) -> I64:
+    """Place of each sorted needle in a sorted haystack, -1 where it is not in it."""
+    if not len(needles) or not len(haystack) or needles[-1] < haystack[0] or needles[0] > haystack[-1]:
+        return np.full(len(needles), -1, np.int64)
+    low, high = np.searchsorted(haystack, (needles[0], needles[-1]))
+    part = haystack[low : high + 1]
+    place = np.searchsorted(part, needles)
+    hit = part.take(place, mode="clip") == needles
+    return np.where(hit, place + low, -1)
+
+
 def contains(haystack: U64, needles: U64) -> npt.NDArray[np.bool_]:
-    """Tell which needles are in a sorted haystack."""
-    if not len(haystack):
-        return np.zeros(len(needles), bool)
-    place = np.minimum(np.searchsorted(haystack, needles), len(haystack) - 1)
-    return haystack[place] == needles
+    """Tell which sorted needles are in a sorted haystack."""
+    return find_sorted(haystack, needles) >= 0
 
 
 class HashTable:

@@ -14,7 +14,7 @@ import numpy as np
 
 from eir.errors import SegmentDamagedError
 from eir.whitelist import items
-from eir.whitelist.hashtable import I64
+from eir.whitelist.hashtable import I64, Columns
 from eir.whitelist.items import CODE_MASK, Item
 from eir.whitelist.overlay import Table
 from eir.whitelist.rows import U64
@@ -93,6 +93,18 @@ class ImsiIndex:
 
     def _number(self, place: int) -> int:
         return int.from_bytes(os.pread(self._file, 8, _HEADER_BYTES + place * 8), "little")
+
+
+def raw_of(generation: Generation, codes: U64) -> U64:
+    """Keys of raw rows on which any of these codes may stand."""
+    tables = [level.columns.get(Table.RAW, Columns.empty()) for level in generation.levels]
+    found = [np.empty(0, np.uint64)]
+    for columns in (*tables, generation.common.tables[Table.RAW].columns()):
+        # The text of a raw row may look like an item: then a row too many is looked at.
+        words = columns.extra.words & np.uint64(items.SUBJECT_MASK)
+        of_words = np.repeat(columns.keys, columns.extra.counts())[np.isin(words, codes)]
+        found += [of_words, columns.keys[np.isin(columns.heads & np.uint64(CODE_MASK), codes)]]
+    return np.unique(np.concatenate(found))
 
 
 def keys_of(generation: Generation, codes: U64) -> U64:

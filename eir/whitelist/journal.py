@@ -19,8 +19,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, astuple, dataclass, fields
-from enum import StrEnum
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -30,134 +29,33 @@ from eir.errors import DeltaTooLargeError, JournalDamagedError, StateDamagedErro
 from eir.whitelist.blob import rows_from_blob
 from eir.whitelist.delta import Header
 from eir.whitelist.rows import NAMES_MAX
+from eir.whitelist.schema import (
+    SCHEMA,
+    VERSION,
+    AuditRecord,
+    DeltaRecord,
+    FeedRecord,
+    Manifest,
+    NameKind,
+    SegmentRecord,
+    Subscriber,
+)
 
-SCHEMA_VERSION: Final = 1
+__all__ = [
+    "AuditRecord",
+    "DeltaRecord",
+    "FeedRecord",
+    "Journal",
+    "Manifest",
+    "NameKind",
+    "SegmentRecord",
+    "Subscriber",
+]
+
 _PAGE_BYTES: Final = 8192
 _PRUNE_CHUNKS: Final = 4
 """Chunks deleted in one transaction: at 4 MiB each, tens of milliseconds."""
 _DAY_SECONDS: Final = 86_400
-
-_SCHEMA: Final = """
-CREATE TABLE deltas (
-    serial INTEGER PRIMARY KEY, token INTEGER NOT NULL UNIQUE, feed TEXT NOT NULL, sequence INTEGER NOT NULL,
-    base_sequence INTEGER NOT NULL, row_count INTEGER NOT NULL, chunk_count INTEGER NOT NULL,
-    content_sha256 BLOB NOT NULL, complete_until INTEGER NOT NULL, reference TEXT NOT NULL,
-    overridden INTEGER NOT NULL, ignored_row_count INTEGER NOT NULL, committed_at INTEGER NOT NULL,
-    counts TEXT NOT NULL, crc32c INTEGER NOT NULL, UNIQUE (feed, sequence)
-) STRICT;
-CREATE TABLE chunks (
-    token INTEGER NOT NULL, chunk INTEGER NOT NULL, crc32c INTEGER NOT NULL, rows BLOB NOT NULL,
-    PRIMARY KEY (token, chunk)
-) STRICT;
-CREATE TABLE feeds (
-    feed TEXT PRIMARY KEY, sequence INTEGER NOT NULL, serial INTEGER NOT NULL,
-    complete_until INTEGER NOT NULL, applied_at INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE TABLE names (
-    kind TEXT NOT NULL, id INTEGER NOT NULL, name TEXT NOT NULL, PRIMARY KEY (kind, id), UNIQUE (kind, name)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE segments (
-    file TEXT PRIMARY KEY, kind TEXT NOT NULL, first_tac INTEGER NOT NULL, last_tac INTEGER NOT NULL,
-    serial INTEGER NOT NULL, crc32c INTEGER NOT NULL, bytes INTEGER NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('current', 'previous'))
-) STRICT, WITHOUT ROWID;
-CREATE TABLE audit (
-    id INTEGER PRIMARY KEY, at INTEGER NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL, why TEXT NOT NULL,
-    detail TEXT NOT NULL
-) STRICT;
-CREATE TABLE meta (k TEXT PRIMARY KEY, v TEXT NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE subscribers (imsi INTEGER PRIMARY KEY, msisdn INTEGER NOT NULL, language TEXT NOT NULL)
-    STRICT, WITHOUT ROWID;
-"""
-
-
-class NameKind(StrEnum):
-    """Dictionaries of names."""
-
-    AUTHORITY = "authority"
-    DEVICE_TYPE = "device_type"
-
-
-@dataclass(frozen=True)
-class DeltaRecord:
-    """A delta as committed. `counts` is the store's own: JSON of added and removed rows by table."""
-
-    serial: int
-    token: int
-    feed: str
-    sequence: int
-    base_sequence: int
-    row_count: int
-    chunk_count: int
-    content_sha256: bytes
-    complete_until: int
-    reference: str
-    overridden: bool
-    ignored_row_count: int
-    committed_at: int
-    counts: str
-
-    def checksum(self) -> int:
-        """CRC32C over all fields."""
-        return crc32c(repr(astuple(self)).encode())
-
-
-@dataclass(frozen=True)
-class FeedRecord:
-    """Where a feed stands; times in seconds since the Unix epoch."""
-
-    feed: str
-    sequence: int
-    serial: int
-    complete_until: int
-    applied_at: int
-
-
-@dataclass(frozen=True)
-class SegmentRecord:
-    """A segment file of the manifest; `serial` is the table state it holds, TACs are inclusive."""
-
-    file: str
-    kind: str
-    first_tac: int
-    last_tac: int
-    serial: int
-    crc32c: int
-    bytes: int
-
-
-@dataclass(frozen=True)
-class AuditRecord:
-    """What somebody did, and why."""
-
-    id: int
-    at: int
-    who: str
-    what: str
-    why: str
-    detail: str
-
-
-@dataclass(frozen=True)
-class Subscriber:
-    """A subscriber: IMSI code, MSISDN as a number after a leading 1 (0: remove), language."""
-
-    imsi: int
-    msisdn: int
-    language: str
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """Segments that make up the tables, and those they replaced."""
-
-    current: tuple[SegmentRecord, ...]
-    previous: tuple[SegmentRecord, ...]
-
-
-def _columns(record: type) -> str:
-    """Column names of a record, for a SELECT."""
-    return ", ".join(field.name for field in fields(record))
 
 
 @contextmanager
@@ -196,7 +94,9 @@ class Journal:
         try:
             with _storage_errors("opening the journal"):
                 uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
-                connection = sqlite3.connect(uri, uri=True, check_same_thread=False, isolation_level=None, timeout=10)
+                connection = sqlite3.connect(
+                    uri, uri=True, check_same_thread=False, isolation_level=None, timeout=10
+                )
                 journal = cls(connection, path)
                 try:
                     journal._prepare(read_only=read_only)
@@ -209,10 +109,8 @@ class Journal:
 
     def _prepare(self, *, read_only: bool) -> None:
         version = self._one("PRAGMA user_version")
-        if version not in ((SCHEMA_VERSION,) if read_only else (0, SCHEMA_VERSION)):
-            raise StateDamagedError(
-                f"{self._path}: schema version {version}; this daemon reads {SCHEMA_VERSION}"
-            )
+        if version not in ((VERSION,) if read_only else (0, VERSION)):
+            raise StateDamagedError(f"{self._path}: schema version {version}; this daemon reads {VERSION}")
         if read_only:
             return
         self._db.execute(f"PRAGMA page_size={_PAGE_BYTES}")
@@ -221,14 +119,14 @@ class Journal:
         self._db.execute("PRAGMA wal_autocheckpoint=0")
         if version == 0:
             with self.transaction():
-                for statement in _SCHEMA.split(";"):
+                for statement in SCHEMA.split(";"):
                     self._db.execute(statement)
-                self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+                self._db.execute(f"PRAGMA user_version={VERSION}")
         with self.transaction():
             self._db.execute("DELETE FROM chunks WHERE token NOT IN (SELECT token FROM deltas)")
             self._next_token = 1 + (self._one("SELECT max(token) FROM deltas") or 0)
 
-    def _one(self, sql: str, *values: object) -> Any:  # noqa: ANN401 - SQLite is typed by the value
+    def _one(self, sql: str, *values: object) -> Any:
         row = self._db.execute(sql, values).fetchone()
         return None if row is None else row[0]
 
@@ -290,7 +188,8 @@ class Journal:
         """Keep a chunk; durable on return. Raises StorageError."""
         with self.transaction():
             self._db.execute(
-                "INSERT INTO chunks VALUES (?, ?, ?, ?)", (token, index, _chunk_checksum(token, index, blob), blob)
+                "INSERT INTO chunks VALUES (?, ?, ?, ?)",
+                (token, index, _chunk_checksum(token, index, blob), blob),
             )
 
     def drop_chunks(self, token: int) -> None:
@@ -324,17 +223,20 @@ class Journal:
                 content_sha256=content_sha256,
                 complete_until=header.complete_until,
                 reference=header.reference,
-                overridden=header.override_guards,
+                overridden=int(header.override_guards),
                 ignored_row_count=ignored_row_count,
                 committed_at=committed_at,
                 counts=json.dumps(counts or {}, sort_keys=True),
             )
-            values = (*astuple(record), record.checksum())
-            self._db.execute(f"INSERT INTO deltas VALUES ({', '.join('?' * len(values))})", values)
             self._db.execute(
-                "INSERT INTO feeds VALUES (?, ?, ?, ?, ?) ON CONFLICT (feed) DO UPDATE SET sequence = excluded.sequence,"
-                " serial = excluded.serial, applied_at = excluded.applied_at, complete_until ="
-                " CASE excluded.complete_until WHEN 0 THEN complete_until ELSE excluded.complete_until END",
+                "INSERT INTO deltas VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (*astuple(record), record.checksum()),
+            )
+            self._db.execute(
+                "INSERT INTO feeds VALUES (?, ?, ?, ?, ?) ON CONFLICT (feed) DO UPDATE SET"
+                " sequence = excluded.sequence, serial = excluded.serial, applied_at = excluded.applied_at,"
+                " complete_until = CASE excluded.complete_until WHEN 0 THEN complete_until"
+                " ELSE excluded.complete_until END",
                 (header.feed, header.sequence, serial, header.complete_until, committed_at),
             )
             self._write_subscribers(subscribers)
@@ -343,7 +245,7 @@ class Journal:
     def deltas(self, after_serial: int = 0) -> Iterator[DeltaRecord]:
         """Iterate over deltas by serial. Raises JournalDamagedError naming the damaged one."""
         while rows := self._all(
-            f"SELECT {_columns(DeltaRecord)}, crc32c FROM deltas WHERE serial > ? ORDER BY serial LIMIT 256",
+            "SELECT * FROM deltas WHERE serial > ? ORDER BY serial LIMIT 256",
             after_serial,
         ):
             yield from map(_delta_record, rows)
@@ -352,7 +254,9 @@ class Journal:
     def find_delta(self, feed: str, sequence: int) -> DeltaRecord | None:
         """Return the delta of a feed by its sequence; None if there was none, or it was pruned."""
         rows = self._all(
-            f"SELECT {_columns(DeltaRecord)}, crc32c FROM deltas WHERE feed = ? AND sequence = ?", feed, sequence
+            "SELECT * FROM deltas WHERE feed = ? AND sequence = ?",
+            feed,
+            sequence,
         )
         return _delta_record(rows[0]) if rows else None
 
@@ -360,7 +264,9 @@ class Journal:
         """Iterate over the chunks of a delta. Raises JournalDamagedError naming the damaged one."""
         name = f"delta {record.serial} (feed {record.feed}, sequence {record.sequence})"
         for index in range(record.chunk_count):
-            rows = self._all("SELECT crc32c, rows FROM chunks WHERE token = ? AND chunk = ?", record.token, index)
+            rows = self._all(
+                "SELECT crc32c, rows FROM chunks WHERE token = ? AND chunk = ?", record.token, index
+            )
             if not rows:
                 raise JournalDamagedError(f"{name}: chunk {index} is missing")
             checksum, blob = rows[0]
@@ -375,7 +281,7 @@ class Journal:
 
     def feeds(self) -> list[FeedRecord]:
         """Return where each feed stands, by name."""
-        return [FeedRecord(*row) for row in self._all(f"SELECT {_columns(FeedRecord)} FROM feeds ORDER BY feed")]
+        return [FeedRecord(*row) for row in self._all("SELECT * FROM feeds ORDER BY feed")]
 
     def prune(self, before_serial: int, keep_days: int, now: int) -> int:
         """Delete deltas older than both bounds; return how many. Feeds keep their positions.
@@ -396,13 +302,19 @@ class Journal:
                 self._db.executemany("DELETE FROM chunks WHERE token = ? AND chunk = ?", batch)
         return len(tokens)
 
-    def verify(self, progress: Callable[[int, int], None] = lambda done, total: None) -> list[JournalDamagedError]:
+    def verify(
+        self, progress: Callable[[int, int], None] = lambda _done, _total: None
+    ) -> list[JournalDamagedError]:
         """Read all of it; return what is damaged. progress is told deltas done, and of how many."""
-        damaged = [JournalDamagedError(f"registry.db: {text}") for (text,) in self._all("PRAGMA quick_check") if text != "ok"]
+        damaged = [
+            JournalDamagedError(f"registry.db: {text}")
+            for (text,) in self._all("PRAGMA quick_check")
+            if text != "ok"
+        ]
         serials = [serial for (serial,) in self._all("SELECT serial FROM deltas ORDER BY serial")]
         for done, serial in enumerate(serials):
             progress(done, len(serials))
-            row = self._all(f"SELECT {_columns(DeltaRecord)}, crc32c FROM deltas WHERE serial = ?", serial)[0]
+            row = self._all("SELECT * FROM deltas WHERE serial = ?", serial)[0]
             try:
                 self._verify_delta(_delta_record(row))
             except JournalDamagedError as error:
@@ -426,14 +338,16 @@ class Journal:
         rows = [(subscriber.imsi, subscriber.msisdn, subscriber.language) for subscriber in subscribers]
         if not rows:
             return
-        removed = self._db.executemany("DELETE FROM subscribers WHERE imsi = ?", ((row[0],) for row in rows)).rowcount
+        removed = self._db.executemany(
+            "DELETE FROM subscribers WHERE imsi = ?", ((row[0],) for row in rows)
+        ).rowcount
         added = [row for row in rows if row[1]]
         self._db.executemany("INSERT INTO subscribers VALUES (?, ?, ?)", added)
         self.meta_set("subscriber_count", str(self.subscriber_count() + len(added) - removed))
 
     def subscribers(self, imsis: Iterable[int]) -> dict[int, Subscriber]:
         """Look subscribers up by IMSI code."""
-        sql = f"SELECT {_columns(Subscriber)} FROM subscribers WHERE imsi = ?"
+        sql = "SELECT * FROM subscribers WHERE imsi = ?"
         return {imsi: Subscriber(*rows[0]) for imsi in imsis if (rows := self._all(sql, imsi))}
 
     def subscriber_count(self) -> int:
@@ -456,7 +370,8 @@ class Journal:
                 added = {name: number for number, name in enumerate(fresh, len(known))}
                 with self.transaction():
                     self._db.executemany(
-                        "INSERT INTO names VALUES (?, ?, ?)", [(kind, number, name) for name, number in added.items()]
+                        "INSERT INTO names VALUES (?, ?, ?)",
+                        [(kind, number, name) for name, number in added.items()],
                     )
                 known.update(added)
             return [known[name] for name in names]
@@ -474,9 +389,10 @@ class Journal:
 
     def manifest(self) -> Manifest:
         """Return the segments, by kind and TAC."""
-        rows = self._all(f"SELECT state, {_columns(SegmentRecord)} FROM segments ORDER BY kind, first_tac, serial")
+        rows = self._all("SELECT * FROM segments ORDER BY kind, first_tac, serial")
         by_state = {
-            state: tuple(SegmentRecord(*row[1:]) for row in rows if row[0] == state) for state in ("current", "previous")
+            state: tuple(SegmentRecord(*row[:-1]) for row in rows if row[-1] == state)
+            for state in ("current", "previous")
         }
         return Manifest(**by_state)
 
@@ -489,16 +405,18 @@ class Journal:
         with self.transaction():
             dropped: list[str] = []
             for file in retired:
-                dropped += (
-                    name
-                    for (name,) in self._db.execute(
-                        "DELETE FROM segments WHERE state = 'previous' AND EXISTS (SELECT 1 FROM segments AS retired"
-                        " WHERE retired.file = ? AND retired.kind = segments.kind AND retired.first_tac <="
-                        " segments.last_tac AND segments.first_tac <= retired.last_tac) RETURNING file",
-                        (file,),
-                    ).fetchall()
-                )
-            self._db.executemany("UPDATE segments SET state = 'previous' WHERE file = ?", [(file,) for file in retired])
+                rows = self._db.execute(
+                    "DELETE FROM segments WHERE state = 'previous' AND EXISTS"
+                    " (SELECT 1 FROM segments AS retired WHERE retired.file = ?"
+                    " AND retired.kind = segments.kind AND retired.first_tac <= segments.last_tac"
+                    " AND segments.first_tac <= retired.last_tac)"
+                    " RETURNING file",
+                    (file,),
+                ).fetchall()
+                dropped += (name for (name,) in rows)
+            self._db.executemany(
+                "UPDATE segments SET state = 'previous' WHERE file = ?", [(file,) for file in retired]
+            )
             self._db.executemany(
                 "INSERT INTO segments (file, kind, first_tac, last_tac, serial, crc32c, bytes, state)"
                 " VALUES (:file, :kind, :first_tac, :last_tac, :serial, :crc32c, :bytes, 'current')",
@@ -516,14 +434,13 @@ class Journal:
         """Note what somebody did; durable on return."""
         with self.transaction():
             self._db.execute(
-                "INSERT INTO audit (at, who, what, why, detail) VALUES (?, ?, ?, ?, ?)", (at, who, what, why, detail)
+                "INSERT INTO audit (at, who, what, why, detail) VALUES (?, ?, ?, ?, ?)",
+                (at, who, what, why, detail),
             )
 
     def audit_rows(self, after_id: int = 0, count_max: int = 1_000) -> list[AuditRecord]:
         """Return what was noted, oldest first."""
-        rows = self._all(
-            f"SELECT {_columns(AuditRecord)} FROM audit WHERE id > ? ORDER BY id LIMIT ?", after_id, count_max
-        )
+        rows = self._all("SELECT * FROM audit WHERE id > ? ORDER BY id LIMIT ?", after_id, count_max)
         return [AuditRecord(*row) for row in rows]
 
     def meta_get(self, key: str) -> str | None:
@@ -534,7 +451,9 @@ class Journal:
     def meta_set(self, key: str, value: str) -> None:
         """Keep a value under a key; durable on return."""
         with self.transaction():
-            self._db.execute("INSERT INTO meta VALUES (?, ?) ON CONFLICT (k) DO UPDATE SET v = excluded.v", (key, value))
+            self._db.execute(
+                "INSERT INTO meta VALUES (?, ?) ON CONFLICT (k) DO UPDATE SET v = excluded.v", (key, value)
+            )
 
 
 def _chunk_checksum(token: int, index: int, blob: bytes) -> int:
@@ -543,10 +462,10 @@ def _chunk_checksum(token: int, index: int, blob: bytes) -> int:
 
 
 def _delta_record(row: Sequence[Any]) -> DeltaRecord:
-    values = dict(zip((field.name for field in fields(DeltaRecord)), row, strict=False))
-    record = DeltaRecord(**{**values, "overridden": bool(values["overridden"])})
+    record = DeltaRecord(*row[:-1])
     if record.checksum() != row[-1]:
         raise JournalDamagedError(
-            f"delta {record.serial} (feed {record.feed}, sequence {record.sequence}) does not match its checksum"
+            f"delta {record.serial} (feed {record.feed}, sequence {record.sequence})"
+            " does not match its checksum"
         )
     return record

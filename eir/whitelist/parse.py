@@ -23,7 +23,20 @@ from eir.proto import sync_pb2
 from eir.whitelist import delta
 from eir.whitelist.check_rows import check_rows, wrong_check_digits
 from eir.whitelist.delta import BadRow, BadRows, RowReason
-from eir.whitelist.rows import IGNORED, NAMES_MAX, RAW, U8, U16, U64, BlockCause, ExemptCause, Op, Role, Rows, concat
+from eir.whitelist.rows import (
+    IGNORED,
+    NAMES_MAX,
+    RAW,
+    U8,
+    U16,
+    U64,
+    BlockCause,
+    ExemptCause,
+    Op,
+    Role,
+    Rows,
+    concat,
+)
 
 
 class Fields(NamedTuple):
@@ -61,15 +74,20 @@ FIELDS: Final[dict[Op, Fields]] = {
 COLUMN_KINDS: Final = frozenset(FIELDS) - {Op.REPLACE_SIM, Op.SUBSCRIBER, Op.TAC}
 """Kinds that OperationColumns may carry."""
 _OPERATION_FIELDS: Final = [field.name for field in sync_pb2.Operation.DESCRIPTOR.fields]
-_NEEDS, _TAKES = (
-    {
-        name: np.array([number in FIELDS and name in of(FIELDS[Op(number)]) for number in range(max(Op) + 1)])
+_SPECIAL_FIELDS: Final = frozenset({"kind", "reference"})
+
+
+def _by_kind(fields_of: dict[Op, frozenset[str]]) -> dict[str, npt.NDArray[np.bool_]]:
+    """Tell for each field, by number of the kind, whether it is among the kind's."""
+    return {
+        name: np.array([name in fields_of.get(Op(op), ()) if op else False for op in range(max(Op) + 1)])
         for name in _OPERATION_FIELDS
-        if name not in ("kind", "reference")
+        if name not in _SPECIAL_FIELDS
     }
-    for of in (lambda fields: fields.needs, lambda fields: fields.needs | fields.takes)
-)
-"""For each field, by number of the kind: whether the kind needs it, and takes it."""
+
+
+_NEEDS: Final = _by_kind({op: fields.needs for op, fields in FIELDS.items()})
+_TAKES: Final = _by_kind({op: fields.needs | fields.takes for op, fields in FIELDS.items()})
 _TIMES: Final = {Op.EXEMPT: "until", Op.GRANDFATHER: "in_use_since"}
 """What the time column is, by kind."""
 _ENUMS: Final = {"role": Role, "block_cause": BlockCause, "exempt_cause": ExemptCause}
@@ -84,7 +102,9 @@ def rows_from_payload(payload: bytes, row_base: int, feed: str) -> tuple[Rows, l
     what is not rows, DeltaTooLargeError for what is too many.
     """
     if len(payload) > delta.PAYLOAD_BYTES_MAX:
-        raise DeltaTooLargeError(f"payload of {len(payload)} bytes; at most {delta.PAYLOAD_BYTES_MAX} are admitted")
+        raise DeltaTooLargeError(
+            f"payload of {len(payload)} bytes; at most {delta.PAYLOAD_BYTES_MAX} are admitted"
+        )
     try:
         message = sync_pb2.DeltaRows.FromString(payload)
     except DecodeError as error:
@@ -136,8 +156,11 @@ def _from_operations(
         raw_texts=list(texts.raw),
     )
     rows.imei = _merge(rows.imei, texts.parsed(values["tac"], _tac_fault, int, "tac"))
-    for times in (texts.times(values["until"], "until"), texts.times(values["in_use_since"], "in_use_since"),
-                  texts.parsed(values["msisdn"], _msisdn_fault, lambda text: int("1" + text), "msisdn")):
+    for times in (
+        texts.times(values["until"], "until"),
+        texts.times(values["in_use_since"], "in_use_since"),
+        texts.parsed(values["msisdn"], _msisdn_fault, lambda text: int("1" + text), "msisdn"),
+    ):
         rows.time = _merge(rows.time, times)
     rows.cause = _causes(values, ops, bad)
     rows.name, rows.names = _names(values, ops, feed, bad)
@@ -167,7 +190,9 @@ def _kinds(values: dict[str, tuple[Any, ...]], bad: BadRows) -> U8:
     for name, needs in _NEEDS.items():
         given = np.fromiter(map(bool, values[name]), np.bool_, len(ops)) if values[name] else np.False_
         bad.add(needs[ops] & ~given, RowReason.FIELD_MISSING, _says(name, "{} needs it", ops))
-        bad.add(~_TAKES[name][ops] & given, RowReason.FIELD_NOT_TAKEN, _says(name, "{} does not take it", ops))
+        bad.add(
+            ~_TAKES[name][ops] & given, RowReason.FIELD_NOT_TAKEN, _says(name, "{} does not take it", ops)
+        )
     return ops
 
 
@@ -197,8 +222,10 @@ def _causes(values: dict[str, tuple[Any, ...]], ops: U8, bad: BadRows) -> U8 | N
     return column if column.any() else None
 
 
-def _names(values: dict[str, tuple[Any, ...]], ops: U8, feed: str, bad: BadRows) -> tuple[U16 | None, list[str]]:
-    """Authorities, languages and device types as one column of indexes."""
+def _names(
+    values: dict[str, tuple[Any, ...]], ops: U8, feed: str, bad: BadRows
+) -> tuple[U16 | None, list[str]]:
+    """Make one column of indexes of authorities, languages and device types."""
     names = {"": 0}
     column = np.zeros(len(ops), np.uint32)
     for field, grammar, says in (
@@ -211,17 +238,18 @@ def _names(values: dict[str, tuple[Any, ...]], ops: U8, feed: str, bad: BadRows)
         valid = {text for text in set(values[field]) if not text or grammar.fullmatch(text)}
         wrong = np.array([text not in valid for text in values[field]])
         bad.add(wrong, RowReason.FIELD_INVALID, f"{field}: {says} is needed")
-        column += np.array(_index(names, (text if text in valid else "" for text in values[field])), np.uint32)
-    blocks = (ops == Op.BLOCK) | (ops == Op.UNBLOCK)
-    if blocks.any():
-        column[blocks & (column == 0)] = _index(names, [feed])[0]
+        index = _index(names, (text if text in valid else "" for text in values[field]))
+        column = np.where(column == 0, np.array(index, np.uint32), column)  # only a bad row has two
+    unnamed = ((ops == Op.BLOCK) | (ops == Op.UNBLOCK)) & (column == 0)
+    if unnamed.any():
+        column[unnamed] = _index(names, [feed])[0]
     if len(names) > NAMES_MAX:
         raise DeltaTooLargeError(f"payload: {len(names)} names; at most {NAMES_MAX} are admitted")
     return (column.astype(np.uint16) if len(names) > 1 else None), list(names)
 
 
 def _tac_fault(text: str) -> str:
-    ok = len(text) == 8 and text.isascii() and text.isdigit() and int(text) > 0  # noqa: PLR2004 - TS 23.003 6.2.1
+    ok = len(text) == 8 and text.isascii() and text.isdigit() and int(text) > 0
     return "" if ok else "8 digits, not all zeros, are needed"
 
 
@@ -231,12 +259,12 @@ def _msisdn_fault(text: str) -> str:
 
 
 def _imei_fault(text: str) -> str:
-    """What keeps a text, trimmed and not beginning with 14 digits, from being listed."""
+    """Say what keeps a trimmed text that is not 14 to 16 digits from being listed."""
     if len(text) > IMEI_CHARS_MAX:
         return f"longer than {IMEI_CHARS_MAX} characters"
     if not text:
         return "nothing but spaces"
-    return "" if RAW_CHARS.issuperset(normalise(text)) else "other characters than hex digits, '*' and '#'"
+    return "" if text.isascii() and RAW_CHARS.issuperset(text.upper()) else "other characters than hex digits, '*' and '#'"
 
 
 class _Texts:
@@ -321,7 +349,9 @@ class _Texts:
             return None
         times = np.array(seconds, np.int64)
         wrong = (times < 0) | (times > delta.SECONDS_MAX)
-        self.bad.add(wrong, RowReason.TIME_INVALID, f"{name}: 0 to {delta.SECONDS_MAX} seconds since the Unix epoch")
+        self.bad.add(
+            wrong, RowReason.TIME_INVALID, f"{name}: 0 to {delta.SECONDS_MAX} seconds since the Unix epoch"
+        )
         return np.where(wrong, 0, times).astype(np.uint64)
 
     def references(self, texts: tuple[str, ...]) -> list[str] | str:
@@ -345,7 +375,7 @@ def _from_columns(
 ) -> Rows:
     """Make rows of columns: views of the payload's arrays, checked whole."""
     op, count = _check_columns(columns, where)
-    arrays: dict[str, U64] = {}
+    arrays: dict[str, Any] = {}
     for name in ("imei", "imei_last", "imei_other", "imsi", "former_imsi", "time"):
         data = getattr(columns, name)
         if not data:
@@ -356,7 +386,7 @@ def _from_columns(
     names, name_index = [""], 0
     if op in (Op.BLOCK, Op.UNBLOCK):
         names, name_index = ["", columns.authority or feed], 1
-    cause = columns.role or columns.block_cause or columns.exempt_cause
+    cause = int(columns.role or columns.block_cause or columns.exempt_cause)
     cause = cause or {Op.PAIR: int(Role.OWNER), Op.EXEMPT: int(ExemptCause.OTHER)}.get(op, 0)
     rows = Rows(
         op=np.full(count, op, np.uint8),
@@ -383,8 +413,11 @@ def _check_columns(columns: sync_pb2.OperationColumns, where: str) -> tuple[Op, 
         raise DeltaInvalidError(f"{where}.kind: {op.name} is sent as operations, not as columns")
     if not 1 <= columns.row_count <= delta.COLUMN_ROWS_MAX:
         raise DeltaInvalidError(f"{where}.row_count: {columns.row_count} is not 1 to {delta.COLUMN_ROWS_MAX}")
-    given = {_TIMES.get(op, field.name) if field.name == "time" else field.name for field, _ in columns.ListFields()}
-    given -= {"kind", "row_count", "reference"}
+    given = {
+        _TIMES.get(op, field.name) if field.name == "time" else field.name
+        for field, _ in columns.ListFields()
+    }
+    given -= _SPECIAL_FIELDS | {"row_count"}
     if wrong := given - FIELDS[op].needs - FIELDS[op].takes:
         raise DeltaInvalidError(f"{where}.{min(wrong)}: {op.name} does not take it")
     needs = FIELDS[op].needs

@@ -17,7 +17,7 @@ from eir.identity import SERIALS
 from eir.whitelist import apply, imsi_index
 from eir.whitelist.apply import BadRows, Bools, KeyState, Ops
 from eir.whitelist.delta import RowReason
-from eir.whitelist.hashtable import Columns, I64, Ragged
+from eir.whitelist.hashtable import I64, Columns, Ragged, gather
 from eir.whitelist.items import UNTIL_BITS, UNTIL_MASK, Item, name_of
 from eir.whitelist.overlay import Table
 from eir.whitelist.plan_links import plan_links
@@ -61,8 +61,6 @@ class Plan:
     bad: BadRows = field(default_factory=lambda: BadRows(np.zeros(0, bool)))
     subscribers: I64 = field(default_factory=lambda: np.empty(0, np.int64))
     """Places of the rows that set subscribers."""
-    replaced: set[int] = field(default_factory=set)
-    """Rows of replaced SIMs that some table knew."""
 
 
 @dataclass(frozen=True)
@@ -102,9 +100,7 @@ class Filled:
 
     def ops(self, index: I64, at: I64) -> Ops:
         """Operations at these rows, whose keys are at these places."""
-        return Ops(
-            index, at, self.imsi[index], self.former[index], self.time[index], self.cause[index], self.name[index]
-        )
+        return Ops(self, index, at)
 
 
 def make(generation: Generation, rows: Rows, names: Names, already_bad: Bools) -> Plan:
@@ -112,7 +108,7 @@ def make(generation: Generation, rows: Rows, names: Names, already_bad: Bools) -
     plan = Plan(bad=BadRows(already_bad.copy()))
     filled = Filled.of(rows, names)
     usable = ~plan.bad.bad
-    present = set(np.unique(rows.op).tolist())
+    present = set(np.flatnonzero(np.bincount(rows.op)).tolist())
     single = filled.last == 0
     raw = filled.imei >= np.uint64(RAW)
     has_imei = filled.imei != 0
@@ -120,20 +116,19 @@ def make(generation: Generation, rows: Rows, names: Names, already_bad: Bools) -
         keyed = usable
     else:
         keyed = usable & np.isin(filled.op, _KEYED)
+    replaced = Replaced.of(generation, filled, plan) if Op.REPLACE_SIM in present else None
     ranges = RangePlan(generation, filled, np.flatnonzero(keyed & ~single), plan)
-    _plan_keys(generation, filled, np.flatnonzero(keyed & single & has_imei & ~raw), ranges, plan, present)
-    if raw.any():
-        _plan_raw(generation, filled, np.flatnonzero(keyed & raw), plan)
+    _plan_keys(generation, filled, np.flatnonzero(keyed & single & has_imei & ~raw), ranges, plan, replaced)
+    if replaced is not None or raw.any():
+        _plan_raw(generation, filled, np.flatnonzero(keyed & raw), plan, replaced)
     if present & {Op.EXEMPT, Op.UNEXEMPT, Op.REPLACE_SIM}:
-        _plan_imsis(generation, filled, np.flatnonzero(keyed & ~has_imei), plan)
+        _plan_imsis(generation, filled, np.flatnonzero(keyed & ~has_imei), plan, replaced)
     if present & {Op.LINK, Op.UNLINK}:
         plan_links(generation, filled, usable, plan)
     if Op.TAC in present:
         _plan_tacs(generation, filled, np.flatnonzero(usable & (filled.op == Op.TAC)), plan)
     if Op.SUBSCRIBER in present:
         plan.subscribers = np.flatnonzero(usable & (filled.op == Op.SUBSCRIBER))
-    if Op.REPLACE_SIM in present:
-        _report_replaced(filled, plan)
     ranges.emit()
     return plan
 
@@ -142,21 +137,23 @@ def make(generation: Generation, rows: Rows, names: Names, already_bad: Bools) -
 
 
 def _plan_keys(
-    generation: Generation, filled: Filled, index: I64, ranges: RangePlan, plan: Plan, present: set[int]
+    generation: Generation, filled: Filled, index: I64, ranges: RangePlan, plan: Plan, replaced: Replaced | None
 ) -> None:
-    replaced = np.flatnonzero((filled.op == Op.REPLACE_SIM) & ~plan.bad.bad) if Op.REPLACE_SIM in present else None
-    of_replaced = imsi_index.keys_of(generation, filled.former[replaced]) if replaced is not None else None
     ended = ranges.keys_ended()
     keys = filled.imei[index]
-    synthetic = [part for part in (of_replaced, ended) if part is not None and len(part)]
+    if not (keys[1:] >= keys[:-1]).all():
+        order = np.argsort(keys, kind="stable")
+        index, keys = index[order], keys[order]
+    synthetic = [part for part in (ended, *([replaced.keys] if replaced else ())) if len(part)]
     if synthetic:
-        keys = np.concatenate((keys, *synthetic))
-    if not len(keys):
-        return
-    if (keys[1:] > keys[:-1]).all():
-        unique, place = keys, np.arange(len(keys))
+        unique, place = np.unique(np.concatenate((keys, *synthetic)), return_inverse=True)
     else:
-        unique, place = np.unique(keys, return_inverse=True)
+        first = np.concatenate(([True], keys[1:] != keys[:-1]))
+        all_new = bool(first.all())
+        unique = keys if all_new else keys[first]
+        place = np.arange(len(keys)) if all_new else np.cumsum(first) - 1
+    if not len(unique):
+        return
     before = generation.read_keys(unique)
     state = KeyState.of(before.head, before.extra)
     counts = state.counts()
@@ -164,7 +161,7 @@ def _plan_keys(
     if synthetic:
         touched[place[len(index) :]] = True
     if replaced is not None:
-        _replace(state, filled, plan)
+        replaced.apply(state)
     if len(ended):
         at = np.searchsorted(unique, ended)
         apply.end_pairs(state, at[~state.registered[at]])
@@ -198,7 +195,7 @@ def _apply(
 ) -> None:
     """Apply the operations of one space in their canonical order."""
     op = filled.op[index]
-    present = np.unique(op).tolist()
+    present = np.flatnonzero(np.bincount(op.astype(np.int64))).tolist()
     bad = plan.bad
 
     def of(kind: Op, role: int | None = None) -> Ops:
@@ -224,10 +221,14 @@ def _apply(
     ):
         if kind in present:
             ops = of(kind)
-            apply.drop_items(state, ops, _name(kind, ops), bad, what)
+            cut = None
+            if kind == Op.UNBLOCK and ranges is not None:
+                cut = ranges.cut_keys(keys[ops.at], ops.cause, ops.name)
+            apply.drop_items(state, ops, _name(kind, ops), bad, what, cut)
     if Op.DEREGISTER in present:
         ops = of(Op.DEREGISTER)
-        in_range = ranges.cut_keys(keys[ops.at]) if ranges is not None else np.zeros(len(ops), bool)
+        none = np.zeros(len(ops), np.uint64)
+        in_range = ranges.cut_keys(keys[ops.at], none, none) if ranges is not None else none.astype(bool)
         apply.deregister(state, ops, in_range, bad)
     if Op.REGISTER in present:
         ops = of(Op.REGISTER)
@@ -249,7 +250,7 @@ def _apply(
     ):
         if kind in present:
             ops = of(kind)
-            apply.put_items(state, ops, _name(kind, ops), _value(kind, ops), bad, what)
+            apply.put_items(state, ops, _name(kind, ops), _value(kind, ops), bad, what, replace=kind == Op.EXEMPT)
             counted(table, ops)
 
 
@@ -277,88 +278,117 @@ def _value(kind: Op, ops: Ops) -> U64:
 # -- SIMs replaced ---------------------------------------------------------------------------------
 
 
-def _replaced_rows(filled: Filled, plan: Plan) -> I64:
-    """Rows that replace SIMs, sorted by the former code."""
-    rows = np.flatnonzero((filled.op == Op.REPLACE_SIM) & ~plan.bad.bad)
-    return rows[np.argsort(filled.former[rows])]
+@dataclass(frozen=True)
+class Replaced:
+    """SIMs that a delta replaces: rows sorted by the former code, and where those stand."""
+
+    row: I64
+    old: U64
+    new: U64
+    keys: U64
+    raw: U64
+
+    @classmethod
+    def of(cls, generation: Generation, filled: Filled, plan: Plan) -> Replaced:
+        """Find out where the former SIMs stand; refuse those unknown, and new ones that stand there too."""
+        row = np.flatnonzero((filled.op == Op.REPLACE_SIM) & ~plan.bad.bad)
+        row = row[np.argsort(filled.former[row])]
+        old, new = filled.former[row], filled.imsi[row]
+        keys, raw = imsi_index.keys_of(generation, old), imsi_index.raw_of(generation, old)
+        states = [KeyState.of(rows.head, rows.extra) for rows in [generation.read_keys(keys)]]
+        rows = generation.read_common(Table.RAW, raw)
+        states.append(KeyState.of(rows.heads, _without_text(rows.extra)))
+        found, clash = _exemptions_moved(generation, old, new)
+        for state in states:
+            here, clashing = apply.replace_sims(state, old, new)
+            found, clash = found | here, clash | clashing
+        plan.bad.add(row[~found], RowReason.NOT_THERE, "nothing is kept of former_imsi")
+        plan.bad.add(row[clash], RowReason.SIM_CONFLICT, "the new IMSI already stands where the former one does")
+        good = found & ~clash
+        return cls(row[good], old[good], new[good], keys, raw)
+
+    def apply(self, state: KeyState) -> None:
+        """Replace them in a state."""
+        apply.replace_sims(state, self.old, self.new)
 
 
-def _replace(state: KeyState, filled: Filled, plan: Plan) -> None:
-    rows = _replaced_rows(filled, plan)
-    found, clash = apply.replace_sims(state, filled.former[rows], filled.imsi[rows])
-    _note_replaced(plan, rows, found, clash)
-
-
-def _note_replaced(plan: Plan, rows: I64, found: Bools, clash: Bools) -> None:
-    plan.bad.add(rows[clash], RowReason.SIM_CONFLICT, "the new IMSI already stands where the former one does")
-    plan.replaced.update(rows[found].tolist())
-
-
-def _report_replaced(filled: Filled, plan: Plan) -> None:
-    """Refuse SIMs that no table knew."""
-    unknown = [row for row in _replaced_rows(filled, plan).tolist() if row not in plan.replaced]
-    plan.bad.add(np.array(unknown, np.int64), RowReason.NOT_THERE, "nothing is kept of former_imsi")
+def _exemptions_moved(generation: Generation, old: U64, new: U64) -> tuple[Bools, Bools]:
+    """Tell which former codes are exempt by themselves, and which new ones are too."""
+    exempt = [
+        generation.read_common(Table.IMSI, np.sort(codes)).extra.counts()[np.argsort(np.argsort(codes))] > 0
+        for codes in (old, new)
+    ]
+    return exempt[0], exempt[0] & exempt[1]
 
 
 # -- raw texts, IMSIs, TACs ------------------------------------------------------------------------
 
 
-def _plan_raw(generation: Generation, filled: Filled, index: I64, plan: Plan) -> None:
+def _without_text(extra: Ragged) -> Ragged:
+    """Words of raw rows without their text, which is the last two."""
+    keep = np.maximum(extra.counts() - 2, 0)
+    return gather(extra.words, extra.first[:-1], keep)
+
+
+def _plan_raw(
+    generation: Generation, filled: Filled, index: I64, plan: Plan, replaced: Replaced | None
+) -> None:
     texts = [filled.rows.raw_texts[int(place)] for place in filled.imei[index] & np.uint64(RAW - 1)]
     hashes = np.array([raw_key(text) for text in texts], np.uint64)
-    unique, first, place = np.unique(hashes, return_index=True, return_inverse=True)
+    more = replaced.raw if replaced is not None else np.empty(0, np.uint64)
+    unique, place = np.unique(np.concatenate((hashes, more)), return_inverse=True)
+    place = place[: len(index)]
     before = generation.read_common(Table.RAW, unique)
-    # The last two words of a record are its text.
-    counts = before.extra.counts()
-    keep = np.maximum(counts - 2, 0)
-    inner = apply.spread(before.extra.first[:-1], keep)
-    state = KeyState.of(before.heads, Ragged.of(keep, before.extra.words[inner]))
-    was = int((counts > 0).sum())
-    own = np.array([raw_words(texts[at]) for at in first.tolist()], np.uint64).reshape(-1, 2)
-    there = np.flatnonzero(counts > 0)
+    there = np.flatnonzero(before.extra.counts())
+    own = np.zeros((len(unique), 2), np.uint64)
     ends = before.extra.first[1:][there]
-    other = (before.extra.words[ends - 2] != own[there, 0]) | (before.extra.words[ends - 1] != own[there, 1])
-    if other.any():
-        clash = np.isin(place, there[other])
-        plan.bad.add(index[clash], RowReason.IMEI_INVALID, "another raw entry has the same hash; it cannot be held")
-        index, place = index[~clash], place[~clash]
+    own[there, 0], own[there, 1] = before.extra.words[ends - 2], before.extra.words[ends - 1]
+    given = np.array([raw_words(text) for text in texts], np.uint64).reshape(-1, 2)
+    clash = np.isin(place, there) & (own[place] != given).any(axis=1)
+    plan.bad.add(index[clash], RowReason.IMEI_INVALID, "another raw entry has the same hash; it cannot be held")
+    index, place = index[~clash], place[~clash]
+    own[place] = given[~clash]
+    state = KeyState.of(before.heads, _without_text(before.extra))
     before_counts = state.counts()
+    if replaced is not None:
+        replaced.apply(state)
     _apply(state, filled, index, place, None, unique, plan)
     _count(plan, before_counts, state.counts())
     head, extra = state.packed()
-    alive = (head != 0) | (extra.counts() > 0)
-    counts = extra.counts() + np.where(alive, 2, 0)
+    alive = np.flatnonzero((head != 0) | (extra.counts() > 0))
+    counts = extra.counts()
+    counts[alive] += 2
     words = Ragged.of(counts, np.empty(int(counts.sum()), np.uint64))
     words.words[apply.spread(words.first[:-1], extra.counts())] = extra.words
     words.words[words.first[1:][alive] - 2] = own[alive, 0]
     words.words[words.first[1:][alive] - 1] = own[alive, 1]
-    plan.change["raw"] += int(alive.sum()) - was
+    plan.change["raw"] += len(alive) - len(there)
     plan.columns[Table.RAW] = Columns(unique, head, words)
 
 
-def _plan_imsis(generation: Generation, filled: Filled, index: I64, plan: Plan) -> None:
-    replaced = _replaced_rows(filled, plan)
-    codes = np.concatenate((filled.imsi[index], filled.former[replaced], filled.imsi[replaced]))
-    unique, place = np.unique(codes, return_inverse=True)
+def _plan_imsis(
+    generation: Generation, filled: Filled, index: I64, plan: Plan, replaced: Replaced | None
+) -> None:
+    none = np.empty(0, np.uint64)
+    old, new = (replaced.old, replaced.new) if replaced is not None else (none, none)
+    unique, place = np.unique(np.concatenate((filled.imsi[index], old, new)), return_inverse=True)
     before = generation.read_common(Table.IMSI, unique)
     state = KeyState.of(before.heads, before.extra)
     counts = state.counts()
-    old, new = place[len(index) :].reshape(2, -1)
     name = np.full(len(unique), name_of(Item.EXEMPT_IMSI), np.uint64)
-    here = state.match(old, name[old])
-    found, clash = here >= 0, (here >= 0) & (state.match(new, name[new]) >= 0)
-    _note_replaced(plan, replaced, found, clash)
-    moved = found & ~clash
+    source, target = place[len(index) :].reshape(2, -1)
+    here = state.match(source, name[source])
+    moved = here >= 0
     value = state.item_value[here[moved]]
     state.drop(here[moved])
-    state.put(new[moved], name[new[moved]], value)
+    state.put(target[moved], name[target[moved]], value)
     kind = filled.op[index]
     for op in (Op.UNEXEMPT, Op.EXEMPT):
         wanted = kind == op
         ops = filled.ops(index[wanted], place[: len(index)][wanted])
         names = name[ops.at]
         if op == Op.EXEMPT:
-            apply.put_items(state, ops, names, _value(op, ops), plan.bad, "exemption")
+            apply.put_items(state, ops, names, _value(op, ops), plan.bad, "exemption", replace=True)
             plan.added["imsi_exemptions"] += int((~plan.bad.bad[ops.row]).sum())
         else:
             apply.drop_items(state, ops, names, plan.bad, "exemption")

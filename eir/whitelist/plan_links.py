@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from eir.whitelist.apply import Bools
-from eir.whitelist.delta import RowReason
+from eir.whitelist.delta import SLOTS_MAX, RowReason
 from eir.whitelist.hashtable import Columns, I64, Ragged
 from eir.whitelist.overlay import Table
 from eir.whitelist.rows import Op, U64
@@ -16,10 +16,6 @@ from eir.whitelist.rows import Op, U64
 if TYPE_CHECKING:
     from eir.whitelist.plan import Filled, Plan
     from eir.whitelist.tables import Generation
-
-SLOTS_MAX: Final = 8
-"""Slots of one device."""
-
 
 def plan_links(generation: Generation, filled: Filled, usable: Bools, plan: Plan) -> None:
     """Work out LINK and UNLINK; those of two slots that stand alone go as whole columns."""
@@ -33,7 +29,8 @@ def plan_links(generation: Generation, filled: Filled, usable: Bools, plan: Plan
     simple = alone[first] & alone[second] & once[first] & once[second]
     devices: dict[int, set[int]] = {}
     for place in np.flatnonzero(~alone).tolist():
-        devices[int(keys[place])] = {int(keys[place]), *present.run(place).tolist()}
+        device = {int(keys[place]), *present.run(place).tolist()}
+        devices.update((slot, device) for slot in device if slot not in devices)
     touched = _unlink(devices, filled, unlink, plan) | _link(devices, filled, link[~simple], plan)
     pairs = link[simple]
     one, two = filled.imei[pairs], filled.other[pairs]
@@ -47,12 +44,14 @@ def _places(keys: U64, filled: Filled, link: I64) -> I64:
 
 
 def _unlink(devices: dict[int, set[int]], filled: Filled, index: I64, plan: Plan) -> set[int]:
+    """Take slots off their devices; what is linked is told by the state before any row."""
+    before = dict(devices)
     touched: set[int] = set()
     for row, key, other in zip(index.tolist(), filled.imei[index].tolist(), filled.other[index].tolist(), strict=True):
-        slots = devices.get(key, {key})
-        if other not in slots:
+        if other not in before.get(key, {key}):
             plan.bad.add(np.array([row]), RowReason.NOT_THERE, "the two are not slots of one device")
             continue
+        slots = devices.get(other, {other})
         touched |= slots
         plan.change["links"] -= len(slots) - 1
         rest = slots - {other}
@@ -63,22 +62,31 @@ def _unlink(devices: dict[int, set[int]], filled: Filled, index: I64, plan: Plan
 
 
 def _link(devices: dict[int, set[int]], filled: Filled, index: I64, plan: Plan) -> set[int]:
-    touched: set[int] = set()
-    for row, key, other in zip(index.tolist(), filled.imei[index].tolist(), filled.other[index].tolist(), strict=True):
-        one, two = devices.get(key, {key}), devices.get(other, {other})
-        if other in one:
-            plan.bad.add(np.array([row]), RowReason.ALREADY_THERE, "the two are slots of one device already")
-            continue
+    """Join devices; one that would have too many slots stays as it was, with all rows that join it bad."""
+    rows = list(zip(index.tolist(), filled.imei[index].tolist(), filled.other[index].tolist(), strict=True))
+    there = [row for row, key, other in rows if other in devices.get(key, {key})]
+    plan.bad.add(np.array(there, np.int64), RowReason.ALREADY_THERE, "the two are slots of one device already")
+    rows = [row for row in rows if row[0] not in set(there)]
+    joined: dict[int, set[int]] = {}
+    for _, key, other in rows:
+        one, two = (joined.get(slot) or devices.get(slot) or {slot} for slot in (key, other))
         device = one | two
-        if len(device) > SLOTS_MAX:
-            plan.bad.add(np.array([row]), RowReason.TOO_MANY_SLOTS, f"a device of more than {SLOTS_MAX} slots")
-            continue
-        plan.added["links"] += 1
-        plan.change["links"] += len(one) * len(two)
-        touched |= device
         for slot in device:
-            devices[slot] = device
+            joined[slot] = device
+    big = [row for row, key, _ in rows if len(joined[key]) > SLOTS_MAX]
+    plan.bad.add(np.array(big, np.int64), RowReason.TOO_MANY_SLOTS, f"a device of more than {SLOTS_MAX} slots")
+    plan.added["links"] += len(rows) - len(big)
+    for slot, device in joined.items():
+        if len(device) <= SLOTS_MAX and slot == min(device):
+            groups = {frozenset(devices.get(part, {part})) for part in device}
+            plan.change["links"] += _pairs(device) - sum(_pairs(group) for group in groups)
+    touched = {slot for slot, device in joined.items() if len(device) <= SLOTS_MAX}
+    devices.update((slot, joined[slot]) for slot in touched)
     return touched
+
+
+def _pairs(device: Collection[int]) -> int:
+    return len(device) * (len(device) - 1) // 2
 
 
 def _columns(key: U64, other: U64, devices: dict[int, set[int]], touched: Iterable[int]) -> Columns:

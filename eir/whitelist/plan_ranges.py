@@ -6,6 +6,7 @@ ones are one, so that the state does not depend on how it came about.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,100 +29,106 @@ _GROUP_STEP = 1 << 21
 _SCAN_ROWS = 1 << 18
 
 
+@dataclass(frozen=True)
+class Placed:
+    """Present ranges and spans asked about on one line: each kind of range has a stretch of its own."""
+
+    groups: U64
+    present: Intervals
+    first: I64
+    last: I64
+
+
 class RangePlan:
     """Collects what a delta does to ranges; `emit` works it out at the end."""
 
     def __init__(self, generation: Generation, filled: Filled, index: I64, plan: Plan) -> None:
-        """Take the rows that are ranges."""
-        self.generation, self.filled, self.index, self.plan = generation, filled, index, plan
-        self.cuts: list[U64] = []
+        """Take the rows that are ranges; refuse removals of what is not there."""
+        self.generation, self.filled, self.plan = generation, filled, plan
+        self.cuts: list[tuple[U64, U64]] = []
         op = filled.op[index]
-        cause = filled.cause[index]
-        self.cause = np.where((op == Op.BLOCK) | (op == Op.UNBLOCK), cause, np.uint64(0))
-        self.name = np.where(self.cause != 0, filled.name[index], np.uint64(0))
-        self.remove = (op == Op.DEREGISTER) | (op == Op.UNBLOCK)
+        remove = (op == Op.DEREGISTER) | (op == Op.UNBLOCK)
+        gone = index[remove]
+        if len(gone):
+            placed = self._placed(filled.imei[gone], filled.last[gone], self._kinds(gone))
+            wrong = ~placed.present.holds(placed.first, placed.last)
+            plan.bad.add(gone[wrong], RowReason.NOT_THERE, "the range is not wholly inside ranges of this kind")
+            gone = gone[~wrong]
+        self.gone, self.new = gone, index[~remove]
+
+    def _kinds(self, index: I64) -> U64:
+        """Cause and authority of rows: 0 is registration."""
+        op = self.filled.op[index]
+        block = (op == Op.BLOCK) | (op == Op.UNBLOCK)
+        kind = self.filled.cause[index] << np.uint64(16) | self.filled.name[index]
+        return np.where(block, kind, np.uint64(0))
 
     def keys_ended(self) -> U64:
         """Paired keys of deregistered ranges that are not registered individually."""
-        at = self.index[self.remove & (self.cause == 0)]
-        found = []
+        at = self.gone[self.filled.op[self.gone] == Op.DEREGISTER]
+        found = [np.empty(0, np.uint64)]
         for first, last in zip(self.filled.imei[at].tolist(), self.filled.last[at].tolist(), strict=True):
             for start in range(first, last + 1, _SCAN_ROWS):
                 keys = np.arange(start, min(start + _SCAN_ROWS, last + 1), dtype=np.uint64)
                 head = self.generation.read_keys(keys).head
                 found.append(keys[((head & np.uint64(REGISTERED)) == 0) & ((head & np.uint64(CODE_MASK)) != 0)])
-        return np.concatenate(found) if found else np.empty(0, np.uint64)
+        return np.concatenate(found)
 
-    def cut_keys(self, keys: U64) -> Bools:
-        """Tell which keys lie in a registered range; those are cut out of it."""
-        if not len(keys):
-            return np.zeros(0, bool)
-        present = self._existing(np.unique(keys // np.uint64(SERIALS)))
-        registered = present.take(present.cause == 0)
-        base = registered.tac * np.uint64(SERIALS)
-        spans = Intervals((base + registered.first).astype(np.int64), (base + registered.last).astype(np.int64))
-        key = keys.astype(np.int64)
-        held = spans.holds(key, key)
-        self.cuts.append(keys[held])
+    def cut_keys(self, keys: U64, cause: U64, authority: U64) -> Bools:
+        """Tell which keys lie in a range of this kind; those are cut out of it."""
+        kinds = cause << np.uint64(16) | authority
+        placed = self._placed(keys, keys, kinds)
+        held = placed.present.holds(placed.first, placed.last)
+        self.cuts.append((keys[held], kinds[held]))
         return held
 
-    def _existing(self, tacs: U64) -> RangeColumns:
+    def _placed(self, first: U64, last: U64, kinds: U64) -> Placed:
+        """Put spans, and all ranges of their TACs, on one line."""
+        tac = first // np.uint64(SERIALS)
+        tacs = np.unique(tac)
         pieces = self.generation.read_ranges(tacs)
-        return unflatten_ranges(np.repeat(tacs, pieces.counts()), pieces.words)
-
-    def emit(self) -> None:
-        """Work out all removals, then all additions, and put the TACs' new pieces into the plan."""
-        bad = self.plan.bad
-        cuts = np.unique(np.concatenate(self.cuts)) if self.cuts else np.empty(0, np.uint64)
-        first_key = self.filled.imei[self.index]
-        tac = first_key // np.uint64(SERIALS)
-        cut_tac = cuts // np.uint64(SERIALS)
-        tacs = np.unique(np.concatenate((tac, cut_tac)))
-        if not len(tacs):
-            return
-        first = (first_key - tac * np.uint64(SERIALS)).astype(np.int64)
-        last = (self.filled.last[self.index] - tac * np.uint64(SERIALS)).astype(np.int64)
-        present = self._existing(tacs)
+        present = unflatten_ranges(np.repeat(tacs, pieces.counts()), pieces.words)
+        of_present = present.cause << np.uint64(16) | present.authority
         groups, number = np.unique(
-            np.concatenate(
-                (
-                    _group(present.tac, present.cause, present.authority),
-                    _group(tac, self.cause, self.name),
-                    _group(cut_tac, np.zeros_like(cut_tac), np.zeros_like(cut_tac)),
-                )
-            ),
+            np.concatenate((present.tac << np.uint64(24) | of_present, tac << np.uint64(24) | kinds)),
             return_inverse=True,
         )
         base = number.astype(np.int64) * _GROUP_STEP
-        n, m = len(present), len(self.index)
-        own, of_ops, of_cuts = base[:n], base[n : n + m], base[n + m :]
-        start = own + present.first.astype(np.int64)
+        n = len(present)
+        start = base[:n] + present.first.astype(np.int64)
         order = np.argsort(start)
-        spans = Intervals(start[order], (own + present.last.astype(np.int64))[order])
+        spans = Intervals(start[order], (base[:n] + present.last.astype(np.int64))[order])
+        offset = base[n:] - (tac * np.uint64(SERIALS)).astype(np.int64)
+        return Placed(groups, spans, first.astype(np.int64) + offset, last.astype(np.int64) + offset)
+
+    def emit(self) -> None:
+        """Work out all removals, then all additions, and put the TACs' new pieces into the plan."""
+        cut = np.concatenate([np.empty(0, np.uint64), *(keys for keys, _ in self.cuts)])
+        cut_kinds = np.concatenate([np.empty(0, np.uint64), *(kinds for _, kinds in self.cuts)])
+        rows = np.concatenate((self.gone, self.new))
+        first = np.concatenate((self.filled.imei[rows], cut))
+        last = np.concatenate((self.filled.last[rows], cut))
+        if not len(first):
+            return
+        placed = self._placed(first, last, np.concatenate((self._kinds(rows), cut_kinds)))
+        groups, spans = placed.groups, placed.present
         before = self._counts(groups, spans)
-
-        low, high = of_ops + first, of_ops + last
-        gone = np.flatnonzero(self.remove)
-        wrong = ~spans.holds(low[gone], high[gone])
-        bad.add(self.index[gone[wrong]], RowReason.NOT_THERE, "the range is not wholly inside ranges of this kind")
-        gone = gone[~wrong]
-        cut = of_cuts + (cuts - cut_tac * np.uint64(SERIALS)).astype(np.int64)
-        removed = Intervals(np.empty(0, np.int64), np.empty(0, np.int64)).with_spans(
-            low[gone][np.argsort(low[gone])], high[gone][np.argsort(low[gone])]
-        )
-        cut = cut[~removed.touches(cut, cut)] if len(gone) else cut
-        spans = spans.without(np.concatenate((low[gone], cut)), np.concatenate((high[gone], cut)))
-
-        new = np.flatnonzero(~self.remove)
-        wrong = spans.touches(low[new], high[new])
-        bad.add(self.index[new[wrong]], RowReason.ALREADY_THERE, "the range overlaps one that is there already")
-        new = new[~wrong]
-        spans = spans.with_spans(low[new], high[new])
+        n, m = len(self.gone), len(rows)
+        removed = [np.concatenate((side[:n], side[m:])) for side in (placed.first, placed.last)]
+        spans = spans.without(*_disjoint(*removed))
+        low, high = placed.first[n:m], placed.last[n:m]
+        wrong = spans.touches(low, high)
+        self.plan.bad.add(self.new[wrong], RowReason.ALREADY_THERE, "the range overlaps one that is there already")
+        spans = spans.with_spans(low[~wrong], high[~wrong])
         after = self._counts(groups, spans)
-        for table, place in (("registered_ranges", 0), ("blocked_ranges", 1)):
+        registered = self._kinds(self.new[~wrong]) == 0
+        for table, place, count in (
+            ("registered_ranges", 0, int(registered.sum())),
+            ("blocked_ranges", 1, int((~registered).sum())),
+        ):
             self.plan.change[table] += after[place] - before[place]
-            of_table = (self.cause[new] == 0) == (place == 0)
-            self.plan.added[table] += int(of_table.sum())
+            self.plan.added[table] += count
+        tacs = np.unique(first // np.uint64(SERIALS))
         self.plan.columns[Table.RANGES] = self._columns(tacs, groups, spans)
 
     @staticmethod
@@ -145,5 +152,11 @@ class RangePlan:
         return Columns(tacs, np.zeros(len(tacs), np.uint64), Ragged.of(counts, pieces))
 
 
-def _group(tac: U64, cause: U64, authority: U64) -> U64:
-    return tac << np.uint64(24) | cause << np.uint64(16) | authority
+def _disjoint(first: I64, last: I64) -> tuple[I64, I64]:
+    """Spans that overlap or repeat as disjoint ones."""
+    if not len(first):
+        return first, last
+    order = np.argsort(first)
+    first, last = first[order], np.maximum.accumulate(last[order])
+    opens = np.concatenate(([True], first[1:] > last[:-1]))
+    return first[opens], last[np.concatenate((opens[1:], [True]))]

@@ -59,7 +59,7 @@ class Job:
     shards: list[str] = field(default_factory=list)
     bytes_per_second_max: int = 0
     edition: int = 0
-    """Tells files of one serial apart."""
+    """Number of the rebuild; tells files of one serial apart."""
     nice: int = 10
 
 
@@ -74,7 +74,7 @@ class Writer:
     def __init__(self, folder: Path, files: FileLayer, serial: int, blocks: ImsiBlocks, edition: int = 0) -> None:
         """Take where to write, and the dictionary so far."""
         self.folder, self.files, self.serial, self.blocks = folder, files, serial, blocks
-        self.stamp = f"{serial:012d}" + (f".{edition}" if edition else "")
+        self.stamp = f"{serial:012d}-{edition:06d}"
         self.written: list[SegmentFile] = []
 
     def shards(self, rows: ShardRows, first_tac: int, last_tac: int) -> None:

@@ -144,15 +144,17 @@ def concat(parts: list[Rows]) -> Rows:
             column = part.column(name)
             if name == "name" and column.strides[0]:
                 new_index = [names.setdefault(text, len(names)) for text in part.names]
-                column = np.array(new_index, np.uint32)[column]
+                column = np.array(new_index, np.uint64)[column]
             elif name == "imei" and part.raw_texts:
                 new_index = [raw_texts.setdefault(text, len(raw_texts)) | RAW for text in part.raw_texts]
                 column, is_raw = column.copy(), column >= RAW
                 column[is_raw] = np.array(new_index, np.uint64)[column[is_raw] ^ np.uint64(RAW)]
             columns[name].append(column)
     if len(names) > NAMES_MAX:
-        raise DeltaTooLargeError(f"the delta names {len(names)} authorities, languages and device types; "
-                                 f"at most {NAMES_MAX} are admitted")
+        raise DeltaTooLargeError(
+            f"the delta names {len(names)} authorities, languages and device types; "
+            f"at most {NAMES_MAX} are admitted"
+        )
     joined = {
         name: np.concatenate(pieces).astype(DTYPES[name], copy=False)
         for name, pieces in columns.items()
@@ -176,5 +178,5 @@ def _concat_references(parts: list[Rows]) -> list[str] | str:
     joined: list[str] = []
     for part in parts:
         same = isinstance(part.references, str)
-        joined.extend([part.references] * len(part) if same else part.references)
+        joined += [str(part.references)] * len(part) if same else part.references
     return joined

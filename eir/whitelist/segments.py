@@ -33,6 +33,8 @@ from eir.whitelist.tables import Common, Generation
 SHARD: Final = "shard"
 COMMON: Final = "common"
 BASE_SERIAL_KEY: Final = "base_serial"
+EDITION_KEY: Final = "edition"
+"""Number of the last rebuild: tells files of one serial apart."""
 BUILT_SERIAL_KEY: Final = "built_serial"
 """Serial of segments that were built at once: no journal leads there."""
 BLOCKS_KEY: Final = "imsi_blocks"
@@ -162,13 +164,13 @@ class Segments:
         retired = [names[shard.first_tac, shard.last_tac] for shard in touched]
         overlay_name, job_name = f"overlay-{serial:012d}.seg", f"rebuild-{serial:012d}.json"
         # Segments of this serial may be there: a rebuild of all though nothing changed since.
-        edition = sum(record.serial == serial and record.kind == COMMON for record in self._all_records())
+        edition = int(self._journal.meta_get(EDITION_KEY) or 0) + 1
         job = Job(str(self.folder), serial, overlay_name, common, retired, bytes_per_second_max, edition)
         try:
             self._files.write(self.folder / overlay_name, overlay.image(serial))
             self._files.write(self.folder / job_name, json.dumps(asdict(job)).encode())
             written = _run_child(self.folder / job_name)
-            self._commit(written, retired + ([common] if common else []), serial)
+            self._commit(written, retired + ([common] if common else []), serial, edition)
         except OSError as error:
             raise StorageError(f"rebuilding segments: {error.strerror}") from error
         finally:
@@ -181,12 +183,13 @@ class Segments:
         manifest = self._journal.manifest()
         return [*manifest.current, *manifest.previous]
 
-    def _commit(self, written: list[SegmentFile], retired: list[str], serial: int) -> None:
+    def _commit(self, written: list[SegmentFile], retired: list[str], serial: int, edition: int) -> None:
         common = next(file for file in written if file.kind == COMMON)
         blocks = Common.of(segment.load(self.folder / common.name)).blocks
         with self._journal.transaction():
             self._dropped = self._journal.swap_manifest([_record(file) for file in written], retired)
             self._journal.meta_set(BASE_SERIAL_KEY, str(serial))
+            self._journal.meta_set(EDITION_KEY, str(edition))
             self._journal.meta_set(BLOCKS_KEY, blocks.blocks.tobytes().hex())
         self.base_serial = serial
 

@@ -56,6 +56,8 @@ TAC_DTYPE: Final = np.dtype(
 DENSE_DTYPE: Final = np.dtype(
     [("presence", "<u8", 5), ("before", "<u2", 5), ("pad", "<u2"), ("first_line", "<u4"), ("reserved", "<u8")]
 )
+NEIGHBOURS: Final = -(1 << 31)
+"""Shift of a run whose slots are linked two by two, from its first serial on."""
 RUN_DTYPE: Final = np.dtype([("first", "<u4"), ("length", "<u4"), ("other_tac", "<u4"), ("shift", "<i4")])
 
 
@@ -287,8 +289,8 @@ class Shard:
             low, high = (middle + 1, high) if self._runs[middle * 4] <= serial else (low, middle)
         if low > self._entries[at + 5]:
             first, length, other_tac, shift = self._runs[(low - 1) * 4 : low * 4]
-            if serial - first < length:
-                if shift == 0x80000000:  # neighbours: first and second of each two are one device
+            if serial - first < length and self._state(entry, serial)[0] != State.ABSENT:
+                if shift == NEIGHBOURS & 0xFFFFFFFF:  # the first and the second of each two are one device
                     other = serial + 1 if (serial - first) % 2 == 0 else serial - 1
                 else:
                     other = serial + (shift if shift < 1 << 31 else shift - (1 << 32))

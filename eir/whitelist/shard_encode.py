@@ -25,6 +25,7 @@ from eir.whitelist.shard import (
     DENSE_DTYPE,
     FLAG,
     LINE_SERIALS,
+    NEIGHBOURS,
     META_LENGTH,
     RUN_DTYPE,
     TAC_DTYPE,
@@ -35,10 +36,6 @@ from eir.whitelist.shard import (
     State,
     unpack_bits,
 )
-
-NEIGHBOURS = -(1 << 31)
-"""Shift of a run whose slots are linked two by two."""
-
 
 @dataclass(frozen=True)
 class RangeColumns:
@@ -161,7 +158,7 @@ def encode(rows: ShardRows, blocks: ImsiBlocks, *, first_tac: int, last_tac: int
     """Bytes of the segment file of these rows."""
     key_sections, meta, tac_blocks = _encode_keys(rows.keys, blocks)
     range_tac, pieces = flatten_ranges(rows.ranges)
-    runs_tac, runs, far_tac, far, far_tacs = _encode_links(rows.links)
+    runs_tac, runs, far_tac, far, far_tacs = _encode_links(rows.links, rows.keys.key)
     tacs = np.unique(
         np.concatenate([tac_blocks["tac"], range_tac, runs_tac, far_tac]).astype(np.uint64)
     ).astype(np.uint32)
@@ -316,49 +313,55 @@ def _encode_sparse(
 
 
 def _encode_links(
-    links: LinkColumns,
+    links: LinkColumns, rows: U64
 ) -> tuple[U64, npt.NDArray[np.void], U64, U64, npt.NDArray[np.uint32]]:
-    """Runs where neighbouring serials are linked alike, single links for the rest."""
-    key, other = links.key, links.other
-    n = len(key)
-    if not n:
-        none = np.empty(0, np.uint64)
-        return none, np.empty(0, RUN_DTYPE), none, none, np.empty(0, np.uint32)
-    tac = key // np.uint64(SERIALS)
-    other_tac = other // np.uint64(SERIALS)
-    shift = other.astype(np.int64) - key.astype(np.int64) - (other_tac.astype(np.int64) - tac.astype(np.int64)) * SERIALS
-    single = np.ones(n, bool)
-    single[1:] &= key[1:] != key[:-1]
-    single[:-1] &= key[:-1] != key[1:]
-    # Two neighbours linked to each other are one step of a run of neighbours.
-    opens = single & (other == key + np.uint64(1)) & (tac == other_tac)
-    closes = np.zeros(n, bool)
-    closes[1:] = opens[:-1] & single[1:] & (key[1:] == key[:-1] + np.uint64(1)) & (other[1:] == key[:-1])
-    opens[:-1] &= closes[1:]
-    opens[-1] = False
-    kind = np.where(opens | closes, np.int64(NEIGHBOURS), shift)
-    breaks = np.ones(n, bool)
-    breaks[1:] = ~(
-        single[1:] & single[:-1] & (key[1:] == key[:-1] + np.uint64(1)) & (tac[1:] == tac[:-1])
+    """Runs where all rows of an interval are linked alike, single links for the rest.
+
+    A run speaks only of serials that have a row, so that one run can hold the
+    scattered serials of a TAC whose devices are all of one kind.
+    """
+    key, other = links.key.astype(np.int64), links.other.astype(np.int64)
+    tac, other_tac = key // SERIALS, other // SERIALS
+    alone = np.ones(len(key), bool)
+    alone[1:] &= key[1:] != key[:-1]
+    alone[:-1] &= key[:-1] != key[1:]
+    shift = other - key - (other_tac - tac) * SERIALS
+    neighbour = (tac == other_tac) & (np.abs(shift) == 1)
+    opener = key + np.minimum(shift, 0)
+    kind = np.where(neighbour, NEIGHBOURS + (opener & 1), shift)
+
+    # Which links are those of consecutive rows: a row without a link ends a run.
+    place = np.searchsorted(rows, links.key)
+    has_row = place < len(rows)
+    has_row[has_row] = rows[place[has_row]] == links.key[has_row]
+    fits = alone & has_row
+    joins = np.zeros(len(key), bool)
+    joins[1:] = (
+        fits[1:] & fits[:-1] & (place[1:] == place[:-1] + 1) & (tac[1:] == tac[:-1])
         & (other_tac[1:] == other_tac[:-1]) & (kind[1:] == kind[:-1])
     )
-    starts = np.flatnonzero(breaks)
-    length = np.diff(starts, append=n)
-    # A run costs 16 bytes, a single link 8.
-    is_run = single[starts] & ((length > 2) | (kind[starts] == NEIGHBOURS))
-    run = starts[is_run]
-    runs = np.zeros(len(run), RUN_DTYPE)
-    runs["first"] = key[run] - tac[run] * np.uint64(SERIALS)
-    runs["length"] = length[is_run]
-    runs["other_tac"] = other_tac[run]
-    runs["shift"] = kind[run]
-    far_at = np.flatnonzero(~np.repeat(is_run, length))
+    starts = np.flatnonzero(~joins)
+    count = np.diff(starts, append=len(key))
+    is_run = fits[starts] & (count > 1)  # a run costs 16 bytes, a single link 8
+    first, last = starts[is_run], (starts + count - 1)[is_run]
+    begin = np.where(neighbour[first], opener[first], key[first])
+    runs = np.zeros(len(first), RUN_DTYPE)
+    runs["first"] = begin - tac[first] * SERIALS
+    runs["length"] = key[last] - begin + 1
+    runs["other_tac"] = other_tac[first]
+    runs["shift"] = np.where(neighbour[first], NEIGHBOURS, shift[first])
+    far_at = np.flatnonzero(~np.repeat(is_run, count))
     far_tacs, far_number = np.unique(other_tac[far_at], return_inverse=True)
-    serial = key[far_at] - tac[far_at] * np.uint64(SERIALS)
-    other_serial = other[far_at] - other_tac[far_at] * np.uint64(SERIALS)
-    far = (serial << np.uint64(44)) | (other_serial << np.uint64(24)) | far_number.astype(np.uint64)
+    serial, other_serial = (key - tac * SERIALS)[far_at], (other - other_tac * SERIALS)[far_at]
+    far = ((serial << 44) | (other_serial << 24) | far_number).astype(np.uint64)
     order = np.lexsort((far, tac[far_at]))
-    return tac[run], runs, tac[far_at][order], far[order], far_tacs.astype(np.uint32)
+    return (
+        tac[first].astype(np.uint64),
+        runs,
+        tac[far_at][order].astype(np.uint64),
+        far[order],
+        far_tacs.astype(np.uint32),
+    )
 
 
 # -- back ------------------------------------------------------------------------------------------
@@ -366,7 +369,8 @@ def _encode_links(
 
 def decode(shard: Shard) -> ShardRows:
     """All rows of a shard, as they were encoded."""
-    return ShardRows(_decode_keys(shard), _decode_ranges(shard), _decode_links(shard))
+    keys = _decode_keys(shard)
+    return ShardRows(keys, _decode_ranges(shard), _decode_links(shard, keys.key))
 
 
 def _decode_keys(shard: Shard) -> KeyColumns:
@@ -434,18 +438,19 @@ def _decode_ranges(shard: Shard) -> RangeColumns:
     return unflatten_ranges(np.repeat(shard.tac_numbers, per_tac).astype(np.uint64), shard.ranges)
 
 
-def _decode_links(shard: Shard) -> LinkColumns:
+def _decode_links(shard: Shard, rows: U64) -> LinkColumns:
     if not len(shard.tacs):
         return LinkColumns.empty()
+    runs = shard.runs
     tac = np.repeat(shard.tac_numbers, np.diff(shard.tacs["runs_first"].astype(np.int64))).astype(np.int64)
-    runs, length = shard.runs, shard.runs["length"].astype(np.int64)
-    source = np.repeat(np.arange(len(runs)), length)
-    step = spread(np.zeros(len(runs), np.int64), length)
-    serial = runs["first"][source].astype(np.int64) + step
+    begin = tac * SERIALS + runs["first"]
+    low = np.searchsorted(rows, begin.astype(np.uint64))
+    high = np.searchsorted(rows, (begin + runs["length"]).astype(np.uint64))
+    source = np.repeat(np.arange(len(runs)), high - low)
+    key = rows[spread(low, high - low)].astype(np.int64)
     shift = runs["shift"][source].astype(np.int64)
-    shift = np.where(shift == NEIGHBOURS, 1 - 2 * (step & 1), shift)
-    key = tac[source] * SERIALS + serial
-    other = runs["other_tac"][source].astype(np.int64) * SERIALS + serial + shift
+    shift = np.where(shift == NEIGHBOURS, 1 - 2 * ((key - begin[source]) & 1), shift)
+    other = key + shift + (runs["other_tac"][source].astype(np.int64) - tac[source]) * SERIALS
     far_tac = np.repeat(shard.tac_numbers, np.diff(shard.tacs["far_first"].astype(np.int64))).astype(np.uint64)
     far = shard.far
     far_key = far_tac * np.uint64(SERIALS) + (far >> np.uint64(44))

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 import numpy as np
 
@@ -32,10 +32,9 @@ from eir.errors import (
 )
 from eir.whitelist import plan as planning
 from eir.whitelist import recover
-from eir.whitelist.apply import BAD_ROWS_MAX
 from eir.whitelist.blob import rows_from_blob, rows_to_blob
 from eir.whitelist.contradict import contradictions
-from eir.whitelist.delta import Applied, BadRow, Header, TableEffect, check_header
+from eir.whitelist.delta import BAD_ROWS_MAX, Applied, BadRow, Header, RowReason, TableEffect, check_header
 from eir.whitelist.feeds import AppliedBefore, FeedRules, GuardLimits, Placement, check_content, check_guards, place
 from eir.whitelist.files import FileLayer
 from eir.whitelist.journal import DeltaRecord, FeedRecord, Journal, NameKind, SegmentRecord, Subscriber
@@ -115,7 +114,7 @@ class Store:
         self._rebuilding = threading.Lock()
         self._frozen: Overlay | None = None
         self._small, self._large = Overlay.empty(), Overlay.empty()
-        self._lock_file = _lock(data_dir)
+        self._lock_file = locked(data_dir)
         try:
             self.journal = Journal.open(data_dir / "registry.db")
             self.segments = Segments(data_dir / "segments", self.journal, files)
@@ -379,6 +378,7 @@ class PendingDelta:
         plan = planning.make(
             store.generation, rows, store.names_of(rows, provisional=header.dry_run), left_out
         )
+        _check_subscribers(store.journal, rows, plan)
         bad = tuple(sorted([*self._bad, *told, *plan.bad.told], key=lambda row: row.row)[:BAD_ROWS_MAX])
         ignored = plan.bad.count
         if ignored and not store.limits.feeds.get(header.feed, FeedRules()).lenient:
@@ -436,6 +436,19 @@ def _subscribers(rows: Rows, plan: Plan) -> list[Subscriber]:
     ]
 
 
+def _check_subscribers(journal: Journal, rows: Rows, plan: Plan) -> None:
+    """Refuse subscribers that are set to what they are, or removed though they are not there."""
+    wanted = _subscribers(rows, plan)
+    known = journal.subscribers(subscriber.imsi for subscriber in wanted)
+    for row, subscriber in zip(plan.subscribers.tolist(), wanted, strict=True):
+        present = known.get(subscriber.imsi)
+        if subscriber.msisdn and present == subscriber:
+            plan.bad.add(np.array([row]), RowReason.ALREADY_THERE, "the subscriber has this number already")
+        elif not subscriber.msisdn and present is None:
+            plan.bad.add(np.array([row]), RowReason.NOT_THERE, "there is no such subscriber to remove")
+    plan.subscribers = plan.subscribers[~plan.bad.bad[plan.subscribers]]
+
+
 def _left_out(rows: Rows) -> planning.Bools:
     return rows.op == IGNORED
 
@@ -444,8 +457,11 @@ def _no_rows() -> Rows:
     return Rows(np.zeros(0, np.uint8))
 
 
-def _lock(data_dir: Path):  # type: ignore[no-untyped-def]  # noqa: ANN202 - a file object
-    """Take the directory for this process. Raises DataDirLockedError, StorageError."""
+def locked(data_dir: Path) -> TextIO:
+    """Take a directory for this process, until the file returned is closed.
+
+    Raises DataDirLockedError, StorageError.
+    """
     try:
         file = (data_dir / "lock").open("a+")
     except OSError as error:
@@ -458,6 +474,3 @@ def _lock(data_dir: Path):  # type: ignore[no-untyped-def]  # noqa: ANN202 - a f
             f"{data_dir} is in use by another daemon: stop it, or give this one another --data-dir"
         ) from error
     return file
-
-
-__all__ = ["COMMON", "Applied", "DeltaRecord", "Header", "Limits", "PendingDelta", "Store", "Table"]

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from eir.identity import SERIALS
-from eir.whitelist.hashtable import Columns, HashTable, I64, Ragged, gather
+from eir.whitelist.hashtable import I64, Columns, HashTable, Ragged, find_sorted, gather
 from eir.whitelist.imsi_blocks import ImsiBlocks
 from eir.whitelist.overlay import IMSI_BLOCKS_SECTION, Overlay, Table, table_sections, tables_of
 from eir.whitelist.rows import U64
@@ -252,15 +252,15 @@ class Generation:
         extra = Ragged.empty(len(keys))
         missing = np.arange(len(keys))
         for level in self.levels:
-            image = level.tables[table]
-            if not image.rows or not len(missing):
+            columns = level.columns.get(table)
+            if columns is None or not len(columns) or not len(missing):
                 continue
-            slots = image.find_many(keys[missing])
-            hit = slots >= 0
+            place = find_sorted(columns.keys, keys[missing])
+            hit = place >= 0
             if hit.any():
-                found_head, found_extra = image.read_many(slots[hit])
-                head[missing[hit]] = found_head
-                extra = overlay_runs(extra, missing[hit], found_extra)
+                found = missing[hit]
+                head[found] = columns.heads[place[hit]]
+                extra = overlay_runs(extra, found, columns.extra.take(place[hit]))
                 missing = missing[~hit]
         return head, extra, missing
 

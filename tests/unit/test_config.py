@@ -118,9 +118,10 @@ def test_an_address_is_host_and_port() -> None:
 
 
 def test_every_bound_has_its_unit_in_its_name() -> None:
-    units = (
-        r"(rows|bytes|seconds|calls|requests|percent|in_flight|waiting|streams_per_connection)(_max|_min)?"
+    counted = (
+        "feeds|rows|bytes|seconds|days|calls|requests|percent|in_flight|waiting|per_connection|per_second"
     )
+    units = rf"({counted})(_max|_min)?"
     bounded = [name for name, spec in settings().items() if "low" in spec.metadata]
     assert bounded
     assert [name for name in bounded if not re.search(rf"[._]{units}$", name)] == []

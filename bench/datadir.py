@@ -1,0 +1,70 @@
+"""Data directories of populations: built once, and copied for each use.
+
+    population ──build──► data/bench/NAME ──links, copies──► a directory of its own
+
+Segment files never change, so a copy has them as links; the registry is copied.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench.command import say
+from bench.load import load
+from bench.population import Population
+from bench.results import ROOT
+from eir.clock import now_seconds
+from eir.whitelist.segment import VERSION
+
+FOLDER = ROOT / "data" / "bench"
+
+
+def path_of(population: Population) -> Path:
+    """Where a population's data directory is kept: by its name, size, seed and the segments' format."""
+    return FOLDER / f"{population.name}-{population.registered}-{population.seed}-format{VERSION}"
+
+
+def kept(population: Population) -> Path:
+    """Return the data directory that is kept, built where it is missing. Nothing may write to it."""
+    path = path_of(population)
+    if not path.exists():
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        say(f"building {path.name}")
+        with tempfile.TemporaryDirectory(dir=FOLDER, prefix="building-") as folder:
+            made = Path(folder) / "data"
+            load(population, made, now=now_seconds())
+            made.rename(path)
+    return path
+
+
+@contextmanager
+def copied(source: Path) -> Iterator[Path]:
+    """Make a copy of a data directory that a benchmark may change; removed at the end."""
+    with tempfile.TemporaryDirectory(dir=FOLDER, prefix="copy-") as folder:
+        copy = Path(folder) / "data"
+        shutil.copytree(source, copy, copy_function=_link_or_copy)
+        yield copy
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    if Path(source).parent.name == "segments":
+        os.link(source, target)
+    else:
+        shutil.copy2(source, target)
+
+
+def forget_pages(folder: Path) -> None:
+    """Drop the files of a directory from the page cache, as far as the kernel does it."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            file = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(file)
+                os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+            finally:
+                os.close(file)

@@ -1,0 +1,131 @@
+"""Rows a second of bulk deltas from parsed columns, with the journal, until checks see them.
+
+Each is applied to a fresh copy of the population's directory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import pstats
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from bench.command import parser, population_of, publish, say
+from bench.datadir import copied, kept
+from bench.deltas import Pushed, push
+from bench.population import Population
+from bench.report import size
+from bench.results import Figure, median
+from eir.clock import now_seconds
+from eir.identity import SERIALS
+from eir.whitelist.rows import U64, Op, Role
+from eir.whitelist.store import Limits, Store
+
+FRESH_TAC = 36_000_000
+"""A TAC that no population has, nor those that follow."""
+LOT = 4_000
+
+
+class Delta(NamedTuple):
+    """Columns of a delta."""
+
+    op: Op
+    imei: U64
+    imsi: U64 | None = None
+    cause: int = 0
+
+
+def register(_: Population, count: int) -> Delta:
+    """IMEIs never seen, in lots."""
+    place = np.arange(count, dtype=np.uint64)
+    tac = np.uint64(FRESH_TAC) + place // np.uint64(LOT)
+    return Delta(Op.REGISTER, tac * np.uint64(SERIALS) + place % np.uint64(LOT))
+
+
+def activate(population: Population, count: int) -> Delta:
+    """Owners of IMEIs that had none, in the order of the IMEIs."""
+    keys = population.sample_unowned(count, seed=11)
+    return Delta(Op.PAIR, keys, population.new_imsis(count), Role.OWNER)
+
+
+def activate_random(population: Population, count: int) -> Delta:
+    """The same in random order."""
+    delta = activate(population, count)
+    order = np.random.Generator(np.random.PCG64(13)).permutation(count)
+    assert delta.imsi is not None
+    return delta._replace(imei=delta.imei[order], imsi=delta.imsi[order])
+
+
+def unpair(population: Population, count: int) -> Delta:
+    """Ends of owners' pairs, in the order of the IMEIs."""
+    keys = population.sample_owned(count, seed=11)
+    return Delta(Op.UNPAIR, keys, population.owners(keys))
+
+
+KINDS: dict[str, Callable[[Population, int], Delta]] = {
+    "REGISTER": register,
+    "PAIR, sorted": activate,
+    "PAIR, random order": activate_random,
+    "UNPAIR": unpair,
+}
+
+
+def apply(data_dir: Path, delta: Delta, profile: cProfile.Profile | None) -> Pushed:
+    """Apply a delta to a copy of a directory."""
+    with copied(data_dir) as copy:
+        store = Store.open(copy, clock=now_seconds, limits=Limits())
+        try:
+            if profile:
+                profile.enable()
+            return push(store, delta.op, len(delta.imei), imei=delta.imei, imsi=delta.imsi, cause=delta.cause)
+        finally:
+            if profile:
+                profile.disable()
+            store.close()
+
+
+def figures_of(name: str, count: int, rounds: list[Pushed]) -> dict[str, Figure]:
+    """Figures of a delta's rounds."""
+    what, millions = f"{name}, {size(count)} rows", count / 1e6
+    return {
+        what: median([millions / (one.journal_seconds + one.apply_seconds) for one in rounds], "M rows/s"),
+        f"{what}: of CPU time": median([millions / one.cpu_seconds for one in rounds], "M rows/s"),
+        f"{what}: chunks made durable in": median([one.journal_seconds for one in rounds], "s"),
+    }
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    options = parser("delta_apply", main.__doc__)
+    options.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 5_000_000])
+    options.add_argument("--kinds", nargs="+", choices=sorted(KINDS), default=list(KINDS))
+    options.add_argument("--profile", action="store_true", help="print where the time goes; nothing is saved")
+    return options.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure applying bulk deltas."""
+    args = _arguments(argv)
+    population = population_of(args)
+    data_dir, figures = kept(population), dict[str, Figure]()
+    for count in args.rows:
+        if count > population.registered - population.pairs:
+            say(f"{count:,} rows are left out: fewer IMEIs were never activated")
+            continue
+        for name in args.kinds:
+            delta = KINDS[name](population, count)
+            profile = cProfile.Profile() if args.profile else None
+            rounds = [apply(data_dir, delta, profile) for _ in range(args.rounds)]
+            figures |= figures_of(name, count, rounds)
+            say(f"{name}, {count:,} rows: {', '.join(f'{one.apply_seconds:.2f} s' for one in rounds)}")
+            if profile:
+                pstats.Stats(profile).sort_stats("tottime").print_stats(25)
+    return 0 if args.profile or not figures else publish("delta_apply", args, figures)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
