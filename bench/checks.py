@@ -14,7 +14,9 @@ from eir.proto import check_pb2
 from eir.verdict import Reason
 
 SERVICE = check_pb2.DESCRIPTOR.services_by_name["EquipmentCheckService"].full_name
-UNARY, STREAM, BATCH = (f"/{SERVICE}/{name}" for name in ("CheckEquipment", "StreamCheckEquipment", "BatchCheckEquipment"))
+UNARY = f"/{SERVICE}/CheckEquipment"
+STREAM = f"/{SERVICE}/StreamCheckEquipment"
+BATCH = f"/{SERVICE}/BatchCheckEquipment"
 
 _LINKED = {Reason.BLOCKED_LINKED}
 ALLOWED: dict[CheckClass, set[Reason]] = {

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
 from bench.results import ROOT
+from bench.rpc import health_of
 
 START_SECONDS_MAX = 300
 STOP_SECONDS_MAX = 60
@@ -42,12 +43,14 @@ class Daemon:
 
 
 @contextmanager
-def serving(data_dir: Path, *, cores: set[int] | None = None, settings: Mapping[str, str] | None = None) -> Iterator[Daemon]:
+def serving(
+    data_dir: Path, *, cores: set[int] | None = None, settings: Mapping[str, str] | None = None
+) -> Iterator[Daemon]:
     """Run `eir serve` on a data directory until the end of the block."""
     check, manage, web = (f"127.0.0.1:{port}" for port in _free_ports(3))
     command = [sys.executable, "-m", "eir", "serve", "--data-dir", str(data_dir)]
     command += ["--check-listen", check, "--manage-listen", manage, "--http-listen", web]
-    environment = {**os.environ, "EIR_LIMITS__DRAIN_NOTICE_SECONDS": "0", "EIR_LOG__FORMAT": "json", **(settings or {})}
+    environment = {**os.environ, "EIR_LIMITS__DRAIN_NOTICE_SECONDS": "0", **(settings or {})}
     with (data_dir / "daemon.log").open("w") as log:
         started = time.perf_counter()
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=log)
@@ -80,14 +83,14 @@ def _wait_until_serving(process: subprocess.Popen[bytes], address: str) -> None:
     late = time.monotonic() + START_SECONDS_MAX
     while True:
         if process.poll() is not None or time.monotonic() > late:
-            raise RuntimeError(f"the daemon did not start (exit code {process.returncode}); its log is in its directory")
+            raise RuntimeError(f"the daemon did not start (exit code {process.returncode})")
         try:
             socket.create_connection((host, int(port)), 1).close()
             break
         except OSError:
             time.sleep(CONNECT_EVERY_SECONDS)
     with channel(address) as one:
-        watch = health_pb2_grpc.HealthStub(one).Watch(health_pb2.HealthCheckRequest(), timeout=START_SECONDS_MAX)
+        watch = health_of(one).Watch(health_pb2.HealthCheckRequest(), timeout=START_SECONDS_MAX)
         try:
             for answer in watch:
                 if answer.status == health_pb2.HealthCheckResponse.SERVING:

@@ -41,20 +41,20 @@ class Delta(NamedTuple):
 
 
 def register(_: Population, count: int) -> Delta:
-    """IMEIs never seen, in lots."""
+    """Register IMEIs never seen, in lots."""
     place = np.arange(count, dtype=np.uint64)
     tac = np.uint64(FRESH_TAC) + place // np.uint64(LOT)
     return Delta(Op.REGISTER, tac * np.uint64(SERIALS) + place % np.uint64(LOT))
 
 
 def activate(population: Population, count: int) -> Delta:
-    """Owners of IMEIs that had none, in the order of the IMEIs."""
+    """Pair IMEIs that have no owner, in the order of the IMEIs."""
     keys = population.sample_unowned(count, seed=11)
     return Delta(Op.PAIR, keys, population.new_imsis(count), Role.OWNER)
 
 
 def activate_random(population: Population, count: int) -> Delta:
-    """The same in random order."""
+    """Do the same in random order."""
     delta = activate(population, count)
     order = np.random.Generator(np.random.PCG64(13)).permutation(count)
     assert delta.imsi is not None
@@ -62,7 +62,7 @@ def activate_random(population: Population, count: int) -> Delta:
 
 
 def unpair(population: Population, count: int) -> Delta:
-    """Ends of owners' pairs, in the order of the IMEIs."""
+    """End owners' pairs, in the order of the IMEIs."""
     keys = population.sample_owned(count, seed=11)
     return Delta(Op.UNPAIR, keys, population.owners(keys))
 

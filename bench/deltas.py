@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 
 from bench.chunk import ROWS_MAX
+from eir.whitelist.delta import Header
 from eir.whitelist.rows import U64, Op, Rows
-from eir.whitelist.store import Header, Store
+from eir.whitelist.store import Store
 
 FEED = "bench"
 CONTENT = bytes(32)
@@ -18,7 +19,7 @@ CONTENT = bytes(32)
 
 
 class Pushed(NamedTuple):
-    """Seconds of a delta: making its rows durable, and applying them until they are published; of both, CPU."""
+    """Seconds of a delta: making its rows durable, applying them until checks see them; CPU of both."""
 
     journal_seconds: float
     apply_seconds: float
@@ -31,9 +32,7 @@ def slices(count: int, rows_max: int = ROWS_MAX) -> Iterator[slice]:
         yield slice(start, min(start + rows_max, count))
 
 
-def push(
-    store: Store, op: Op, count: int, *, imei: U64, imsi: U64 | None = None, cause: int = 0
-) -> Pushed:
+def push(store: Store, op: Op, count: int, *, imei: U64, imsi: U64 | None = None, cause: int = 0) -> Pushed:
     """Apply a delta of rows of one kind, in parts as chunks have them."""
     position = next((feed.sequence for feed in store.feeds() if feed.feed == FEED), 0)
     parts = [

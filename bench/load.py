@@ -23,7 +23,7 @@ def to_rows(chunk: PopulationChunk) -> ShardRows:
     """Rows of a shard from those of a population."""
     names, values, keys = [], [], []
 
-    def add(key: np.ndarray, name: np.ndarray, value: np.ndarray) -> None:  # type: ignore[type-arg]
+    def add(key: np.ndarray, name: np.ndarray, value: np.ndarray) -> None:
         keys.append(key)
         names.append(name.astype(np.uint64))
         values.append(value.astype(np.uint64))

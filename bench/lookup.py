@@ -15,7 +15,7 @@ import numpy as np
 
 from bench.command import parser, population_of, publish, say
 from bench.datadir import copied, kept
-from bench.results import Figure, median
+from bench.results import median
 from eir.check import Checker
 from eir.clock import now_seconds
 from eir.identity import imei_text, imsi_text
@@ -23,11 +23,21 @@ from eir.policy import compile_policy, default_policy_text
 from eir.whitelist.segment import anonymous
 from eir.whitelist.store import Store
 
-CHECKS = 100_000
+CHECKS = 50_000
 BATCH = 1_024
 LINE_WORDS = 8
 FAR_BYTES, NEAR_BYTES = 512 << 20, 16 << 10
 CHAIN_STEPS = 500_000
+
+
+NAMES = (
+    "portable, alone, p50",
+    "portable, alone, p99",
+    "portable, back to back",
+    "portable, in batches",
+    "portable, tables only, back to back",
+    "a random read of memory",
+)
 
 
 def per_step_ns(steps: int, work: Callable[[], object]) -> float:
@@ -42,7 +52,7 @@ def chain(total_bytes: int) -> memoryview:
     words: np.ndarray[tuple[int], np.dtype[np.int64]] = np.frombuffer(anonymous(total_bytes), np.int64)
     order = np.random.Generator(np.random.PCG64(7)).permutation(total_bytes // 64) * LINE_WORDS
     words[order] = np.roll(order, -1)
-    return memoryview(words)
+    return memoryview(words.data)
 
 
 def walk(words: memoryview) -> int:
@@ -68,6 +78,18 @@ def isolated_ns(checker: Checker, imeis: Sequence[str], imsis: Sequence[str]) ->
     return out
 
 
+def one_by_one(checker: Checker, imeis: Sequence[str], imsis: Sequence[str]) -> None:
+    """Check one after another."""
+    for imei, imsi in zip(imeis, imsis, strict=True):
+        checker.check(imei, imsi, "", False)
+
+
+def in_batches(checker: Checker, imeis: Sequence[str], imsis: Sequence[str]) -> None:
+    """Check many at a time."""
+    for at in range(0, len(imeis), BATCH):
+        checker.check_batch(imeis[at : at + BATCH], imsis[at : at + BATCH], "")
+
+
 def main(argv: list[str] | None = None) -> int:
     """Measure look-up and verdict in this process."""
     args = parser("lookup", main.__doc__).parse_args(argv)
@@ -76,8 +98,7 @@ def main(argv: list[str] | None = None) -> int:
     imeis = [imei_text(key) for key in sample.imei.tolist()]
     imsis = [imsi_text(code) for code in sample.imsi.tolist()]
     keys = sample.imei.tolist()
-    names = ("alone, p50", "alone, p99", "back to back", "in batches", "tables only, back to back", "random read")
-    rounds: dict[str, list[float]] = {name: [] for name in names}
+    rounds: dict[str, list[float]] = {name: [] for name in NAMES}
     far, near = chain(FAR_BYTES), chain(NEAR_BYTES)
     with copied(kept(population)) as data_dir:
         store = Store.open(data_dir, clock=now_seconds)
@@ -88,25 +109,16 @@ def main(argv: list[str] | None = None) -> int:
             values = (
                 float(np.percentile(alone, 50)),
                 float(np.percentile(alone, 99)),
-                per_step_ns(CHECKS, lambda: [checker.check(a, b, "", False) for a, b in zip(imeis, imsis, strict=True)]),
-                per_step_ns(
-                    CHECKS,
-                    lambda: [
-                        checker.check_batch(imeis[at : at + BATCH], imsis[at : at + BATCH], "")
-                        for at in range(0, CHECKS, BATCH)
-                    ],
-                ),
+                per_step_ns(CHECKS, lambda: one_by_one(checker, imeis, imsis)),
+                per_step_ns(CHECKS, lambda: in_batches(checker, imeis, imsis)),
                 per_step_ns(CHECKS, lambda: [generation.key_row(key) for key in keys]),
                 random_read_ns(far, near),
             )
-            for name, value in zip(names, values, strict=True):
+            for name, value in zip(NAMES, values, strict=True):
                 rounds[name].append(value)
-            say(", ".join(f"{name} {value:.0f} ns" for name, value in zip(names, values, strict=True)))
+            say(", ".join(f"{name} {value:.0f} ns" for name, value in zip(NAMES, values, strict=True)))
         store.close()
-    labels = {name: name if name == "random read" else f"portable, {name}" for name in names}
-    labels["random read"] = "a random read of memory"
-    figures: dict[str, Figure] = {labels[name]: median(values, "ns") for name, values in rounds.items()}
-    return publish("lookup", args, figures)
+    return publish("lookup", args, {name: median(values, "ns") for name, values in rounds.items()})
 
 
 if __name__ == "__main__":

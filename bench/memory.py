@@ -17,8 +17,9 @@ from bench.command import parser, population_of, publish, say
 from bench.daemon import Daemon, channel, children, memory_mib, reset_most, serving
 from bench.datadir import copied, kept
 from bench.results import Figure, median
+from bench.rpc import enforcement_of
 from eir.clock import now_seconds
-from eir.proto import enforcement_pb2, enforcement_pb2_grpc
+from eir.proto import enforcement_pb2
 from eir.whitelist.items import KIND_SHIFT, Item
 from eir.whitelist.overlay import Table
 from eir.whitelist.shard import Section, Shard
@@ -133,14 +134,12 @@ class Peak:
 
 def process_memory(daemon: Daemon) -> dict[str, float]:
     """Memory of a daemon in MiB: loaded, and the most while all segments are rebuilt."""
-    out = {"daemon, loaded: RSS": memory_mib(daemon.pid, "Rss"), "daemon, loaded: PSS": memory_mib(daemon.pid, "Pss")}
+    out = {f"daemon, loaded: {name.upper()}": memory_mib(daemon.pid, name) for name in ("Rss", "Pss")}
     reset_most(daemon.pid)
     peak = Peak(daemon)
     try:
         with channel(daemon.manage_address) as one:
-            enforcement_pb2_grpc.EnforcementServiceStub(one).RebuildSegments(
-                enforcement_pb2.RebuildSegmentsRequest(all=True)
-            )
+            enforcement_of(one).RebuildSegments(enforcement_pb2.RebuildSegmentsRequest(all=True))
     finally:
         peak.stop()
     out["daemon, rebuilding all: most RSS"] = memory_mib(daemon.pid, "VmHWM")

@@ -27,7 +27,7 @@ from eir.verdict import (
     Status,
     weights,
 )
-from eir.whitelist.items import CODE_MASK, REGISTERED, UNTIL_BITS, UNTIL_MASK, Item, unpack
+from eir.whitelist.items import CODE_MASK, REGISTERED, UNTIL_MASK, Item, unpack
 from eir.whitelist.rows import BlockCause
 from eir.whitelist.tables import Generation
 
@@ -38,12 +38,22 @@ _BLOCKS: Final = {
     BlockCause.LOST: OwnBlock.LOST,
     BlockCause.BARRED: OwnBlock.BARRED,
 }
+# Plain numbers: operators of an enum cost a microsecond each.
+_LINKS, _RANGES, _IMSI_ROWS = int(Far.LINKS), int(Far.RANGES), int(Far.IMSI_ROWS)
+_KEYED: Final = frozenset(
+    map(
+        int,
+        (
+            Standing.KEY,
+            Standing.SPECIAL_ZERO,
+            Standing.SPECIAL_REPEATED,
+            Standing.SPECIAL_TEST,
+            Standing.SPECIAL_PLACEHOLDER,
+        ),
+    )
+)
+"""Classes of IMEIs that are 14 digits, and so have a key."""
 _PASSES: Final = frozenset((Reason.EMERGENCY, Reason.OVERRIDE))
-_EXEMPT_REASONS: Final = {
-    Reason.EXEMPT_PAIR: (Item.EXEMPT_PAIR,),
-    Reason.EXEMPT_PAIR_BLOCKED: (Item.EXEMPT_PAIR,),
-    Reason.EXEMPT_IMEI: (Item.EXEMPT_IMEI,),
-}
 _RANGE_BLOCKING: Final = frozenset((BlockCause.STOLEN, BlockCause.LOST, BlockCause.BARRED))
 
 
@@ -73,8 +83,18 @@ class Published(Protocol):
 class _Row:
     """Near facts of one IMEI, and when the exemptions among them end."""
 
-    __slots__ = ("block", "cloned", "exempt_imei", "exempt_pair", "grandfathered", "owner", "pairs", "registered",
-                 "tracked", "utilizer")
+    __slots__ = (
+        "block",
+        "cloned",
+        "exempt_imei",
+        "exempt_pair",
+        "grandfathered",
+        "owner",
+        "pairs",
+        "registered",
+        "tracked",
+        "utilizer",
+    )
 
     def __init__(self, head: int, words: memoryview | None, imsi: int, now: int, before: int) -> None:
         self.registered = bool(head & REGISTERED)
@@ -131,13 +151,19 @@ class Checker:
         ]
 
     def _check(
-        self, generation: Generation, now: int, imei_text: str, imsi_text: str, serving_plmn: str, emergency: bool
+        self,
+        generation: Generation,
+        now: int,
+        imei_text: str,
+        imsi_text: str,
+        serving_plmn: str,
+        emergency: bool,
     ) -> Verdict:
         policy = self.policy
         tables = policy.at(now)
         imei = parse_imei(imei_text, policy.placeholders)
         imsi_class, imsi = parse_imsi(imsi_text)
-        keyed = not imei.raw and imei.imei_class in (Standing.KEY, *_SPECIAL)
+        keyed = imei.imei_class in _KEYED
         tac = imei.key // SERIALS if keyed else -1
         if keyed:
             head, words = generation.key_row(imei.key)
@@ -160,11 +186,11 @@ class Checker:
             + (keyed and self._type_exempt(generation, tables, tac)) * _G["device_type_exempt"]
         )
         needs = tables.gate_needs[gate]
-        if needs & Far.LINKS:
+        if needs & _LINKS:
             gate += far.linked_block * _G["linked_block"]
-        if needs & Far.RANGES:
+        if needs & _RANGES:
             gate += far.range_block * _G["range_block"]
-        if needs & Far.IMSI_ROWS:
+        if needs & _IMSI_ROWS:
             gate += (far.imsi_exempt_until != 0) * _G["imsi_exempt"]
         reason = tables.gate[gate]
         if not reason:
@@ -182,17 +208,19 @@ class Checker:
                 + individually * _S["individually_registered"]
             )
             needs = tables.standing_needs[standing]
-            if needs & Far.LINKS:
+            if needs & _LINKS:
                 standing += far.other_slot_paired * _S["other_slot_paired"]
                 standing += far.other_slot_owned * _S["other_slot_owned"]
-            if needs & Far.RANGES:
+            if needs & _RANGES:
                 standing += far.range_registered * _S["range_registered"]
             reason = tables.standing[standing]
         outcome = tables.modes[tables.cohort(tac, imsi)][reason]
         tracked = row.tracked and reason not in _PASSES
         status = tables.outcomes[outcome * 8 + tracked * 4 + self.stale * 2]
         deadline = _deadline(reason, row, far)
-        cache = self._cache_seconds(policy, tables, now, deadline) if status == Status.WHITELISTED else 0
+        # What passes an emergency call or the override says nothing of the next check.
+        keep = status == Status.WHITELISTED and reason not in _PASSES
+        cache = self._cache_seconds(policy, tables, now, deadline) if keep else 0
         return Verdict(status, reason, deadline, generation.serial, self.stale, cache)
 
     def _type_exempt(self, generation: Generation, tables: PolicyTables, tac: int) -> bool:
@@ -206,14 +234,6 @@ class Checker:
         return max(min([tables.cache_seconds_max, *ends]), 0)
 
 
-_SPECIAL: Final = (
-    Standing.SPECIAL_ZERO,
-    Standing.SPECIAL_REPEATED,
-    Standing.SPECIAL_TEST,
-    Standing.SPECIAL_PLACEHOLDER,
-)
-
-
 def _imsi_kind(tables: PolicyTables, imsi_class: ImsiClass, imsi: int, serving_plmn: str) -> ImsiKind:
     if imsi_class != ImsiClass.WELL_FORMED:
         return ImsiKind(imsi_class)
@@ -223,7 +243,7 @@ def _imsi_kind(tables: PolicyTables, imsi_class: ImsiClass, imsi: int, serving_p
 
 
 def _standing(imei: Imei, row: _Row, tables: PolicyTables) -> int:
-    if imei.imei_class != Standing.KEY:
+    if imei.imei_class:
         return int(imei.imei_class)
     if row.cloned:
         return Standing.CLONED
@@ -294,6 +314,3 @@ class _FarFacts:
             return 0
         ends = [value & UNTIL_MASK for kind, _, value in unpack(words) if kind == Item.EXEMPT_IMSI]
         return max((end for end in ends if self._now < end), default=0)
-
-
-__all__ = ["UNTIL_BITS", "Checker", "Verdict"]

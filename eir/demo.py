@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from eir.clock import now_seconds
 from eir.errors import FatalError
@@ -124,38 +125,54 @@ def _population(registered: int, seed: int) -> tuple[Population, Callable[..., N
 
 def _summary(population: Population, registered: int, seed: int) -> DemoSummary:
     """Find examples of the common verdicts."""
-    chunk = next(population.chunks(_LOOK_ROWS))
-    # Rows of which nothing else is known, so that each example shows one thing.
-    plain = ~np.isin(
-        chunk.key,
-        np.concatenate((chunk.blocks.key, chunk.exempt.key, chunk.grandfathered.key, chunk.utilizers.key)),
-    )
-    alone = plain & ~np.isin(chunk.key, chunk.links.key)
-    home = (chunk.owner >= np.uint64(_CODE_FIRST)) & (chunk.owner <= np.uint64(_CODE_LAST))
-    owned, other = np.flatnonzero(alone & home)[:2]
-    phone, idle = int(chunk.key[owned]), int(chunk.key[np.flatnonzero(alone & (chunk.owner == 0))[0]])
-    owner, stranger = imsi_text(int(chunk.owner[owned])), imsi_text(int(chunk.owner[other]))
+    owned: list[tuple[int, int]] = []
+    idle: list[int] = []
+    stolen: list[int] = []
+    for chunk in population.chunks(_LOOK_ROWS):
+        owned += _owned(chunk)
+        idle += chunk.key[np.flatnonzero(_alone(chunk) & (chunk.owner == 0))[:1]].tolist()
+        stolen += _stolen(chunk)
+        if len(owned) > 1 and idle and stolen:
+            break
+    else:
+        raise DemoError(f"no examples among {registered} registered IMEIs; make a larger demo")
+    (phone, owner), (_, stranger) = ((key, imsi_text(code)) for key, code in owned[:2])
     # A SIM of the home network that no population uses.
     fresh = f"43211{seed % 10**4:04d}000001"
     examples = (
         Example("the owner's SIM", _imei(phone), owner),
         Example("the same phone with another SIM", _imei(phone), stranger),
-        Example("a stolen phone", _imei(_stolen(chunk)), stranger),
+        Example("a stolen phone", _imei(stolen[0]), stranger),
         Example("a phone that is not registered", _imei(_unregistered(population)), stranger),
-        Example("a phone that was never activated", _imei(idle), fresh),
+        Example("a phone that was never activated", _imei(idle[0]), fresh),
     )
-    delta = {"kind": "PAIR", "imei": imei_text(idle), "imsi": fresh}
+    delta = {"kind": "PAIR", "imei": imei_text(idle[0]), "imsi": fresh}
     return DemoSummary(True, registered, seed, examples, json.dumps(delta))
+
+
+def _alone(chunk: PopulationChunk) -> npt.NDArray[np.bool_]:
+    """Tell which IMEIs have nothing but an owner or none, so that an example shows one thing."""
+    more = (chunk.blocks.key, chunk.exempt.key, chunk.grandfathered.key, chunk.utilizers.key, chunk.links.key)
+    return ~np.isin(chunk.key, np.concatenate(more))
+
+
+def _owned(chunk: PopulationChunk) -> list[tuple[int, int]]:
+    """Return two IMEIs with their owners, subscribers of the home network."""
+    home = (chunk.owner >= np.uint64(_CODE_FIRST)) & (chunk.owner <= np.uint64(_CODE_LAST))
+    rows = np.flatnonzero(_alone(chunk) & home)[:2]
+    return list(zip(chunk.key[rows].tolist(), chunk.owner[rows].tolist(), strict=True))
+
+
+def _stolen(chunk: PopulationChunk) -> list[int]:
+    blocks = chunk.blocks
+    stolen = (blocks.cause == BlockCause.STOLEN) & ~np.isin(blocks.key, chunk.exempt.key)
+    found: list[int] = blocks.key[np.flatnonzero(stolen)[:1]].tolist()
+    return found
 
 
 def _imei(key: int) -> str:
     """Return the 15 digits that a phone shows."""
     return f"{imei_text(key)}{luhn_digit(key)}"
-
-
-def _stolen(chunk: PopulationChunk) -> int:
-    stolen = (chunk.blocks.cause == BlockCause.STOLEN) & ~np.isin(chunk.blocks.key, chunk.exempt.key)
-    return int(chunk.blocks.key[np.flatnonzero(stolen)[0]])
 
 
 def _unregistered(population: Population) -> int:

@@ -26,7 +26,10 @@ ranges = st.tuples(st.integers(0, 12), st.integers(0, 12)).map(
 )
 registering = st.sampled_from([Op.REGISTER, Op.DEREGISTER])
 blocking = st.sampled_from([Op.BLOCK, Op.UNBLOCK])
-block_names = {"cause": st.sampled_from([BlockCause.STOLEN, BlockCause.CLONED]), "name": st.sampled_from(["a", "b.c"])}
+block_names = {
+    "cause": st.sampled_from([BlockCause.STOLEN, BlockCause.CLONED]),
+    "name": st.sampled_from(["a", "b.c"]),
+}
 
 
 def _row(op: Op, imei: Imei = 0, **fields: Any) -> Operation:
@@ -40,7 +43,9 @@ def _ranged(op: Op, ends: tuple[int, int], cause: int = 0, name: str = "") -> Op
 def _well_formed(row: Operation) -> bool:
     if row.op == Op.SUBSCRIBER:
         return bool(row.time or not row.name)
-    return (not row.imei_other or row.imei != row.imei_other) and (not row.imsi or row.imsi != row.former_imsi)
+    return (not row.imei_other or row.imei != row.imei_other) and (
+        not row.imsi or row.imsi != row.former_imsi
+    )
 
 
 operations = st.one_of(
@@ -49,24 +54,31 @@ operations = st.one_of(
     st.builds(_row, blocking, imeis, **block_names),
     st.builds(_ranged, blocking, ranges, **block_names),
     st.builds(_row, st.sampled_from([Op.TRACK, Op.UNTRACK]), imeis),
-    st.builds(_row, st.just(Op.PAIR), imeis, imsi=imsis, former_imsi=imsis_or_none, cause=st.just(Role.OWNER)),
+    st.builds(
+        _row, st.just(Op.PAIR), imeis, imsi=imsis, former_imsi=imsis_or_none, cause=st.just(Role.OWNER)
+    ),
     st.builds(_row, st.just(Op.PAIR), imeis, imsi=imsis, cause=st.sampled_from(list(Role))),
     st.builds(_row, st.just(Op.UNPAIR), imeis, imsi=imsis, cause=st.sampled_from([0, *Role])),
     st.builds(_row, st.just(Op.REPLACE_SIM), imsi=imsis, former_imsi=imsis),
     st.builds(
-        _row, st.just(Op.EXEMPT), imeis, imsi=imsis_or_none, time=times,
+        _row,
+        st.just(Op.EXEMPT),
+        imeis,
+        imsi=imsis_or_none,
+        time=times,
         cause=st.sampled_from([ExemptCause.REPAIR, ExemptCause.OTHER]),
     ),
-    st.builds(
-        _row, st.just(Op.EXEMPT), imsi=imsis, time=times, cause=st.just(ExemptCause.M2M)
-    ),
+    st.builds(_row, st.just(Op.EXEMPT), imsi=imsis, time=times, cause=st.just(ExemptCause.M2M)),
     st.builds(_row, st.just(Op.UNEXEMPT), imeis, imsi=imsis_or_none),
     st.builds(_row, st.just(Op.UNEXEMPT), imsi=imsis),
     st.builds(_row, st.just(Op.GRANDFATHER), imeis, imsi=imsis_or_none, time=times),
     st.builds(_row, st.just(Op.UNGRANDFATHER), imeis, imsi=imsis_or_none),
     st.builds(_row, st.sampled_from([Op.LINK, Op.UNLINK]), keys, imei_other=keys),
     st.builds(
-        _row, st.just(Op.SUBSCRIBER), imsi=imsis, time=st.sampled_from([0, 1989120000001]),
+        _row,
+        st.just(Op.SUBSCRIBER),
+        imsi=imsis,
+        time=st.sampled_from([0, 1989120000001]),
         name=st.sampled_from(["", "fa"]),
     ),
     st.builds(_row, st.just(Op.TAC), st.sampled_from([TAC, 1]), name=st.sampled_from(["", "phone", "meter"])),

@@ -35,8 +35,8 @@ class File:
     def __init__(self, data: bytes) -> None:
         if len(data) < 64 or data[:8] != bytes.fromhex("4549525345470D0A"):
             raise Refused("magic")
-        version, self.kind, count, self.first_tac, self.last_tac, self.serial, length, crc = struct.unpack_from(
-            "<HHIIIQQI", data, 8
+        version, self.kind, count, self.first_tac, self.last_tac, self.serial, length, crc = (
+            struct.unpack_from("<HHIIIQQI", data, 8)
         )
         if version != 1:
             raise Refused("version")
@@ -115,7 +115,7 @@ def raw_hash(text: str) -> int:
 
 
 def ones(number: int) -> int:
-    return bin(number).count("1")
+    return (number).bit_count()
 
 
 class Shard:
@@ -209,10 +209,8 @@ class Shard:
             if shift == -(1 << 31):
                 shift = -1 if (serial - first) % 2 else 1
             out.append(other_tac * 1_000_000 + serial + shift)
-        for word in self.far[self.slice(entry, 7)]:
-            if word >> 44 == serial:
-                out.append(self.far_tacs[word & 0xFFFFFF] * 1_000_000 + (word >> 24 & 0xFFFFF))
-        return out
+        own = [word for word in self.far[self.slice(entry, 7)] if word >> 44 == serial]
+        return out + [self.far_tacs[word & 0xFFFFFF] * 1_000_000 + (word >> 24 & 0xFFFFF) for word in own]
 
     def pieces(self, key: int) -> list[int]:
         tac, serial = divmod(key, 1_000_000)

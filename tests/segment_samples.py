@@ -39,11 +39,17 @@ class Model:
     def shard_rows(self) -> ShardRows:
         """Columns of the model."""
         keys = sorted(self.rows)
-        ranges = sorted((tac, first, cause, authority, last) for tac, first, last, cause, authority in self.ranges)
+        ranges = sorted(
+            (tac, first, cause, authority, last) for tac, first, last, cause, authority in self.ranges
+        )
         links = sorted((key, other) for key, others in self.links.items() for other in others)
         tac, first, cause, authority, last = np.array(ranges, np.uint64).reshape(-1, 5).T
         return ShardRows(
-            KeyColumns(u64(keys), u64([self.rows[key][0] for key in keys]), ragged([self.rows[key][1] for key in keys])),
+            KeyColumns(
+                u64(keys),
+                u64([self.rows[key][0] for key in keys]),
+                ragged([self.rows[key][1] for key in keys]),
+            ),
             RangeColumns(tac, first, last, cause, authority),
             LinkColumns(u64([key for key, _ in links]), u64([other for _, other in links])),
         )
@@ -60,8 +66,11 @@ class Model:
     def image(self, blocks: ImsiBlocks | None = None, first_tac: int = 0, last_tac: int = LAST_TAC) -> bytes:
         """Bytes of the shard of the model."""
         packed = shard_encode.encode(
-            self.shard_rows(), self.blocks() if blocks is None else blocks,
-            first_tac=first_tac, last_tac=last_tac, serial=7,
+            self.shard_rows(),
+            self.blocks() if blocks is None else blocks,
+            first_tac=first_tac,
+            last_tac=last_tac,
+            serial=7,
         )
         return bytes(packed)
 
@@ -82,7 +91,9 @@ def u64(values: list[int]) -> np.ndarray:
 
 def ragged(runs: list[tuple[int, ...]]) -> Ragged:
     """Runs of words from tuples."""
-    return Ragged.of(np.array([len(run) for run in runs], np.int64), u64([word for run in runs for word in run]))
+    return Ragged.of(
+        np.array([len(run) for run in runs], np.int64), u64([word for run in runs for word in run])
+    )
 
 
 def columns(rows: dict[int, tuple[int, tuple[int, ...]]]) -> Columns:
@@ -119,7 +130,9 @@ def raw_rows(rows: dict[str, tuple[int, tuple[int, ...]]]) -> dict[int, tuple[in
     }
 
 
-def overlay(model: Model, tables: dict[Table, dict[int, tuple[int, tuple[int, ...]]]], tacs: set[int]) -> Overlay:
+def overlay(
+    model: Model, tables: dict[Table, dict[int, tuple[int, tuple[int, ...]]]], tacs: set[int]
+) -> Overlay:
     """Overlay of a model; the ranges of `tacs` are told whole."""
     pieces: dict[int, list[int]] = {tac: [] for tac in tacs}
     flat_tac, words = shard_encode.flatten_ranges(model.shard_rows().ranges)
@@ -134,12 +147,18 @@ def overlay(model: Model, tables: dict[Table, dict[int, tuple[int, tuple[int, ..
 
 def random_words(random: Random, imsis: list[str]) -> tuple[int, ...]:
     """Items of a row, in the order of a record."""
-    words: list[int] = [utilizer(imsi) for imsi in sorted(random.sample(imsis, random.choice((0, 0, 1, 9))), key=imsi_code)]
-    words += sorted({block(random.randint(1, 4), random.randint(1, 65_535)) for _ in range(random.choice((0, 0, 1, 3)))})
+    words: list[int] = [
+        utilizer(imsi) for imsi in sorted(random.sample(imsis, random.choice((0, 0, 1, 9))), key=imsi_code)
+    ]
+    words += sorted(
+        {block(random.randint(1, 4), random.randint(1, 65_535)) for _ in range(random.choice((0, 0, 1, 3)))}
+    )
     if random.random() < 0.3:
         words.append(name_of(Item.TRACK))
     if random.random() < 0.3:
-        words.append(exempt(Item.EXEMPT_IMEI, random.randint(1, 6), random.choice((1, 1_800_000_000, (1 << 40) - 1))))
+        words.append(
+            exempt(Item.EXEMPT_IMEI, random.randint(1, 6), random.choice((1, 1_800_000_000, (1 << 40) - 1)))
+        )
     if random.random() < 0.3:
         words += exempt_pair(random.choice(imsis), 2, 1_900_000_000)
     if random.random() < 0.3:
@@ -149,8 +168,19 @@ def random_words(random: Random, imsis: list[str]) -> tuple[int, ...]:
     return tuple(words)
 
 
-IMSIS = ["1", "0", "00", "00101", "000000000000000", "999999999999999", "26201", "234150999999999", "43211",
-         "432110000000001", "432110000065536"]
+IMSIS = [
+    "1",
+    "0",
+    "00",
+    "00101",
+    "000000000000000",
+    "999999999999999",
+    "26201",
+    "234150999999999",
+    "43211",
+    "432110000000001",
+    "432110000065536",
+]
 """IMSIs of 1 to 15 digits, leading zeros, home and foreign."""
 
 
@@ -184,7 +214,11 @@ def _add_range(model: Model, random: Random, tac: int) -> None:
     cause = random.choice((0, 0, 1, 4))
     authority = random.choice((1, 9)) if cause else 0
     for other in model.ranges:  # of one kind: disjoint and not adjacent
-        if (other[0], *other[3:]) == (tac, cause, authority) and first <= other[2] + 1 and other[1] <= last + 1:
+        if (
+            (other[0], *other[3:]) == (tac, cause, authority)
+            and first <= other[2] + 1
+            and other[1] <= last + 1
+        ):
             return
     model.ranges.add((tac, first, last, cause, authority))
 
@@ -199,13 +233,21 @@ def _add_links(model: Model, random: Random, tacs: list[int], keys: list[int]) -
         twin = random.choice([t for t in tacs if t != tac] or [tac ^ 1])
         odd = random.randrange(2)
         # Some devices of the TAC are linked otherwise, some slots have no row.
-        for one in random.sample(own, len(own) * 9 // 10) + [key_of(tac, random.randrange(SERIALS)) for _ in range(3)]:
+        for one in random.sample(own, len(own) * 9 // 10) + [
+            key_of(tac, random.randrange(SERIALS)) for _ in range(3)
+        ]:
             two = one + 1 if (one + odd) % 2 == 0 else one - 1
             if shape in ("twin", "shifted"):
                 two = key_of(twin, (one + (7 if shape == "shifted" else 0)) % SERIALS)
             elif shape == "far" or random.random() < 0.02:
                 two = random.choice(keys or [one])
-            if shape != "none" and one != two and two >= 0 and one not in model.links and two not in model.links:
+            if (
+                shape != "none"
+                and one != two
+                and two >= 0
+                and one not in model.links
+                and two not in model.links
+            ):
                 model.link(one, two)
 
 

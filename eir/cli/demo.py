@@ -18,7 +18,7 @@ from eir.cli.say import note, progress
 )
 @click.option(
     "--registered",
-    type=click.IntRange(1_000, 300_000_000),
+    type=click.IntRange(20_000, 300_000_000),
     default=1_000_000,
     show_default=True,
     help="Registered IMEIs.",

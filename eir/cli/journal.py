@@ -51,12 +51,16 @@ def journal() -> None:
 
 
 @journal.command()
+@click.argument("serial", type=click.IntRange(1), required=False)
 @click.option("--feed", help="Deltas of this feed only.")
 @click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="The latest so many.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @data_dir_option
-def show(feed: str | None, limit: int, as_json: bool, data_dir: Path) -> None:
-    """Print the latest deltas, oldest first."""
+def show(serial: int | None, feed: str | None, limit: int, as_json: bool, data_dir: Path) -> None:
+    """Print the latest deltas, oldest first; with SERIAL the rows of that one, as JSON lines."""
+    if serial is not None:
+        _show_rows(data_dir, serial)
+        return
     with open_journal(data_dir) as opened:
         records = deque((record for record in opened.deltas() if feed in (None, record.feed)), maxlen=limit)
     if as_json:
@@ -82,6 +86,21 @@ def show(feed: str | None, limit: int, as_json: bool, data_dir: Path) -> None:
             for record in records
         ],
     )
+
+
+def _show_rows(data_dir: Path, serial: int) -> None:
+    """Print the rows of a delta as `eir delta push` takes them."""
+    from eir.whitelist.blob import rows_from_blob
+    from eir.whitelist.jsonl import operation_to_json
+    from eir.whitelist.operation import messages
+
+    with open_journal(data_dir) as opened:
+        record = next(opened.deltas(serial - 1), None)
+        if record is None or record.serial != serial:
+            raise Failure(f"{data_dir}: the journal has no delta of serial {serial}", NO)
+        for blob in opened.chunks(record):
+            for operation in messages(rows_from_blob(blob)):
+                click.echo(operation_to_json(operation))
 
 
 def _effects(record: DeltaRecord) -> str:

@@ -134,11 +134,25 @@ class KeyState:
 class Columns(Protocol):
     """Columns of a whole delta, by row."""
 
-    imsi: U64
-    former: U64
-    time: U64
-    cause: U64
-    name: U64
+    @property
+    def imsi(self) -> U64:
+        """IMSI codes."""
+
+    @property
+    def former(self) -> U64:
+        """IMSI codes of former owners."""
+
+    @property
+    def time(self) -> U64:
+        """Seconds since the Unix epoch."""
+
+    @property
+    def cause(self) -> U64:
+        """Causes or roles."""
+
+    @property
+    def name(self) -> U64:
+        """Numbers of authorities or device types."""
 
 
 @dataclass(frozen=True)
@@ -301,7 +315,9 @@ def pair_owner(state: KeyState, ops: Ops, bad: BadRows) -> None:
             RowReason.OWNER_MISMATCH,
             "the IMEI is owned by another IMSI than former_imsi says; a transfer names the owner it expects",
         )
-        bad.add(ops.row[wrong & ~owned], RowReason.OWNER_MISMATCH, "the IMEI has no owner, former_imsi names one")
+        bad.add(
+            ops.row[wrong & ~owned], RowReason.OWNER_MISMATCH, "the IMEI has no owner, former_imsi names one"
+        )
         ops = ops.take(~wrong)
     transfer = ops.take(state.owner[ops.at] != 0)
     if len(transfer):
@@ -314,12 +330,18 @@ def pair_owner(state: KeyState, ops: Ops, bad: BadRows) -> None:
 
 def pair_utilizer(state: KeyState, ops: Ops, bad: BadRows) -> None:
     """Pair utilizers: SIMs the owner declared for the slot."""
-    ops = _refuse(ops, state.owner[ops.at] == 0, bad, RowReason.NO_OWNER, "the IMEI has no owner to declare a utilizer")
+    ops = _refuse(
+        ops, state.owner[ops.at] == 0, bad, RowReason.NO_OWNER, "the IMEI has no owner to declare a utilizer"
+    )
     name = ops.imsi | np.uint64(name_of(Item.UTILIZER))
     wrong = (state.owner[ops.at] == ops.imsi) | (state.match(ops.at, name) >= 0)
     ops = _refuse(ops, wrong, bad, RowReason.ALREADY_THERE, "the IMSI is paired with the IMEI already")
     is_pair = (state.item_name >> np.uint64(items.KIND_SHIFT)) == np.uint64(Item.UTILIZER)
-    pairs = np.bincount(state.item_row[is_pair], minlength=len(state)) + 1 + np.bincount(ops.at, minlength=len(state))
+    pairs = (
+        np.bincount(state.item_row[is_pair], minlength=len(state))
+        + 1
+        + np.bincount(ops.at, minlength=len(state))
+    )
     wrong = pairs[ops.at] > PAIRS_MAX
     ops = _refuse(ops, wrong, bad, RowReason.TOO_MANY_PAIRS, f"more than {PAIRS_MAX} IMSIs on one IMEI")
     state.put(ops.at, ops.imsi | np.uint64(name_of(Item.UTILIZER)), np.zeros(len(ops), np.uint64))

@@ -1,6 +1,6 @@
 """Building the segments of a whole registry at once, without a daemon.
 
-    rows by TAC, increasing ──encode──► shards ──manifest──► data directory
+rows by TAC, increasing ──encode──► shards ──manifest──► data directory
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def build(
     authorities: Sequence[str],
     device_types: Sequence[str],
     now: int,
-    progress: Callable[[int], None] = lambda rows: None,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Build the segments of parts that come in increasing order of TACs, as serial 1.
 

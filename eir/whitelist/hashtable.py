@@ -54,7 +54,8 @@ class Ragged:
 
     def counts(self) -> I64:
         """Return the length of each run."""
-        return np.diff(self.first)
+        counts: I64 = self.first[1:] - self.first[:-1]
+        return counts
 
     def take(self, index: I64) -> Ragged:
         """Return the runs at these places, in this order."""
@@ -160,8 +161,8 @@ class HashTable:
         self.words = words
         # The home places are the largest power of two that fits; the rest is slack.
         self.shift = 65 - len(self.slots).bit_length()
-        self._slots_view = memoryview(np.ascontiguousarray(self.slots).reshape(-1)) if len(slots) else None
-        self._words_view = memoryview(self.words) if len(words) else None
+        self._slots_view = np.ascontiguousarray(self.slots).reshape(-1).data if len(slots) else None
+        self._words_view = self.words.data if len(words) else None
         self.rows = int(np.count_nonzero(self.slots[:, 1])) if len(slots) else 0
 
     @classmethod
@@ -183,7 +184,9 @@ class HashTable:
             words[first] = columns.heads[has_words]
             words[spread(first + 1, counts[has_words])] = columns.extra.words
             length = (counts[has_words] + 1).astype(np.uint64)
-            values[has_words] = np.uint64(RECORD) | (length << np.uint64(OFFSET_BITS)) | first.astype(np.uint64)
+            values[has_words] = (
+                np.uint64(RECORD) | (length << np.uint64(OFFSET_BITS)) | first.astype(np.uint64)
+            )
         order, place = _places(columns.keys, bits)
         slack = max(1 << (bits - 3), int(place[-1]) + 2 - (1 << bits))
         while slack >= 1 << bits:  # keys crowd the last home places: give them more room

@@ -58,10 +58,11 @@ class ImsiBlocks:
         """Add blocks that enough of these owners use; others stay odd.
 
         A number costs memory in the dictionary, and every owner a bit when their
-        count doubles: the more numbers are in use, the more owners a new one needs.
+        count doubles: the more owners there are and the more numbers are in use,
+        the more owners a new one needs.
         """
         block, count = np.unique(codes >> np.uint64(BLOCK_BITS), return_counts=True)
-        new = (count >= max(1, len(self) // 1024)) & (block > 0)
+        new = (count >= max(1, len(codes) // 100_000, len(self) // 1024)) & (block > 0)
         new &= ~np.isin(block, self.blocks)
         fresh = block[new][: max(BLOCKS_MAX - len(self), 0)]
         return ImsiBlocks(np.concatenate((self.blocks, fresh))) if len(fresh) else self

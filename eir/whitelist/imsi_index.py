@@ -62,7 +62,9 @@ class ImsiIndex:
         self.count = int.from_bytes(head[8:16], "little")
         if head[:8] != MAGIC or os.fstat(self._file).st_size != _HEADER_BYTES + 16 * self.count:
             os.close(self._file)
-            raise SegmentDamagedError(f"{path.name} is not an index of IMSIs, or was cut short", segment=path.name)
+            raise SegmentDamagedError(
+                f"{path.name} is not an index of IMSIs, or was cut short", segment=path.name
+            )
 
     def __del__(self) -> None:
         """Close the file with the last user of the index."""

@@ -105,7 +105,8 @@ def unpack(words: memoryview) -> list[tuple[int, int, int]]:
 
 def piece_words(first: U64, last: U64, cause: npt.NDArray[np.uint64], authority: U64) -> U64:
     """Pack range pieces: first serial 20 bits, last serial 20, cause 8 (0: registered), authority 16."""
-    return (first << np.uint64(44)) | (last << np.uint64(24)) | (cause << np.uint64(16)) | authority
+    words: U64 = (first << np.uint64(44)) | (last << np.uint64(24)) | (cause << np.uint64(16)) | authority
+    return words
 
 
 def piece_parts(words: U64) -> tuple[U64, U64, U64, U64]:

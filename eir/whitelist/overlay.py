@@ -57,7 +57,7 @@ def tables_of(segment: Segment) -> dict[Table, HashTable]:
         words = segment.array(WORDS_SECTION + 2 * table, "<u8")
         if len(slots) % 2 or (len(slots) and slots[-1]):
             raise SegmentDamagedError(f"the slots of table {table.name} do not end in an empty one")
-        out[table] = HashTable(slots, words)  # type: ignore[arg-type]
+        out[table] = HashTable(slots, words)
     return out
 
 

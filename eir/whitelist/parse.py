@@ -264,7 +264,9 @@ def _imei_fault(text: str) -> str:
         return f"longer than {IMEI_CHARS_MAX} characters"
     if not text:
         return "nothing but spaces"
-    return "" if text.isascii() and RAW_CHARS.issuperset(text.upper()) else "other characters than hex digits, '*' and '#'"
+    if not text.isascii() or not RAW_CHARS.issuperset(text.upper()):
+        return "other characters than hex digits, '*' and '#'"
+    return ""
 
 
 class _Texts:

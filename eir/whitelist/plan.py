@@ -22,7 +22,7 @@ from eir.whitelist.items import UNTIL_BITS, UNTIL_MASK, Item, name_of
 from eir.whitelist.overlay import Table
 from eir.whitelist.plan_links import plan_links
 from eir.whitelist.plan_ranges import RangePlan
-from eir.whitelist.rows import RAW, Op, Role, Rows, U64
+from eir.whitelist.rows import RAW, U64, Op, Role, Rows
 from eir.whitelist.tables import Generation, raw_key, raw_words
 
 NO_END = UNTIL_MASK
@@ -96,7 +96,8 @@ class Filled:
         name = rows.column("name")
         if rows.name is not None:
             name = np.where(rows.op == Op.TAC, names.device_types[rows.name], names.authorities[rows.name])
-        return cls(*columns.values(), name, rows)
+        renamed = {"imei_last": "last", "imei_other": "other", "former_imsi": "former"}
+        return cls(**{renamed.get(key, key): column for key, column in columns.items()}, name=name, rows=rows)
 
     def ops(self, index: I64, at: I64) -> Ops:
         """Operations at these rows, whose keys are at these places."""
@@ -137,7 +138,12 @@ def make(generation: Generation, rows: Rows, names: Names, already_bad: Bools) -
 
 
 def _plan_keys(
-    generation: Generation, filled: Filled, index: I64, ranges: RangePlan, plan: Plan, replaced: Replaced | None
+    generation: Generation,
+    filled: Filled,
+    index: I64,
+    ranges: RangePlan,
+    plan: Plan,
+    replaced: Replaced | None,
 ) -> None:
     ended = ranges.keys_ended()
     keys = filled.imei[index]
@@ -165,7 +171,7 @@ def _plan_keys(
     if len(ended):
         at = np.searchsorted(unique, ended)
         apply.end_pairs(state, at[~state.registered[at]])
-    _apply(state, filled, index, place[: len(index)], ranges, unique, plan)
+    _Space(state, filled, index, place[: len(index)], unique, ranges, plan).perform()
     good = ~plan.bad.bad[index]
     touched[place[: len(index)][good]] = True
     _count(plan, counts, state.counts())
@@ -184,74 +190,87 @@ def _count(plan: Plan, before: I64, after: I64) -> None:
     plan.change["imsi_exemptions"] += int(step[Item.EXEMPT_IMSI])
 
 
-def _apply(
-    state: KeyState,
-    filled: Filled,
-    index: I64,
-    place: I64,
-    ranges: RangePlan | None,
-    keys: U64,
-    plan: Plan,
-) -> None:
-    """Apply the operations of one space in their canonical order."""
-    op = filled.op[index]
-    present = np.flatnonzero(np.bincount(op.astype(np.int64))).tolist()
-    bad = plan.bad
+@dataclass(frozen=True)
+class _Space:
+    """Operations on one space of keys: IMEI keys, or raw texts (which have no ranges)."""
 
-    def of(kind: Op, role: int | None = None) -> Ops:
-        if len(present) == 1 and role is None:
-            return filled.ops(index, place)
+    state: KeyState
+    filled: Filled
+    index: I64
+    place: I64
+    keys: U64
+    ranges: RangePlan | None
+    plan: Plan
+
+    def perform(self) -> None:
+        """Apply the operations in their canonical order."""
+        present = set(np.flatnonzero(np.bincount(self.filled.op[self.index].astype(np.int64))).tolist())
+        self._remove(present)
+        self._add(present)
+
+    def _of(self, kind: Op, role: int | None = None) -> Ops:
+        op = self.filled.op[self.index]
         wanted = op == kind
-        if role == Role.UTILIZER:
-            wanted &= filled.cause[index] == Role.UTILIZER
-        elif role == Role.OWNER:
-            wanted &= filled.cause[index] != Role.UTILIZER
-        return filled.ops(index[wanted], place[wanted])
+        if role is not None:
+            wanted &= (self.filled.cause[self.index] == Role.UTILIZER) == (role == Role.UTILIZER)
+        if wanted.all():
+            return self.filled.ops(self.index, self.place)
+        return self.filled.ops(self.index[wanted], self.place[wanted])
 
-    def counted(table: str, ops: Ops) -> None:
-        plan.added[table] += int((~bad.bad[ops.row]).sum())
+    def _counted(self, table: str, ops: Ops) -> None:
+        self.plan.added[table] += int((~self.plan.bad.bad[ops.row]).sum())
 
-    if Op.UNPAIR in present:
-        apply.unpair(state, of(Op.UNPAIR), bad)
-    for kind, what in (
-        (Op.UNEXEMPT, "exemption"),
-        (Op.UNBLOCK, "block of this cause by this authority"),
-        (Op.UNTRACK, "tracking"),
-        (Op.UNGRANDFATHER, "grandfathering"),
-    ):
-        if kind in present:
-            ops = of(kind)
-            cut = None
-            if kind == Op.UNBLOCK and ranges is not None:
-                cut = ranges.cut_keys(keys[ops.at], ops.cause, ops.name)
-            apply.drop_items(state, ops, _name(kind, ops), bad, what, cut)
-    if Op.DEREGISTER in present:
-        ops = of(Op.DEREGISTER)
-        none = np.zeros(len(ops), np.uint64)
-        in_range = ranges.cut_keys(keys[ops.at], none, none) if ranges is not None else none.astype(bool)
-        apply.deregister(state, ops, in_range, bad)
-    if Op.REGISTER in present:
-        ops = of(Op.REGISTER)
-        apply.register(state, ops, bad)
-        counted("registered", ops)
-    if Op.PAIR in present:
-        ops = of(Op.PAIR, Role.OWNER)
-        apply.pair_owner(state, ops, bad)
-        counted("pairs", ops)
-        ops = of(Op.PAIR, Role.UTILIZER)
-        if len(ops):
-            apply.pair_utilizer(state, ops, bad)
-            counted("utilizers", ops)
-    for kind, table, what in (
-        (Op.BLOCK, "blocks", "block"),
-        (Op.TRACK, "tracked", "tracking"),
-        (Op.EXEMPT, "exemptions", "exemption"),
-        (Op.GRANDFATHER, "grandfathered", "grandfathering"),
-    ):
-        if kind in present:
-            ops = of(kind)
-            apply.put_items(state, ops, _name(kind, ops), _value(kind, ops), bad, what, replace=kind == Op.EXEMPT)
-            counted(table, ops)
+    def _cut(self, ops: Ops, cause: U64, authority: U64) -> Bools:
+        """Take keys off ranges; tells those that were in one."""
+        if self.ranges is None:
+            return np.zeros(len(ops), bool)
+        return self.ranges.cut_keys(self.keys[ops.at], cause, authority)
+
+    def _remove(self, present: set[int]) -> None:
+        state, bad = self.state, self.plan.bad
+        if Op.UNPAIR in present:
+            apply.unpair(state, self._of(Op.UNPAIR), bad)
+        for kind, what in (
+            (Op.UNEXEMPT, "exemption"),
+            (Op.UNBLOCK, "block of this cause by this authority"),
+            (Op.UNTRACK, "tracking"),
+            (Op.UNGRANDFATHER, "grandfathering"),
+        ):
+            if kind in present:
+                ops = self._of(kind)
+                cut = self._cut(ops, ops.cause, ops.name) if kind == Op.UNBLOCK else None
+                apply.drop_items(state, ops, _name(kind, ops), bad, what, cut)
+        if Op.DEREGISTER in present:
+            ops = self._of(Op.DEREGISTER)
+            registration = np.zeros(len(ops), np.uint64)
+            apply.deregister(state, ops, self._cut(ops, registration, registration), bad)
+
+    def _add(self, present: set[int]) -> None:
+        state, bad = self.state, self.plan.bad
+        if Op.REGISTER in present:
+            ops = self._of(Op.REGISTER)
+            apply.register(state, ops, bad)
+            self._counted("registered", ops)
+        if Op.PAIR in present:
+            for role, table, pair in (
+                (Role.OWNER, "pairs", apply.pair_owner),
+                (Role.UTILIZER, "utilizers", apply.pair_utilizer),
+            ):
+                ops = self._of(Op.PAIR, role)
+                if len(ops):
+                    pair(state, ops, bad)
+                    self._counted(table, ops)
+        for kind, table, what in (
+            (Op.BLOCK, "blocks", "block"),
+            (Op.TRACK, "tracked", "tracking"),
+            (Op.EXEMPT, "exemptions", "exemption"),
+            (Op.GRANDFATHER, "grandfathered", "grandfathering"),
+        ):
+            if kind in present:
+                ops = self._of(kind)
+                replace = kind == Op.EXEMPT
+                apply.put_items(state, ops, _name(kind, ops), _value(kind, ops), bad, what, replace=replace)
+                self._counted(table, ops)
 
 
 def _name(kind: Op, ops: Ops) -> U64:
@@ -303,7 +322,9 @@ class Replaced:
             here, clashing = apply.replace_sims(state, old, new)
             found, clash = found | here, clash | clashing
         plan.bad.add(row[~found], RowReason.NOT_THERE, "nothing is kept of former_imsi")
-        plan.bad.add(row[clash], RowReason.SIM_CONFLICT, "the new IMSI already stands where the former one does")
+        plan.bad.add(
+            row[clash], RowReason.SIM_CONFLICT, "the new IMSI already stands where the former one does"
+        )
         good = found & ~clash
         return cls(row[good], old[good], new[good], keys, raw)
 
@@ -345,14 +366,16 @@ def _plan_raw(
     own[there, 0], own[there, 1] = before.extra.words[ends - 2], before.extra.words[ends - 1]
     given = np.array([raw_words(text) for text in texts], np.uint64).reshape(-1, 2)
     clash = np.isin(place, there) & (own[place] != given).any(axis=1)
-    plan.bad.add(index[clash], RowReason.IMEI_INVALID, "another raw entry has the same hash; it cannot be held")
+    plan.bad.add(
+        index[clash], RowReason.IMEI_INVALID, "another raw entry has the same hash; it cannot be held"
+    )
     index, place = index[~clash], place[~clash]
     own[place] = given[~clash]
     state = KeyState.of(before.heads, _without_text(before.extra))
     before_counts = state.counts()
     if replaced is not None:
         replaced.apply(state)
-    _apply(state, filled, index, place, None, unique, plan)
+    _Space(state, filled, index, place, unique, None, plan).perform()
     _count(plan, before_counts, state.counts())
     head, extra = state.packed()
     alive = np.flatnonzero((head != 0) | (extra.counts() > 0))
@@ -404,7 +427,9 @@ def _plan_tacs(generation: Generation, filled: Filled, index: I64, plan: Plan) -
     # Names are numbered from 1, 0 is the empty name: the type is removed.
     heads = filled.name[index]
     same = heads == before
-    plan.bad.add(index[same & (heads != 0)], RowReason.ALREADY_THERE, "the TAC is of this device type already")
+    plan.bad.add(
+        index[same & (heads != 0)], RowReason.ALREADY_THERE, "the TAC is of this device type already"
+    )
     plan.bad.add(index[same & (heads == 0)], RowReason.NOT_THERE, "the TAC has no device type to remove")
     good = ~same
     plan.added["tacs"] += int((good & (heads != 0)).sum())

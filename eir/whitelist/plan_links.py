@@ -9,19 +9,22 @@ import numpy as np
 
 from eir.whitelist.apply import Bools
 from eir.whitelist.delta import SLOTS_MAX, RowReason
-from eir.whitelist.hashtable import Columns, I64, Ragged
+from eir.whitelist.hashtable import I64, Columns, Ragged
 from eir.whitelist.overlay import Table
-from eir.whitelist.rows import Op, U64
+from eir.whitelist.rows import U64, Op
 
 if TYPE_CHECKING:
     from eir.whitelist.plan import Filled, Plan
     from eir.whitelist.tables import Generation
 
+
 def plan_links(generation: Generation, filled: Filled, usable: Bools, plan: Plan) -> None:
     """Work out LINK and UNLINK; those of two slots that stand alone go as whole columns."""
     unlink = np.flatnonzero(usable & (filled.op == Op.UNLINK))
     link = np.flatnonzero(usable & (filled.op == Op.LINK))
-    keys = np.unique(np.concatenate([part[at] for part in (filled.imei, filled.other) for at in (unlink, link)]))
+    keys = np.unique(
+        np.concatenate([part[at] for part in (filled.imei, filled.other) for at in (unlink, link)])
+    )
     present = generation.read_links(keys)
     alone = present.counts() == 0
     once = np.bincount(_places(keys, filled, link), minlength=len(keys)) == 1
@@ -36,7 +39,9 @@ def plan_links(generation: Generation, filled: Filled, usable: Bools, plan: Plan
     one, two = filled.imei[pairs], filled.other[pairs]
     plan.added["links"] += len(pairs)
     plan.change["links"] += len(pairs)
-    plan.columns[Table.LINKS] = _columns(np.concatenate((one, two)), np.concatenate((two, one)), devices, touched)
+    plan.columns[Table.LINKS] = _columns(
+        np.concatenate((one, two)), np.concatenate((two, one)), devices, touched
+    )
 
 
 def _places(keys: U64, filled: Filled, link: I64) -> I64:
@@ -47,7 +52,9 @@ def _unlink(devices: dict[int, set[int]], filled: Filled, index: I64, plan: Plan
     """Take slots off their devices; what is linked is told by the state before any row."""
     before = dict(devices)
     touched: set[int] = set()
-    for row, key, other in zip(index.tolist(), filled.imei[index].tolist(), filled.other[index].tolist(), strict=True):
+    for row, key, other in zip(
+        index.tolist(), filled.imei[index].tolist(), filled.other[index].tolist(), strict=True
+    ):
         if other not in before.get(key, {key}):
             plan.bad.add(np.array([row]), RowReason.NOT_THERE, "the two are not slots of one device")
             continue
@@ -65,7 +72,9 @@ def _link(devices: dict[int, set[int]], filled: Filled, index: I64, plan: Plan) 
     """Join devices; one that would have too many slots stays as it was, with all rows that join it bad."""
     rows = list(zip(index.tolist(), filled.imei[index].tolist(), filled.other[index].tolist(), strict=True))
     there = [row for row, key, other in rows if other in devices.get(key, {key})]
-    plan.bad.add(np.array(there, np.int64), RowReason.ALREADY_THERE, "the two are slots of one device already")
+    plan.bad.add(
+        np.array(there, np.int64), RowReason.ALREADY_THERE, "the two are slots of one device already"
+    )
     rows = [row for row in rows if row[0] not in set(there)]
     joined: dict[int, set[int]] = {}
     for _, key, other in rows:
@@ -74,7 +83,9 @@ def _link(devices: dict[int, set[int]], filled: Filled, index: I64, plan: Plan) 
         for slot in device:
             joined[slot] = device
     big = [row for row, key, _ in rows if len(joined[key]) > SLOTS_MAX]
-    plan.bad.add(np.array(big, np.int64), RowReason.TOO_MANY_SLOTS, f"a device of more than {SLOTS_MAX} slots")
+    plan.bad.add(
+        np.array(big, np.int64), RowReason.TOO_MANY_SLOTS, f"a device of more than {SLOTS_MAX} slots"
+    )
     plan.added["links"] += len(rows) - len(big)
     for slot, device in joined.items():
         if len(device) <= SLOTS_MAX and slot == min(device):

@@ -14,10 +14,10 @@ import numpy as np
 from eir.identity import SERIALS
 from eir.whitelist.apply import Bools, Intervals
 from eir.whitelist.delta import RowReason
-from eir.whitelist.hashtable import Columns, I64, Ragged
+from eir.whitelist.hashtable import I64, Columns, Ragged
 from eir.whitelist.items import CODE_MASK, REGISTERED
 from eir.whitelist.overlay import Table
-from eir.whitelist.rows import Op, U64
+from eir.whitelist.rows import U64, Op
 from eir.whitelist.shard_encode import RangeColumns, flatten_ranges, unflatten_ranges
 
 if TYPE_CHECKING:
@@ -52,7 +52,9 @@ class RangePlan:
         if len(gone):
             placed = self._placed(filled.imei[gone], filled.last[gone], self._kinds(gone))
             wrong = ~placed.present.holds(placed.first, placed.last)
-            plan.bad.add(gone[wrong], RowReason.NOT_THERE, "the range is not wholly inside ranges of this kind")
+            plan.bad.add(
+                gone[wrong], RowReason.NOT_THERE, "the range is not wholly inside ranges of this kind"
+            )
             gone = gone[~wrong]
         self.gone, self.new = gone, index[~remove]
 
@@ -71,7 +73,9 @@ class RangePlan:
             for start in range(first, last + 1, _SCAN_ROWS):
                 keys = np.arange(start, min(start + _SCAN_ROWS, last + 1), dtype=np.uint64)
                 head = self.generation.read_keys(keys).head
-                found.append(keys[((head & np.uint64(REGISTERED)) == 0) & ((head & np.uint64(CODE_MASK)) != 0)])
+                found.append(
+                    keys[((head & np.uint64(REGISTERED)) == 0) & ((head & np.uint64(CODE_MASK)) != 0)]
+                )
         return np.concatenate(found)
 
     def cut_keys(self, keys: U64, cause: U64, authority: U64) -> Bools:
@@ -118,7 +122,9 @@ class RangePlan:
         spans = spans.without(*_disjoint(*removed))
         low, high = placed.first[n:m], placed.last[n:m]
         wrong = spans.touches(low, high)
-        self.plan.bad.add(self.new[wrong], RowReason.ALREADY_THERE, "the range overlaps one that is there already")
+        self.plan.bad.add(
+            self.new[wrong], RowReason.ALREADY_THERE, "the range overlaps one that is there already"
+        )
         spans = spans.with_spans(low[~wrong], high[~wrong])
         after = self._counts(groups, spans)
         registered = self._kinds(self.new[~wrong]) == 0

@@ -71,7 +71,9 @@ def index_name(name: str) -> str:
 class Writer:
     """Encodes rows into shard files, splitting where they are many."""
 
-    def __init__(self, folder: Path, files: FileLayer, serial: int, blocks: ImsiBlocks, edition: int = 0) -> None:
+    def __init__(
+        self, folder: Path, files: FileLayer, serial: int, blocks: ImsiBlocks, edition: int = 0
+    ) -> None:
         """Take where to write, and the dictionary so far."""
         self.folder, self.files, self.serial, self.blocks = folder, files, serial, blocks
         self.stamp = f"{serial:012d}-{edition:06d}"
@@ -82,7 +84,9 @@ class Writer:
         for part, first, last in _split(rows, first_tac, last_tac):
             owner = part.keys.head & np.uint64(CODE_MASK)
             self.blocks = self.blocks.grown(owner[owner != 0])
-            packed = shard_encode.encode(part, self.blocks, first_tac=first, last_tac=last, serial=self.serial)
+            packed = shard_encode.encode(
+                part, self.blocks, first_tac=first, last_tac=last, serial=self.serial
+            )
             name = f"shard-{first:08d}-{self.stamp}.seg"
             # The index first: a shard that is there has one.
             self.files.write(self.folder / index_name(name), imsi_index.image(part.keys))
@@ -121,7 +125,9 @@ def slice_tacs(rows: ShardRows, first_tac: int, last_tac: int) -> ShardRows:
     )
     some = (rows.ranges.tac >= np.uint64(first_tac)) & (rows.ranges.tac <= np.uint64(last_tac))
     start, end = np.searchsorted(rows.links.key, (low, high))
-    return ShardRows(keys, rows.ranges.take(some), LinkColumns(rows.links.key[start:end], rows.links.other[start:end]))
+    return ShardRows(
+        keys, rows.ranges.take(some), LinkColumns(rows.links.key[start:end], rows.links.other[start:end])
+    )
 
 
 def merge(rows: ShardRows, overlay: Overlay, first_tac: int, last_tac: int) -> ShardRows:
@@ -142,7 +148,9 @@ def merge(rows: ShardRows, overlay: Overlay, first_tac: int, last_tac: int) -> S
     other = np.concatenate((rows.links.other[stay], links.extra.words))
     order = np.lexsort((other, key))
     return ShardRows(
-        KeyColumns(merged.keys, merged.heads, merged.extra), both.sorted(), LinkColumns(key[order], other[order])
+        KeyColumns(merged.keys, merged.heads, merged.extra),
+        both.sorted(),
+        LinkColumns(key[order], other[order]),
     )
 
 
@@ -169,7 +177,9 @@ def joined(first: ShardRows, second: ShardRows) -> ShardRows:
         np.concatenate((first.keys.extra.words, second.keys.extra.words)),
     )
     keys = KeyColumns(
-        np.concatenate((first.keys.key, second.keys.key)), np.concatenate((first.keys.head, second.keys.head)), extra
+        np.concatenate((first.keys.key, second.keys.key)),
+        np.concatenate((first.keys.head, second.keys.head)),
+        extra,
     )
     return ShardRows(
         keys,

@@ -1,6 +1,6 @@
 """Recovering a damaged shard: its predecessor, and the deltas since.
 
-    predecessor ──► rows of the TACs ──replay of the journal──► rows of the shard
+predecessor ──► rows of the TACs ──replay of the journal──► rows of the shard
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from eir.errors import JournalDamagedError, StateDamagedError
 from eir.identity import SERIALS
 from eir.whitelist import plan as planning
 from eir.whitelist import rebuild, shard_encode
+from eir.whitelist.apply import Bools
 from eir.whitelist.blob import rows_from_blob
 from eir.whitelist.contradict import contradictions
 from eir.whitelist.journal import Journal, SegmentRecord
 from eir.whitelist.overlay import Overlay
-from eir.whitelist.plan import Bools, Names
+from eir.whitelist.plan import Names
 from eir.whitelist.rows import IGNORED, RAW, Op, Rows, concat
 from eir.whitelist.shard import Shard
 from eir.whitelist.shard_encode import ShardRows
@@ -33,7 +34,9 @@ def shard_rows(
 ) -> ShardRows:
     """Rows of a shard whose file is damaged. Raises StateDamagedError saying what is needed."""
     start = previous[0].serial if previous else 0
-    covered = sum(min(old.last_tac, record.last_tac) - max(old.first_tac, record.first_tac) + 1 for old in previous)
+    covered = sum(
+        min(old.last_tac, record.last_tac) - max(old.first_tac, record.first_tac) + 1 for old in previous
+    )
     built = int(journal.meta_get("built_serial") or 0)
     if (previous and covered != record.last_tac - record.first_tac + 1) or (not previous and built):
         raise StateDamagedError(_needed(record, "it has no predecessor"))
@@ -44,7 +47,9 @@ def shard_rows(
     generation = Generation.of(start, (), previous, base.common)
     try:
         for delta in deltas:
-            rows = concat([rows_from_blob(blob) for blob in journal.chunks(delta)] or [Rows(np.zeros(0, np.uint8))])
+            rows = concat(
+                [rows_from_blob(blob) for blob in journal.chunks(delta)] or [Rows(np.zeros(0, np.uint8))]
+            )
             left_out = (rows.op == IGNORED) | _elsewhere(rows, record.first_tac, record.last_tac)
             if delta.ignored_row_count:
                 left_out[contradictions(rows)[0]] = True
@@ -56,9 +61,9 @@ def shard_rows(
     out = rebuild.empty_rows()
     for old in previous:
         out = rebuild.joined(out, shard_encode.decode(old))
-    merged = rebuild.merge(rebuild.slice_tacs(out, record.first_tac, record.last_tac), overlay, record.first_tac,
-                           record.last_tac)
-    return merged
+    return rebuild.merge(
+        rebuild.slice_tacs(out, record.first_tac, record.last_tac), overlay, record.first_tac, record.last_tac
+    )
 
 
 def _elsewhere(rows: Rows, first_tac: int, last_tac: int) -> Bools:
@@ -68,11 +73,14 @@ def _elsewhere(rows: Rows, first_tac: int, last_tac: int) -> Bools:
     here = (imei >= low) & (imei <= high)
     linked = np.isin(rows.op, (Op.LINK, Op.UNLINK)) & (other >= low) & (other <= high)
     of_imsi = rows.op == Op.REPLACE_SIM
-    return ~(here | linked | of_imsi) | (imei >= np.uint64(RAW)) | np.isin(rows.op, (Op.TAC, Op.SUBSCRIBER))
+    elsewhere: Bools = (
+        ~(here | linked | of_imsi) | (imei >= np.uint64(RAW)) | np.isin(rows.op, (Op.TAC, Op.SUBSCRIBER))
+    )
+    return elsewhere
 
 
 def _needed(record: SegmentRecord, why: str) -> str:
     return (
-        f"{record.file} is damaged and cannot be made again: {why}. Restore the file from a backup of the data "
-        f"directory (serial {record.serial}), or start with an empty one and load the registry again"
+        f"{record.file} is damaged and cannot be made again: {why}. Restore the file from a backup of the "
+        f"data directory (serial {record.serial}), or start with an empty one and load the registry again"
     )

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -54,13 +54,15 @@ class Segment:
     sections: Mapping[int, memoryview]
     total_bytes: int
 
-    def array(self, section: int, dtype: str) -> npt.NDArray[np.generic]:
+    def array(self, section: int, dtype: str) -> npt.NDArray[Any]:
         """Read-only view of a section as an array; empty where it is left out."""
         view = self.sections.get(section)
         if view is None:
             return np.empty(0, dtype)
         if len(view) % np.dtype(dtype).itemsize:
-            raise SegmentDamagedError(f"section {section} has {len(view)} bytes, not a whole number of {dtype}")
+            raise SegmentDamagedError(
+                f"section {section} has {len(view)} bytes, not a whole number of {dtype}"
+            )
         return np.frombuffer(view, dtype)
 
 
@@ -82,7 +84,7 @@ def pack(
     total = offset + sum(_padded(array.nbytes) for array in arrays.values())
     out = bytearray(total)
     for place, (number, array) in enumerate(sorted(arrays.items())):
-        view = memoryview(array).cast("B") if array.ndim == 1 else memoryview(array.reshape(-1)).cast("B")
+        view = array.reshape(-1).data.cast("B")
         out[offset : offset + array.nbytes] = view
         at = _HEADER.size + place * _ENTRY.size
         _ENTRY.pack_into(out, at, number, crc32c(view), offset, array.nbytes, 0)
@@ -129,7 +131,9 @@ def parse(buffer: memoryview, name: str) -> Segment:
         raise damaged(f"is of unknown kind {kind}")
     sections: dict[int, memoryview] = {}
     for place in range(count):
-        number, section_crc, offset, length, _ = _ENTRY.unpack_from(buffer, _HEADER.size + place * _ENTRY.size)
+        number, section_crc, offset, length, _ = _ENTRY.unpack_from(
+            buffer, _HEADER.size + place * _ENTRY.size
+        )
         if offset % ALIGN or offset + length > total or number in sections:
             raise damaged(f"section {number} lies outside of the file")
         view = buffer[offset : offset + length]

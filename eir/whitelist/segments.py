@@ -1,6 +1,6 @@
 """The segment files of a data directory: loading, rebuilding, recovering, cleaning.
 
-    manifest ──load──► generation      overlay ──child──► new files ──manifest──► swapped
+manifest ──load──► generation      overlay ──child──► new files ──manifest──► swapped
 """
 
 from __future__ import annotations
@@ -110,7 +110,8 @@ class Segments:
             older = [old for old in previous if old.kind == COMMON and old.serial < record.serial]
             raise StateDamagedError(
                 f"{error.message}; it holds what is not split by TAC. Restore {record.file} from a backup of the "
-                f"data directory" + (f", or its predecessor {older[-1].file} with the journal" if older else "")
+                f"data directory"
+                + (f", or its predecessor {older[-1].file} with the journal" if older else "")
             ) from error
 
     def _recovered(
@@ -131,7 +132,9 @@ class Segments:
         (self.folder / record.file).replace(self.folder / f"{record.file}.damaged")
         writer.shards(rows, record.first_tac, record.last_tac)
         if writer.blocks is not base.common.blocks:
-            raise StateDamagedError(f"{record.file} was recovered with IMSI blocks that the dictionary does not have")
+            raise StateDamagedError(
+                f"{record.file} was recovered with IMSI blocks that the dictionary does not have"
+            )
         self._journal.replace_segment(record.file, [_record(file) for file in writer.written])
         self.recovered.append(record.file)
         _log.warning("segment recovered", segment=record.file)
@@ -159,7 +162,11 @@ class Segments:
         """Fold an overlay into segments with a child process; returns how many files it wrote."""
         touched = [shard for shard in generation.shards if all_segments or _touches(overlay, shard)]
         manifest = {record.file: record for record in self._journal.manifest().current}
-        names = {(record.first_tac, record.last_tac): record.file for record in manifest.values() if record.kind == SHARD}
+        names = {
+            (record.first_tac, record.last_tac): record.file
+            for record in manifest.values()
+            if record.kind == SHARD
+        }
         common = next((record.file for record in manifest.values() if record.kind == COMMON), None)
         retired = [names[shard.first_tac, shard.last_tac] for shard in touched]
         overlay_name, job_name = f"overlay-{serial:012d}.seg", f"rebuild-{serial:012d}.json"
@@ -213,7 +220,9 @@ class Segments:
             mine = [f for f in fresh if old is None or old.first_tac <= f.first_tac <= old.last_tac]
             shards = [self.load_shard(file.name, common.blocks) for file in mine]
 
-            def replaced(now: Generation, old: Shard | None = old, shards: list[Shard] = shards) -> Generation:
+            def replaced(
+                now: Generation, old: Shard | None = old, shards: list[Shard] = shards
+            ) -> Generation:
                 kept = [shard for shard in now.shards if shard is not old]
                 return Generation.of(now.serial, now.levels, [*kept, *shards], now.common)
 

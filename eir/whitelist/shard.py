@@ -129,7 +129,8 @@ def unpack_bits(words: U64, index: I64, width: int) -> U64:
     shift = (bit & 63).astype(np.uint64)
     low = words[word] >> shift
     high = words[word + 1] << (np.uint64(64) - shift)  # numpy: a shift by 64 is 0
-    return (low | high) & np.uint64((1 << width) - 1)
+    values: U64 = (low | high) & np.uint64((1 << width) - 1)
+    return values
 
 
 _POSITION_MASK: Final = np.array(
@@ -153,7 +154,7 @@ class Shard:
         self.width = self.meta[Meta.OWNER_BITS]
         if self.meta[Meta.IMSI_BLOCKS] > len(blocks):
             raise SegmentDamagedError(
-                f"a shard packed by {self.meta[Meta.IMSI_BLOCKS]} IMSI blocks, the dictionary has {len(blocks)}"
+                f"a shard packed by {self.meta[Meta.IMSI_BLOCKS]} IMSI blocks; the dictionary has {len(blocks)}"
             )
         view = segment.array
         self.tacs = _structured(segment, Section.TACS, TAC_DTYPE)
@@ -173,22 +174,24 @@ class Shard:
         self.runs = _structured(segment, Section.RUNS, RUN_DTYPE)
         self.far = view(Section.FAR, "<u8")
         self.far_tacs = view(Section.FAR_TACS, "<u4")
-        self.tac_numbers = np.ascontiguousarray(self.tacs["tac"][:-1]) if len(self.tacs) else np.empty(0, "<u4")
+        self.tac_numbers = (
+            np.ascontiguousarray(self.tacs["tac"][:-1]) if len(self.tacs) else np.empty(0, "<u4")
+        )
         # Plain memory for single look-ups: indexing numpy costs far more than a memoryview.
-        self._tac_list = memoryview(self.tac_numbers)
+        self._tac_list = self.tac_numbers.data
         self._entries = _words32(self.tacs)
-        self._dense64 = memoryview(self.dense.view("<u8").reshape(-1)) if len(self.dense) else None
-        self._dense16 = memoryview(self.dense.view("<u2").reshape(-1)) if len(self.dense) else None
+        self._dense64 = self.dense.view("<u8").reshape(-1).data if len(self.dense) else None
+        self._dense16 = self.dense.view("<u2").reshape(-1).data if len(self.dense) else None
         self._lines = segment.sections.get(Section.LINES)
-        self._sparse = memoryview(self.sparse.reshape(-1)) if len(self.sparse) else None
-        self._lists = tuple(memoryview(part) for part in self.lists)
+        self._sparse = self.sparse.reshape(-1).data if len(self.sparse) else None
+        self._lists = tuple(part.data for part in self.lists)
         self._owners = segment.sections.get(Section.OWNERS)
-        self._more_first = memoryview(self.more_first)
-        self._words = memoryview(self.words)
-        self._ranges = memoryview(self.ranges)
-        self._far = memoryview(self.far)
+        self._more_first = self.more_first.data
+        self._words = self.words.data
+        self._ranges = self.ranges.data
+        self._far = self.far.data
         self._runs = _words32(self.runs)
-        self._far_tacs = memoryview(self.far_tacs)
+        self._far_tacs = self.far_tacs.data
 
     # -- one look-up ------------------------------------------------------------------------------
 
@@ -230,7 +233,9 @@ class Shard:
     def _dense_state(self, place: int, low: int) -> tuple[int, bool, int]:
         line, position = divmod(low, LINE_SERIALS)
         word, bit = line >> 6, 1 << (line & 63)
-        assert self._dense64 is not None and self._dense16 is not None and self._lines is not None
+        assert self._dense64 is not None
+        assert self._dense16 is not None
+        assert self._lines is not None
         presence = self._dense64[place * 8 + word]
         if not presence & bit:
             return State.ABSENT, False, 0
@@ -246,7 +251,11 @@ class Shard:
         head = int.from_bytes(self._lines[at : at + 4], "little")
         if state == State.PAIRED:
             return state, bool(head & FLAG), (head & RANK_MASK) + (highs & ~lows & ahead).bit_count()
-        return state, False, int.from_bytes(self._lines[at + 4 : at + 8], "little") + (highs & lows & ahead).bit_count()
+        return (
+            state,
+            False,
+            int.from_bytes(self._lines[at + 4 : at + 8], "little") + (highs & lows & ahead).bit_count(),
+        )
 
     def _sparse_state(self, place: int, low: int) -> tuple[int, bool, int]:
         assert self._sparse is not None
@@ -358,9 +367,7 @@ class Shard:
             state[at], flag[at], rank[at] = found
         return state, flag, rank
 
-    def _dense_states(
-        self, place: I64, low: I64
-    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_], I64]:
+    def _dense_states(self, place: I64, low: I64) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_], I64]:
         line, position = np.divmod(low, LINE_SERIALS)
         word = line >> 6
         bit = np.uint64(1) << (line & 63).astype(np.uint64)
@@ -464,10 +471,11 @@ def _structured(segment: Segment, section: int, dtype: np.dtype[np.void]) -> npt
     if view is None:
         return np.empty(0, dtype)
     if len(view) % dtype.itemsize:
-        raise SegmentDamagedError(f"section {section} has {len(view)} bytes, not whole records of {dtype.itemsize}")
+        raise SegmentDamagedError(
+            f"section {section} has {len(view)} bytes, not whole records of {dtype.itemsize}"
+        )
     return np.frombuffer(view, dtype)
 
 
 def _words32(records: npt.NDArray[np.void]) -> memoryview:
-    return memoryview(records.view("<u4").reshape(-1)) if len(records) else memoryview(np.empty(0, "<u4"))
-
+    return records.view("<u4").reshape(-1).data if len(records) else np.empty(0, "<u4").data

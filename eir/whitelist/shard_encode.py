@@ -25,8 +25,8 @@ from eir.whitelist.shard import (
     DENSE_DTYPE,
     FLAG,
     LINE_SERIALS,
-    NEIGHBOURS,
     META_LENGTH,
+    NEIGHBOURS,
     RUN_DTYPE,
     TAC_DTYPE,
     KeyColumns,
@@ -36,6 +36,7 @@ from eir.whitelist.shard import (
     State,
     unpack_bits,
 )
+
 
 @dataclass(frozen=True)
 class RangeColumns:
@@ -172,7 +173,9 @@ def encode(rows: ShardRows, blocks: ImsiBlocks, *, first_tac: int, last_tac: int
         place = np.searchsorted(tacs, tac_blocks["tac"])
         for name, column in (("dense_mask", "dense"), ("sparse_mask", "sparse")):
             mask = np.bincount(
-                place, weights=(tac_blocks[column] * (1 << tac_blocks["block"])).astype(float), minlength=len(tacs)
+                place,
+                weights=(tac_blocks[column] * (1 << tac_blocks["block"])).astype(float),
+                minlength=len(tacs),
             ).astype(np.uint16)
             entries[name][:-1] = mask
             total = np.concatenate(([0], np.cumsum(np.bitwise_count(mask))))
@@ -228,7 +231,15 @@ def _encode_keys(
 
     sections: dict[int, npt.NDArray[np.generic]] = {}
     at_dense, at_sparse = np.flatnonzero(dense), np.flatnonzero(~dense)
-    _encode_dense(sections, meta, block_id[at_dense], line_id[at_dense], low[at_dense], state[at_dense], flag[group[at_dense]])
+    _encode_dense(
+        sections,
+        meta,
+        block_id[at_dense],
+        line_id[at_dense],
+        low[at_dense],
+        state[at_dense],
+        flag[group[at_dense]],
+    )
     _encode_sparse(sections, block_id[at_sparse], low[at_sparse], state[at_sparse], flag[group[at_sparse]])
     by_place = np.concatenate((at_dense, at_sparse))
     paired_at = by_place[state[by_place] == State.PAIRED]
@@ -244,12 +255,16 @@ def _encode_keys(
     sections[Section.MORE_FIRST] = records.first.astype(np.uint32)
     sections[Section.WORDS] = records.words
     block_of = block_id[block_first]
-    return sections, meta, {
-        "tac": block_of // BLOCKS_PER_TAC,
-        "block": block_of % BLOCKS_PER_TAC,
-        "dense": dense_block.astype(np.int64),
-        "sparse": (~dense_block).astype(np.int64),
-    }
+    return (
+        sections,
+        meta,
+        {
+            "tac": block_of // BLOCKS_PER_TAC,
+            "block": block_of % BLOCKS_PER_TAC,
+            "dense": dense_block.astype(np.int64),
+            "sparse": (~dense_block).astype(np.int64),
+        },
+    )
 
 
 def _encode_dense(
@@ -303,7 +318,11 @@ def _encode_sparse(
         return
     block_at = np.flatnonzero(np.diff(block_id, prepend=-1))
     entries = np.zeros((len(block_at) + 1, 3), np.uint32)
-    lists = ((State.PAIRED, Section.SPARSE_PAIRED), (State.REGISTERED, Section.SPARSE_REGISTERED), (State.MORE, Section.SPARSE_MORE))
+    lists = (
+        (State.PAIRED, Section.SPARSE_PAIRED),
+        (State.REGISTERED, Section.SPARSE_REGISTERED),
+        (State.MORE, Section.SPARSE_MORE),
+    )
     for column, (code, section) in enumerate(lists):
         is_code = state == code
         entries[1:, column] = np.cumsum(np.add.reduceat(is_code.astype(np.int64), block_at))
@@ -315,7 +334,7 @@ def _encode_sparse(
 def _encode_links(
     links: LinkColumns, rows: U64
 ) -> tuple[U64, npt.NDArray[np.void], U64, U64, npt.NDArray[np.uint32]]:
-    """Runs where all rows of an interval are linked alike, single links for the rest.
+    """Encode links: runs where all rows of an interval are linked alike, single links for the rest.
 
     A run speaks only of serials that have a row, so that one run can hold the
     scattered serials of a TAC whose devices are all of one kind.
@@ -337,8 +356,12 @@ def _encode_links(
     fits = alone & has_row
     joins = np.zeros(len(key), bool)
     joins[1:] = (
-        fits[1:] & fits[:-1] & (place[1:] == place[:-1] + 1) & (tac[1:] == tac[:-1])
-        & (other_tac[1:] == other_tac[:-1]) & (kind[1:] == kind[:-1])
+        fits[1:]
+        & fits[:-1]
+        & (place[1:] == place[:-1] + 1)
+        & (tac[1:] == tac[:-1])
+        & (other_tac[1:] == other_tac[:-1])
+        & (kind[1:] == kind[:-1])
     )
     starts = np.flatnonzero(~joins)
     count = np.diff(starts, append=len(key))
@@ -380,10 +403,14 @@ def _decode_keys(shard: Shard) -> KeyColumns:
     if len(shard.dense):
         entry, block = np.nonzero((tacs["dense_mask"][:, None] >> bits) & 1)
         base = tacs["tac"][entry].astype(np.int64) * SERIALS + block * BLOCK_SERIALS
-        block_of, line_in = np.nonzero(np.unpackbits(shard.dense["presence"].view(np.uint8), axis=1, bitorder="little"))
+        block_of, line_in = np.nonzero(
+            np.unpackbits(shard.dense["presence"].view(np.uint8), axis=1, bitorder="little")
+        )
         first = base[block_of] + line_in * LINE_SERIALS
         planes = [
-            np.unpackbits(np.ascontiguousarray(shard.lines[:, c : c + 7]).view(np.uint8), axis=1, bitorder="little")
+            np.unpackbits(
+                np.ascontiguousarray(shard.lines[:, c : c + 7]).view(np.uint8), axis=1, bitorder="little"
+            )
             for c in (2, 9)
         ]
         state = (planes[0] | planes[1] << 1).reshape(-1)
@@ -402,7 +429,11 @@ def _decode_keys(shard: Shard) -> KeyColumns:
         entry, block = np.nonzero((tacs["sparse_mask"][:, None] >> bits) & 1)
         base = tacs["tac"][entry].astype(np.int64) * SERIALS + block * BLOCK_SERIALS
         flag = (shard.sparse[:-1, 0] & np.uint32(FLAG)) != 0
-        lists = ((State.PAIRED, 0, Meta.DENSE_PAIRED), (State.REGISTERED, 1, None), (State.MORE, 2, Meta.DENSE_MORE))
+        lists = (
+            (State.PAIRED, 0, Meta.DENSE_PAIRED),
+            (State.REGISTERED, 1, None),
+            (State.MORE, 2, Meta.DENSE_MORE),
+        )
         for code, column, start in lists:
             first = shard.sparse[:, column].astype(np.int64) & (FLAG - 1)
             place = np.repeat(np.arange(len(base)), np.diff(first))
@@ -423,26 +454,33 @@ def _decode_keys(shard: Shard) -> KeyColumns:
     paired = np.flatnonzero(state == State.PAIRED)
     head[paired] |= shard.blocks.codes(unpack_bits(shard.owners, rank[paired], shard.width))
     more = np.flatnonzero(state == State.MORE)
-    first = shard.more_first[rank[more]].astype(np.int64)
-    counts, start = np.zeros(len(key), np.int64), np.zeros(len(key), np.int64)
-    counts[more] = shard.more_first[rank[more] + 1].astype(np.int64) - first - 1
-    start[more] = first + 1
-    head[more] = shard.words[first]
-    return KeyColumns(key, head, gather(shard.words, start, counts))
+    begins = shard.more_first[rank[more]].astype(np.int64)
+    counts, start_of_words = np.zeros(len(key), np.int64), np.zeros(len(key), np.int64)
+    counts[more] = shard.more_first[rank[more] + 1].astype(np.int64) - begins - 1
+    start_of_words[more] = begins + 1
+    head[more] = shard.words[begins]
+    return KeyColumns(key, head, gather(shard.words, start_of_words, counts))
+
+
+def _per_tac(shard: Shard, column: str) -> I64:
+    """How many entries each TAC has of what a column of the TAC entries counts."""
+    ends: I64 = shard.tacs[column].astype(np.int64)
+    return ends[1:] - ends[:-1]
 
 
 def _decode_ranges(shard: Shard) -> RangeColumns:
     if not len(shard.tacs):
         return RangeColumns.empty()
-    per_tac = np.diff(shard.tacs["ranges_first"].astype(np.int64))
-    return unflatten_ranges(np.repeat(shard.tac_numbers, per_tac).astype(np.uint64), shard.ranges)
+    return unflatten_ranges(
+        np.repeat(shard.tac_numbers, _per_tac(shard, "ranges_first")).astype(np.uint64), shard.ranges
+    )
 
 
 def _decode_links(shard: Shard, rows: U64) -> LinkColumns:
     if not len(shard.tacs):
         return LinkColumns.empty()
     runs = shard.runs
-    tac = np.repeat(shard.tac_numbers, np.diff(shard.tacs["runs_first"].astype(np.int64))).astype(np.int64)
+    tac = np.repeat(shard.tac_numbers, _per_tac(shard, "runs_first")).astype(np.int64)
     begin = tac * SERIALS + runs["first"]
     low = np.searchsorted(rows, begin.astype(np.uint64))
     high = np.searchsorted(rows, (begin + runs["length"]).astype(np.uint64))
@@ -451,12 +489,12 @@ def _decode_links(shard: Shard, rows: U64) -> LinkColumns:
     shift = runs["shift"][source].astype(np.int64)
     shift = np.where(shift == NEIGHBOURS, 1 - 2 * ((key - begin[source]) & 1), shift)
     other = key + shift + (runs["other_tac"][source].astype(np.int64) - tac[source]) * SERIALS
-    far_tac = np.repeat(shard.tac_numbers, np.diff(shard.tacs["far_first"].astype(np.int64))).astype(np.uint64)
+    far_tac = np.repeat(shard.tac_numbers, _per_tac(shard, "far_first")).astype(np.uint64)
     far = shard.far
     far_key = far_tac * np.uint64(SERIALS) + (far >> np.uint64(44))
-    far_other = shard.far_tacs[(far & np.uint64(0xFFFFFF)).astype(np.int64)].astype(np.uint64) * np.uint64(SERIALS) + (
-        (far >> np.uint64(24)) & np.uint64(0xFFFFF)
-    )
+    far_other = shard.far_tacs[(far & np.uint64(0xFFFFFF)).astype(np.int64)].astype(np.uint64) * np.uint64(
+        SERIALS
+    ) + ((far >> np.uint64(24)) & np.uint64(0xFFFFF))
     keys = np.concatenate((key.astype(np.uint64), far_key))
     others = np.concatenate((other.astype(np.uint64), far_other))
     order = np.lexsort((others, keys))

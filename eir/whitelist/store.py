@@ -32,16 +32,25 @@ from eir.errors import (
 )
 from eir.whitelist import plan as planning
 from eir.whitelist import recover
+from eir.whitelist.apply import Bools
 from eir.whitelist.blob import rows_from_blob, rows_to_blob
 from eir.whitelist.contradict import contradictions
 from eir.whitelist.delta import BAD_ROWS_MAX, Applied, BadRow, Header, RowReason, TableEffect, check_header
-from eir.whitelist.feeds import AppliedBefore, FeedRules, GuardLimits, Placement, check_content, check_guards, place
+from eir.whitelist.feeds import (
+    AppliedBefore,
+    FeedRules,
+    GuardLimits,
+    Placement,
+    check_content,
+    check_guards,
+    place,
+)
 from eir.whitelist.files import FileLayer
-from eir.whitelist.journal import DeltaRecord, FeedRecord, Journal, NameKind, SegmentRecord, Subscriber
-from eir.whitelist.overlay import COMMON, Overlay, Table
+from eir.whitelist.journal import FeedRecord, Journal, NameKind, SegmentRecord, Subscriber
+from eir.whitelist.overlay import Overlay, Table
 from eir.whitelist.parse import rows_from_payload
 from eir.whitelist.plan import Names, Plan
-from eir.whitelist.rows import IGNORED, Op, Rows, concat
+from eir.whitelist.rows import IGNORED, U64, Op, Rows, concat
 from eir.whitelist.segments import Segments
 from eir.whitelist.shard import Shard
 from eir.whitelist.shard_encode import ShardRows
@@ -102,7 +111,8 @@ class RebuildResult:
 class Store:
     """Owns a data directory. Reads are public, writes happen here and nowhere else.
 
-    `generation` is replaced by one assignment. Pushes come from one thread at a
+    `generation` is replaced by one assignment, and so is `device_types`, the
+    names by number. Pushes come from one thread at a
     time; `rebuild` may run in another.
     """
 
@@ -119,8 +129,11 @@ class Store:
             self.journal = Journal.open(data_dir / "registry.db")
             self.segments = Segments(data_dir / "segments", self.journal, files)
             self.generation = self.segments.load(self._recover)
-            self.counts = {table: 0 for table in TABLES} | json.loads(self.journal.meta_get(COUNTS_KEY) or "{}")
+            self.counts = dict.fromkeys(TABLES, 0) | json.loads(
+                self.journal.meta_get(COUNTS_KEY) or "{}"
+            )
             self.replayed_count = self._replay()
+            self.device_types = self.journal.names(NameKind.DEVICE_TYPE)
         except BaseException:
             self._lock_file.close()
             raise
@@ -148,11 +161,6 @@ class Store:
             self._lock_file.close()
 
     # -- reads ------------------------------------------------------------------------------------
-
-    @property
-    def device_types(self) -> list[str]:
-        """Device types by number."""
-        return self.journal.names(NameKind.DEVICE_TYPE)
 
     @property
     def authorities(self) -> list[str]:
@@ -198,10 +206,14 @@ class Store:
         """Begin a delta. Raises DeltaInvalidError, DeltaGapError, DeltaConflictError, WriterBusyError."""
         check_header(header)
         if self.generation.overlay_rows >= self.limits.overlay_rows_max:
-            raise WriterBusyError("the overlays are full; deltas are taken again when the segments are rebuilt")
+            raise WriterBusyError(
+                "the overlays are full; deltas are taken again when the segments are rebuilt"
+            )
         position = next((feed.sequence for feed in self.feeds() if feed.feed == header.feed), 0)
         record = self.journal.find_delta(header.feed, header.sequence)
-        before = AppliedBefore(record.base_sequence, record.row_count, record.content_sha256) if record else None
+        before = (
+            AppliedBefore(record.base_sequence, record.row_count, record.content_sha256) if record else None
+        )
         placement = place(position, header, before)
         return PendingDelta(self, header, before, repeat=placement is Placement.REPEAT)
 
@@ -217,9 +229,7 @@ class Store:
             self._ids(NameKind.DEVICE_TYPE, rows.names, tacs, provisional=provisional),
         )
 
-    def _ids(
-        self, kind: NameKind, names: list[str], used: planning.Bools, *, provisional: bool
-    ) -> planning.U64:
+    def _ids(self, kind: NameKind, names: list[str], used: Bools, *, provisional: bool) -> U64:
         out = np.zeros(len(names), np.uint64)
         wanted = np.flatnonzero(used)
         texts = [names[place] for place in wanted]
@@ -234,6 +244,8 @@ class Store:
     def publish(self, plan: Plan, serial: int) -> None:
         """Put a plan's rows above the segments, and replace the generation."""
         columns = {table: rows for table, rows in plan.columns.items() if len(rows)}
+        if Table.TACS in columns:  # a check must not ask the journal: the names come before the rows
+            self.device_types = self.journal.names(NameKind.DEVICE_TYPE)
         rows = sum(len(part) for part in columns.values())
         with self._lock:
             if self._small.rows + rows <= self.limits.small_overlay_rows_max:
@@ -278,7 +290,7 @@ class Store:
 
     # -- rebuilding -------------------------------------------------------------------------------
 
-    def rebuild(self, all_segments: bool = False) -> RebuildResult:  # noqa: FBT001, FBT002 - one switch
+    def rebuild(self, all_segments: bool = False) -> RebuildResult:
         """Fold the overlays into segments; checks and deltas go on meanwhile.
 
         Raises StorageError where the child failed: the overlays then stay.
@@ -367,10 +379,18 @@ class PendingDelta:
         """Apply the rows taken, whose hash was checked."""
         store, header = self._store, self._header
         if self.repeat:
-            return Applied(store.generation.serial, repeat=True, dry_run=False, effects=(), ignored_row_count=0,
-                           bad_rows=())
+            return Applied(
+                store.generation.serial,
+                repeat=True,
+                dry_run=False,
+                effects=(),
+                ignored_row_count=0,
+                bad_rows=(),
+            )
         if self._rows != header.row_count:
-            raise DeltaRowCountMismatchError(f"the header says {header.row_count} rows, there are {self._rows}")
+            raise DeltaRowCountMismatchError(
+                f"the header says {header.row_count} rows, there are {self._rows}"
+            )
         rows = concat(self._parts) if self._parts else _no_rows()
         left_out = _left_out(rows)
         disputed, told = contradictions(rows)
@@ -449,8 +469,9 @@ def _check_subscribers(journal: Journal, rows: Rows, plan: Plan) -> None:
     plan.subscribers = plan.subscribers[~plan.bad.bad[plan.subscribers]]
 
 
-def _left_out(rows: Rows) -> planning.Bools:
-    return rows.op == IGNORED
+def _left_out(rows: Rows) -> Bools:
+    left_out: Bools = rows.op == IGNORED
+    return left_out
 
 
 def _no_rows() -> Rows:

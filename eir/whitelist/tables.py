@@ -78,7 +78,7 @@ class Common:
     @classmethod
     def of(cls, segment: Segment) -> Common:
         """Read a common segment."""
-        blocks = ImsiBlocks(segment.array(IMSI_BLOCKS_SECTION, "<u8"))  # type: ignore[arg-type]
+        blocks = ImsiBlocks(segment.array(IMSI_BLOCKS_SECTION, "<u8"))
         return cls(tables_of(segment), blocks, segment.total_bytes)
 
     @staticmethod
@@ -100,7 +100,9 @@ class Generation:
     shard_tacs: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, serial: int, levels: Sequence[Overlay], shards: Sequence[Shard], common: Common) -> Generation:
+    def of(
+        cls, serial: int, levels: Sequence[Overlay], shards: Sequence[Shard], common: Common
+    ) -> Generation:
         """Make a generation."""
         shards = tuple(sorted(shards, key=lambda shard: shard.first_tac))
         return cls(serial, tuple(levels), shards, common, tuple(shard.first_tac for shard in shards))
@@ -222,7 +224,7 @@ class Generation:
         _, extra, missing = self._read_above(Table.RANGES, tacs)
         if not len(missing):
             return extra
-        runs = []
+        runs: list[U64] = []
         for tac in tacs[missing].tolist():
             shard = self._shard(tac)
             entry = shard.entry(tac) if shard is not None else -1
@@ -271,7 +273,7 @@ class Generation:
 
 
 def join(parts: Sequence[Ragged]) -> Ragged:
-    """Runs of all parts, one after the other."""
+    """Lay the runs of all parts one after the other."""
     counts = np.concatenate([part.counts() for part in parts])
     words = np.concatenate([part.words[part.first[0] : part.first[-1]] for part in parts])
     return Ragged.of(counts, words)

@@ -126,7 +126,7 @@ def test_a_second_demo_reuses_the_first(data_dir: Path) -> None:
 
 
 def test_other_sizes_need_another_directory(data_dir: Path) -> None:
-    again = eir("demo", "--data-dir", data_dir, "--registered", 5_000)
+    again = eir("demo", "--data-dir", data_dir, "--registered", 50_000)
     assert again.code == 0
     assert "another directory" in again.err
     assert f"{REGISTERED:,}" in again.out

@@ -23,14 +23,15 @@ words = st.one_of(
     st.text(max_size=20),
     st.from_regex(r"[0-9]{1,17}", fullmatch=True),
     st.from_regex(r"[0-9A-Fa-f*#]{1,16}", fullmatch=True),
-    st.sampled_from(["00000000000000", "11111111111111", "٣٥١٢٣٤٥٦٧٨٩٠١٢", "35123456000001 ", "²", "00440000000000"]),
+    st.sampled_from(["0" * 14, "1" * 14, "٣٥١٢٣٤٥٦٧٨٩٠١٢", "35123456000001 ", "²", "00440000000000"]),
 )
 numbers = st.one_of(st.integers(-1, 20), st.integers(-(1 << 31), (1 << 31) - 1))
 longs = st.one_of(st.integers(-1, 3), st.integers(-(1 << 63), (1 << 63) - 1))
+maybe = st.one_of(st.just(""), words)
 messages = st.builds(
     sync_pb2.Operation,
-    kind=numbers, imei=words, imei_last=st.one_of(st.just(""), words), imei_other=st.one_of(st.just(""), words),
-    imsi=words, former_imsi=st.one_of(st.just(""), words), role=numbers, block_cause=numbers, authority=words,
+    kind=numbers, imei=words, imei_last=maybe, imei_other=maybe,
+    imsi=words, former_imsi=maybe, role=numbers, block_cause=numbers, authority=words,
     exempt_cause=numbers, until=longs, in_use_since=longs, msisdn=words, language=words, tac=words,
     device_type=words, reference=st.text(max_size=80),
 )  # fmt: skip
@@ -76,7 +77,13 @@ columns = st.integers(0, 4).flatmap(
             name: st.one_of(st.binary(min_size=8 * count, max_size=8 * count), st.binary(max_size=9))
             for name in ("imei", "imei_last", "imei_other", "imsi", "former_imsi", "time")
         }
-        | {"role": numbers, "block_cause": numbers, "exempt_cause": numbers, "authority": words, "reference": words},
+        | {
+            "role": numbers,
+            "block_cause": numbers,
+            "exempt_cause": numbers,
+            "authority": words,
+            "reference": words,
+        },
     )
 )
 
@@ -105,7 +112,9 @@ def test_a_blob_with_bytes_changed_is_refused(rows: list[Operation], data: st.Da
 
 
 @given(mixed, st.data())
-def test_a_blob_with_a_checksum_that_agrees_is_read_or_refused(rows: list[Operation], data: st.DataObject) -> None:
+def test_a_blob_with_a_checksum_that_agrees_is_read_or_refused(
+    rows: list[Operation], data: st.DataObject
+) -> None:
     blob = _changed(rows_to_blob(rows_of(rows)), data)
     blob = blob[:8] + crc32c(blob[12:]).to_bytes(4, "little") + blob[12:]
     try:
@@ -126,7 +135,9 @@ def test_bytes_as_a_blob(data: bytes) -> None:
 
 json_values = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), words),
-    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=3), inner, max_size=3)),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
     max_leaves=4,
 )
 fields = st.sampled_from([field.name for field in sync_pb2.Operation.DESCRIPTOR.fields])
@@ -136,7 +147,9 @@ fields = st.sampled_from([field.name for field in sync_pb2.Operation.DESCRIPTOR.
     st.one_of(
         st.text(max_size=50),
         json_values.map(json.dumps),
-        st.dictionaries(fields, json_values, max_size=5).map(lambda values: json.dumps({"kind": "PAIR"} | values)),
+        st.dictionaries(fields, json_values, max_size=5).map(
+            lambda values: json.dumps({"kind": "PAIR"} | values)
+        ),
     )
 )
 @example("[" * 100_000)
@@ -147,9 +160,11 @@ def test_text_as_a_line(line: str) -> None:
     try:
         operation = operation_from_json(line, 3)
     except DeltaInvalidError as error:
-        assert error.message.startswith("line 3: ")
-        return
-    assert operation_from_json(operation_to_json(operation), 3) == operation
+        told = error.message
+    else:
+        told = "line 3: "
+        assert operation_from_json(operation_to_json(operation), 3) == operation
+    assert told.startswith("line 3: ")
 
 
 def _changed(data: bytes, choose: st.DataObject) -> bytes:

@@ -40,13 +40,17 @@ def test_the_deltas_between_two_states_lead_from_one_to_the_other(s: algebra.Sta
 
 
 @given(states, states, states, states)
-def test_merging_is_associative(s: algebra.State, t: algebra.State, u: algebra.State, v: algebra.State) -> None:
+def test_merging_is_associative(
+    s: algebra.State, t: algebra.State, u: algebra.State, v: algebra.State
+) -> None:
     a, b, c = diff(s, t), diff(t, u), diff(u, v)
     assert merge(merge(a, b), c) == merge(a, merge(b, c)) == diff(s, v)
 
 
 @given(states, st.lists(deltas, max_size=3))
-def test_n_changes_merged_equal_n_deltas_performed(s: algebra.State, given_deltas: list[list[Operation]]) -> None:
+def test_n_changes_merged_equal_n_deltas_performed(
+    s: algebra.State, given_deltas: list[list[Operation]]
+) -> None:
     merged: algebra.Change = {}
     state = s
     for delta in given_deltas:
@@ -131,7 +135,9 @@ def _same(one: Rows, other: Rows) -> bool:
     return (
         dict(operations_of(one)) == dict(operations_of(other))
         and len(one) == len(other)
-        and all((one.column(name) == other.column(name)).all() for name in COLUMNS if name not in ("name", "imei"))
+        and all(
+            (one.column(name) == other.column(name)).all() for name in COLUMNS if name not in ("name", "imei")
+        )
     )
 
 

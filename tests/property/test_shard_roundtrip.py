@@ -25,8 +25,10 @@ def agrees(model: Model, shard: Shard) -> None:
         (decoded.keys.head, rows.keys.head),
         (decoded.keys.extra.first, rows.keys.extra.first),
         (decoded.keys.extra.words, rows.keys.extra.words),
-        *((getattr(decoded.ranges, name), getattr(rows.ranges.sorted(), name))
-          for name in ("tac", "first", "last", "cause", "authority")),
+        *(
+            (getattr(decoded.ranges, name), getattr(rows.ranges.sorted(), name))
+            for name in ("tac", "first", "last", "cause", "authority")
+        ),
         (decoded.links.key, rows.links.key),
         (decoded.links.other, rows.links.other),
     ):
@@ -78,7 +80,9 @@ def models(draw: st.DrawFn) -> Model:
         words = () if seed is None else random_words(Random(seed), IMSIS)
         if head or words:
             model.rows[key] = head, words
-    wanted = st.tuples(st.sampled_from(TACS), serials, serials, st.sampled_from((0, 0, 1, 4)), st.sampled_from((1, 2)))
+    wanted = st.tuples(
+        st.sampled_from(TACS), serials, serials, st.sampled_from((0, 0, 1, 4)), st.sampled_from((1, 2))
+    )
     for tac, one, two, cause, authority in draw(st.lists(wanted, max_size=12)):
         kind = (tac, cause, authority if cause else 0)
         first, last = sorted((one, two))

@@ -5,6 +5,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 
+from eir import demo
 from eir.cli import main
 from eir.demo import FILE, DemoError, make_demo
 from eir.whitelist.journal import Journal
@@ -23,6 +24,12 @@ def test_the_same_seed_makes_the_same_demo(made, tmp_path):
     assert first.made
     assert make_demo(tmp_path, REGISTERED, 3) == first
     assert make_demo(tmp_path / "other", REGISTERED, 4).examples != first.examples
+
+
+@pytest.mark.parametrize(("registered", "seed"), [(20_000, 1), (50_000, 2), (1_000_000, 1), (1_000_000, 5)])
+def test_examples_are_found_at_every_size(registered, seed):
+    population, _ = demo._population(registered, seed)
+    assert len(demo._summary(population, registered, seed).examples) == 5
 
 
 def test_examples_are_each_of_their_own_kind(made):

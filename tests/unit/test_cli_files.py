@@ -14,6 +14,7 @@ from eir.whitelist.delta import Header
 from eir.whitelist.files import FileLayer
 from eir.whitelist.imsi_blocks import ImsiBlocks
 from eir.whitelist.journal import Journal, SegmentRecord
+from eir.whitelist.jsonl import operation_from_json
 from eir.whitelist.rebuild import Writer, empty_rows
 from eir.whitelist.rows import Op, Rows
 
@@ -72,6 +73,18 @@ def test_journal_show_by_feed_and_limit(data_dir):
     assert [row["serial"] for row in shown] == [2]
     assert shown[0]["content_sha256"] == "01" * 32
     assert shown[0]["effects"] == {"registered": [1, 0]}
+
+
+def test_journal_show_prints_the_rows_of_a_delta_as_they_are_pushed(data_dir):
+    result = run("journal", "show", "1", "--data-dir", data_dir)
+    assert [json.loads(line) for line in result.stdout.splitlines()] == [
+        {"kind": "REGISTER", "imei": "35693803564381"}
+    ]
+    assert operation_from_json(result.stdout, 1).imei == "35693803564381"
+
+
+def test_journal_show_of_a_serial_that_is_not_there(data_dir):
+    assert run("journal", "show", "9", "--data-dir", data_dir).exit_code == 3
 
 
 def test_journal_verify_finds_it_in_order(data_dir):

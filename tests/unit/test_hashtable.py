@@ -13,7 +13,9 @@ MASK64 = (1 << 64) - 1
 INVERSE = pow(GOLDEN, -1, 1 << 64)
 Rows = dict[int, tuple[int, tuple[int, ...]]]
 words = st.lists(st.integers(0, MASK64), max_size=5).map(tuple)
-rows = st.dictionaries(st.integers(0, MASK64) | st.integers(0, 40), st.tuples(st.integers(0, (1 << 60) - 1), words))
+rows = st.dictionaries(
+    st.integers(0, MASK64) | st.integers(0, 40), st.tuples(st.integers(0, (1 << 60) - 1), words)
+)
 
 
 def keys_of_home(home: int, bits: int, count: int) -> list[int]:
@@ -87,7 +89,7 @@ def test_a_crowded_home_runs_past_the_home_places(home):
 
 def test_the_last_home_places_are_crowded_by_many():
     keys = [key for home in range(1_000, 1_024) for key in keys_of_home(home, 10, 25)]
-    model = {key: (1, ()) for key in keys[:600]}
+    model = dict.fromkeys(keys[:600], (1, ()))
     table = HashTable.build(columns(model))
     assert len(table.slots) > 1_024 + 500
     check(table, model, keys[600:] + keys_of_home(1_023, 10, 30)[25:])
@@ -138,7 +140,9 @@ def test_ragged_runs_are_lists(runs: list[tuple[int, ...]], data: st.DataObject)
     assert [tuple(made.run(place).tolist()) for place in range(len(runs))] == runs
     index = data.draw(st.lists(st.integers(0, len(runs) - 1)) if runs else st.just([]))
     taken = made.take(np.array(index, np.int64))
-    assert [tuple(taken.run(place).tolist()) for place in range(len(index))] == [runs[place] for place in index]
+    assert [tuple(taken.run(place).tolist()) for place in range(len(index))] == [
+        runs[place] for place in index
+    ]
 
 
 def test_spread_and_gather():

@@ -34,7 +34,11 @@ def standing(model: Model) -> dict[int, set[int]]:
     """Keys by the codes that stand on them."""
     out: dict[int, set[int]] = {}
     for key, (head, words) in model.rows.items():
-        named = {s for kind, s, _ in unpack(words) if kind in (Item.UTILIZER, Item.EXEMPT_PAIR, Item.GRANDFATHER_PAIR)}
+        named = {
+            s
+            for kind, s, _ in unpack(words)
+            if kind in (Item.UTILIZER, Item.EXEMPT_PAIR, Item.GRANDFATHER_PAIR)
+        }
         for code in {head & CODE_MASK, *named} - {0}:
             out.setdefault(code, set()).add(key)
     return out
@@ -60,16 +64,20 @@ def test_probing_and_reading_whole_find_the_same(tmp_path, monkeypatch, bulk, se
 
 
 def test_owner_utilizer_and_pair_items_are_indexed_and_nothing_else(tmp_path):
-    model = Model({
-        key_of(TAC, 1): (imsi_code("001"), ()),
-        key_of(TAC, 2): (0, (utilizer("001"), block(1, 1), name_of(Item.TRACK))),
-        key_of(TAC, 3): (0, exempt_pair("001", 2, 5)),
-        key_of(TAC, 4): (0, (name_of(Item.GRANDFATHER_PAIR, imsi_code("001")), 0)),
-        key_of(TAC, 5): (imsi_code("01"), (name_of(Item.EXEMPT_IMEI, imsi_code("001")),)),
-    })
+    model = Model(
+        {
+            key_of(TAC, 1): (imsi_code("001"), ()),
+            key_of(TAC, 2): (0, (utilizer("001"), block(1, 1), name_of(Item.TRACK))),
+            key_of(TAC, 3): (0, exempt_pair("001", 2, 5)),
+            key_of(TAC, 4): (0, (name_of(Item.GRANDFATHER_PAIR, imsi_code("001")), 0)),
+            key_of(TAC, 5): (imsi_code("01"), (name_of(Item.EXEMPT_IMEI, imsi_code("001")),)),
+        }
+    )
     index = index_of(model, tmp_path)
     assert index.count == 5
-    assert sorted(index.keys(u64([imsi_code("001")])).tolist()) == [key_of(TAC, serial) for serial in (1, 2, 3, 4)]
+    assert sorted(index.keys(u64([imsi_code("001")])).tolist()) == [
+        key_of(TAC, serial) for serial in (1, 2, 3, 4)
+    ]
     assert index.keys(u64([imsi_code("01")])).tolist() == [key_of(TAC, 5)]
 
 
@@ -79,10 +87,17 @@ def test_an_index_of_nothing(tmp_path):
     assert index.keys(u64([11])).tolist() == []
 
 
-@pytest.mark.parametrize("spoil", [
-    lambda data: data[:-1], lambda data: data + b"\0", lambda data: b"EIRIMSI\r" + data[8:], lambda data: b"",
-    lambda data: data[:8] + b"\xff" * 8 + data[16:], lambda data: data[:12],
-])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda data: data[:-1],
+        lambda data: data + b"\0",
+        lambda data: b"EIRIMSI\r" + data[8:],
+        lambda data: b"",
+        lambda data: data[:8] + b"\xff" * 8 + data[16:],
+        lambda data: data[:12],
+    ],
+)
 def test_an_index_that_is_cut_or_another_file_is_refused(tmp_path, spoil):
     path = tmp_path / "some.imsi"
     path.write_bytes(spoil(imsi_index.image(random_model(Random(1), [TAC], 40).shard_rows().keys)))
@@ -97,13 +112,17 @@ def test_a_missing_index_is_damage(tmp_path):
 
 def test_keys_of_a_generation_are_those_of_shards_and_overlays(tmp_path):
     base = random_model(Random(4), [TAC, TAC + 1], 100)
-    level = Model({key_of(TAC, 999): (imsi_code(IMSIS[0]), ()), key_of(TAC + 5, 1): (0, (utilizer("00101"),))})
+    level = Model(
+        {key_of(TAC, 999): (imsi_code(IMSIS[0]), ()), key_of(TAC + 5, 1): (0, (utilizer("00101"),))}
+    )
     shard = base.shard()
     shard.index = index_of(base, tmp_path)
     generation = Generation.of(1, [overlay(level, {}, set())], [shard], Common({}, base.blocks()))
     below, above = standing(base), standing(level)
     for code in (*below, *above, 12):
-        assert set(keys_of(generation, u64([code])).tolist()) == below.get(code, set()) | above.get(code, set())
+        assert set(keys_of(generation, u64([code])).tolist()) == below.get(code, set()) | above.get(
+            code, set()
+        )
     asked = sorted({*below, *above})
     found = keys_of(generation, u64(asked[::-1] + asked))
     assert found.tolist() == sorted(set().union(*below.values(), *above.values()))

@@ -12,7 +12,9 @@ from eir.whitelist.items import CODE_MASK, REGISTERED, UNTIL_MASK, Item, name_of
 
 IMSIS = ["0", "9", "00", "007", "00101", "123456", "432110000000001", "000000000000000", "999999999999999"]
 codes = st.text("0123456789", min_size=1, max_size=15).map(imsi_code)
-ends = st.integers(0, 255).flatmap(lambda cause: st.integers(0, UNTIL_MASK).map(lambda end: cause << 40 | end))
+ends = st.integers(0, 255).flatmap(
+    lambda cause: st.integers(0, UNTIL_MASK).map(lambda end: cause << 40 | end)
+)
 item = st.one_of(
     st.tuples(st.just(Item.UTILIZER), codes, st.just(0)),
     st.tuples(st.just(Item.BLOCK), st.integers(0, (1 << 24) - 1), st.just(0)),
@@ -26,7 +28,9 @@ item = st.one_of(
 
 @given(st.lists(st.lists(item, max_size=6)))
 def test_columns_to_words_and_back(rows: list[list[tuple[int, int, int]]]) -> None:
-    flat = [(row, name_of(kind, subject), value) for row, many in enumerate(rows) for kind, subject, value in many]
+    flat = [
+        (row, name_of(kind, subject), value) for row, many in enumerate(rows) for kind, subject, value in many
+    ]
     row = np.array([r for r, _, _ in flat], np.int64)
     name, value = u64([n for _, n, _ in flat]), u64([v for _, _, v in flat])
     packed = items.to_words(row, name, value, len(rows))
@@ -58,7 +62,7 @@ def test_words_are_as_the_format_says():
 
 
 def test_no_end_needs_no_exception():
-    assert 2**32 - 1 < UNTIL_MASK
+    assert UNTIL_MASK > 2**32 - 1
 
 
 def test_ten_pairs_and_more_of_one_row():
@@ -74,7 +78,13 @@ def test_no_words_are_no_items():
     assert [len(part) for part in items.from_words(ragged([(), ()]))] == [0, 0, 0]
 
 
-@given(st.lists(st.tuples(st.integers(0, 999_999), st.integers(0, 999_999), st.integers(0, 255), st.integers(0, 65_535))))
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 999_999), st.integers(0, 999_999), st.integers(0, 255), st.integers(0, 65_535)
+        )
+    )
+)
 def test_pieces_there_and_back(pieces: list[tuple[int, int, int, int]]) -> None:
     parts = u64(pieces).reshape(-1, 4).T
     back = items.piece_parts(items.piece_words(*parts))
@@ -82,4 +92,6 @@ def test_pieces_there_and_back(pieces: list[tuple[int, int, int, int]]) -> None:
 
 
 def test_pieces_sort_by_first_then_last():
-    assert items.piece_words(u64([1]), u64([2]), u64([3]), u64([4])).tolist() == [1 << 44 | 2 << 24 | 3 << 16 | 4]
+    assert items.piece_words(u64([1]), u64([2]), u64([3]), u64([4])).tolist() == [
+        1 << 44 | 2 << 24 | 3 << 16 | 4
+    ]

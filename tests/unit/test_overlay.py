@@ -13,7 +13,8 @@ from eir.whitelist.overlay import COMMON, SLOTS_SECTION, Overlay, Table, table_s
 
 Rows = dict[int, tuple[int, tuple[int, ...]]]
 rows = st.dictionaries(
-    st.integers(0, 30), st.tuples(st.integers(0, (1 << 60) - 1), st.lists(st.integers(0, 2**64 - 1), max_size=3).map(tuple))
+    st.integers(0, 30),
+    st.tuples(st.integers(0, (1 << 60) - 1), st.lists(st.integers(0, 2**64 - 1), max_size=3).map(tuple)),
 )
 levels = st.dictionaries(st.sampled_from(Table), rows)
 

@@ -63,7 +63,9 @@ def test_arrays_are_read_only():
         read.array(9, "<u4")[0] = 1
 
 
-@pytest.mark.parametrize("image", [example_common(), example_shard(), bytes(packed())], ids=["common", "shard", "raw"])
+@pytest.mark.parametrize(
+    "image", [example_common(), example_shard(), bytes(packed())], ids=["common", "shard", "raw"]
+)
 def test_every_byte_outside_of_padding_is_guarded(image):
     read = segment.parse(memoryview(image), "a")
     guarded = {*range(64 + 32 * len(read.sections))}
@@ -113,8 +115,26 @@ def test_fields_that_cannot_be_are_refused_though_the_checksum_is_right(at, form
         segment.parse(memoryview(signed(packed(), at, form, *values)), "a")
 
 
+def test_more_sections_than_the_format_admits():
+    numbers = {number: np.ones(1, np.uint64) for number in range(1, 66)}
+    assert (
+        len(
+            segment.parse(
+                memoryview(segment.pack(Kind.SHARD, dict(list(numbers.items())[:64]), serial=0)), "a"
+            ).sections
+        )
+        == 64
+    )
+    with pytest.raises(SegmentDamagedError, match="65 sections"):
+        segment.parse(memoryview(segment.pack(Kind.SHARD, numbers, serial=0)), "a")
+
+
 def test_a_section_nobody_knows_is_no_damage():
-    assert segment.parse(memoryview(signed(packed(), 64 + 64, "<I", 60_000)), "a").sections.keys() == {1, 9, 60_000}
+    assert segment.parse(memoryview(signed(packed(), 64 + 64, "<I", 60_000)), "a").sections.keys() == {
+        1,
+        9,
+        60_000,
+    }
 
 
 def test_a_section_of_broken_records_is_named():

@@ -1,5 +1,6 @@
-"""docs/segment-format.md: a reader written from it alone agrees with the real one, and its examples are true."""
+"""docs/segment-format.md: a reader made from it alone agrees with ours, and its examples are true."""
 
+import itertools
 import struct
 from pathlib import Path
 from random import Random
@@ -63,7 +64,10 @@ def test_the_examples_say_what_the_page_says():
     assert generation.key_row(35_000_002_000_231) == (REGISTERED | imsi_code("432110000000231"), [])
     assert generation.key_row(35_000_002_000_225) == (imsi_code("432110000000225"), [])
     assert generation.key_row(35_000_002_000_290) == (0, [])
-    held = [(p >> 44, p >> 24 & 0xFFFFF, p >> 16 & 0xFF, p & 0xFFFF) for p in generation.pieces(35_000_001_000_160)]
+    held = [
+        (p >> 44, p >> 24 & 0xFFFFF, p >> 16 & 0xFF, p & 0xFFFF)
+        for p in generation.pieces(35_000_001_000_160)
+    ]
     assert sorted(held) == [(150, 199, 0, 0), (150, 199, 1, 2)]
     assert generation.links(35_000_001_000_006) == [35_000_001_000_007]
     assert generation.links(35_000_001_000_005) == [86_000_002_000_009]
@@ -88,7 +92,9 @@ def test_the_naive_reader_reads_what_the_encoder_writes(seed):
         assert row == (head, list(words or ()))
         assert row == (model.rows.get(key, (0, ()))[0], list(model.rows.get(key, (0, ()))[1]))
         # Where the page says low, eir says subject or value.
-        split = [(kind, 0, low) if kind in (4, 6, 8) else (kind, low, more) for kind, low, more in items(row[1])]
+        split = [
+            (kind, 0, low) if kind in (4, 6, 8) else (kind, low, more) for kind, low, more in items(row[1])
+        ]
         assert split == (unpack(words) if words else [])
         assert sorted(naive.links(key)) == sorted(real.links(tac, serial)) == sorted(model.links.get(key, ()))
         assert sorted(naive.pieces(key)) == sorted(real.range_pieces(tac, serial))
@@ -104,7 +110,8 @@ def random_level(random: Random, below: Model) -> tuple[Overlay, Model]:
     level = {
         Table.RAW: raw_rows({t: (0, random_words(random, IMSIS)) for t in random.sample(TEXTS, 3)}),
         Table.IMSI: {
-            imsi_code(i): (0, random.choice(((), (exempt(Item.EXEMPT_IMSI, 1, 99),)))) for i in random.sample(IMSIS, 4)
+            imsi_code(i): (0, random.choice(((), (exempt(Item.EXEMPT_IMSI, 1, 99),))))
+            for i in random.sample(IMSIS, 4)
         },
         Table.TACS: {tac: (random.randint(0, 9), ()) for tac in random.sample(TACS, 2)},
     }
@@ -118,7 +125,7 @@ def test_the_naive_generation_answers_as_the_real_one(seed):
     blocks = model.blocks()
     cuts = [0, 35_000_002, 86_123_457, 100_000_000]
     images = []
-    for first, end in zip(cuts, cuts[1:], strict=False):
+    for first, end in itertools.pairwise(cuts):
         part = Model(
             {key: row for key, row in model.rows.items() if first <= key // SERIALS < end},
             {piece for piece in model.ranges if first <= piece[0] < end},
@@ -142,9 +149,17 @@ def test_the_naive_generation_answers_as_the_real_one(seed):
         Common.of(segment.parse(memoryview(common), "common")),
     )
     naive = Generation([bytes(level.image(9)) for level in (newer, older)], images, common)
-    keys = {key + step for level in (model, upper, lower) for key in (*level.rows, *level.links) for step in (0, 1)}
-    keys |= {key_of(tac, random.choice((first, last, 5))) for level in (model, upper, lower)
-             for tac, first, last, *_ in level.ranges}
+    keys = {
+        key + step
+        for level in (model, upper, lower)
+        for key in (*level.rows, *level.links)
+        for step in (0, 1)
+    }
+    keys |= {
+        key_of(tac, random.choice((first, last, 5)))
+        for level in (model, upper, lower)
+        for tac, first, last, *_ in level.ranges
+    }
     keys = {key for key in keys if key < 10**14}
     for key in keys:
         head, words = real.key_row(key)

@@ -1,5 +1,6 @@
 """Shards: every shape of rows, ranges and links that a registry has, encoded and looked up."""
 
+import itertools
 from random import Random
 
 import numpy as np
@@ -18,9 +19,11 @@ from segment_samples import (
 from eir.errors import SegmentDamagedError
 from eir.identity import SERIALS, imsi_code
 from eir.whitelist import segment, shard_encode
+from eir.whitelist.hashtable import Ragged
 from eir.whitelist.imsi_blocks import BLOCKS_MAX, ImsiBlocks
 from eir.whitelist.items import REGISTERED, piece_parts, unpack
-from eir.whitelist.shard import FLAG, LINE_SERIALS, NEIGHBOURS, Meta, Section, Shard, unpack_bits
+from eir.whitelist.shard import FLAG, LINE_SERIALS, NEIGHBOURS, KeyColumns, Meta, Section, Shard, unpack_bits
+from eir.whitelist.shard_encode import LinkColumns, RangeColumns, ShardRows
 
 TAC = 35_123_456
 
@@ -68,19 +71,45 @@ def test_a_shard_without_rows():
     assert len(shard_encode.decode(shard).keys) == 0
 
 
-@pytest.mark.parametrize("serials", [range(0, 1_000), range(65_400, 65_700), range(999_500, 1_000_000)])
+@pytest.mark.parametrize("serials", [range(1_000), range(65_400, 65_700), range(999_500, 1_000_000)])
 def test_a_dense_lot_across_lines_and_blocks(serials):
     model = Model({key_of(TAC, s): (REGISTERED | (home(s) if s % 3 else 0), ()) for s in serials})
     shard = model.shard()
     assert len(shard.dense)
-    rows_agree(model, shard, [key_of(TAC, serials[0]) - 1, key_of(TAC, serials[-1]) + 1, key_of(TAC, 200_000)])
+    rows_agree(
+        model, shard, [key_of(TAC, serials[0]) - 1, key_of(TAC, serials[-1]) + 1, key_of(TAC, 200_000)]
+    )
 
 
 def test_every_position_of_a_line():
     for hole in range(LINE_SERIALS):
         serials = [s for s in range(LINE_SERIALS) if s != hole]
-        model = Model({key_of(TAC, s): (REGISTERED | home(s), (1 << 60 | home(1),) if s % 5 == 0 else ()) for s in serials})
+        model = Model(
+            {
+                key_of(TAC, s): (REGISTERED | home(s), (1 << 60 | home(1),) if s % 5 == 0 else ())
+                for s in serials
+            }
+        )
         rows_agree(model, model.shard(), [key_of(TAC, hole)])
+
+
+def test_more_lines_than_sixteen_bits_count():
+    serials = np.arange(0, 15 * 65_536, 6, dtype=np.uint64)
+    keys = (np.arange(TAC, TAC + 16, dtype=np.uint64)[:, None] * np.uint64(SERIALS) + serials).reshape(-1)
+    heads = np.uint64(home(0)) + np.arange(len(keys), dtype=np.uint64) % np.uint64(60_000)
+    rows = KeyColumns(keys, heads | np.uint64(REGISTERED), Ragged.empty(len(keys)))
+    blocks = ImsiBlocks(u64([])).grown(heads)
+    rows = ShardRows(rows, RangeColumns.empty(), LinkColumns.empty())
+    packed = shard_encode.encode(rows, blocks, first_tac=0, last_tac=99_999_999, serial=1)
+    shard = Shard(segment.parse(memoryview(packed), "x"), blocks)
+    assert len(shard.lines) > 1 << 16
+    some = np.arange(3, len(keys), 7_919)
+    assert shard.find_many(keys[some])[0].tolist() == rows.keys.head[some].tolist()
+    for place in some.tolist():
+        assert shard.find(*divmod(int(keys[place]), SERIALS)) == (rows.keys.head[place], None)
+    decoded = shard_encode.decode(shard).keys
+    assert np.array_equal(decoded.key, keys)
+    assert np.array_equal(decoded.head, rows.keys.head)
 
 
 @pytest.mark.parametrize("step", [1_001, 65_536, 999_999])
@@ -99,7 +128,7 @@ def test_a_block_is_dense_where_that_is_smaller():
 
 
 def test_full_tac_mixes_dense_and_sparse_blocks():
-    serials = [*range(0, 500), 70_000, 140_000, *range(200_000, 200_100), 999_999]
+    serials = [*range(500), 70_000, 140_000, *range(200_000, 200_100), 999_999]
     model = Model({key_of(TAC, s): (REGISTERED | home(s), ()) for s in serials})
     shard = model.shard()
     assert shard.tacs["dense_mask"][0] == 0b1001
@@ -108,7 +137,13 @@ def test_full_tac_mixes_dense_and_sparse_blocks():
 
 
 def test_neighbouring_tacs_do_not_mix():
-    model = Model({key_of(tac, s): (REGISTERED | home(tac % 97), ()) for tac in (0, 1, 99_999_999) for s in (0, 999_999)})
+    model = Model(
+        {
+            key_of(tac, s): (REGISTERED | home(tac % 97), ())
+            for tac in (0, 1, 99_999_999)
+            for s in (0, 999_999)
+        }
+    )
     rows_agree(model, model.shard(), [key_of(2, 0), key_of(99_999_998, 999_999), 1])
 
 
@@ -129,7 +164,12 @@ def test_the_flag_and_those_that_differ_from_it(kind, registered):
 
 @pytest.mark.parametrize("imsi", IMSIS)
 def test_any_imsi_owns_and_is_told_apart(imsi):
-    model = Model({key_of(TAC, 1): (REGISTERED | imsi_code(imsi), ()), key_of(TAC, 2): (imsi_code(imsi), (utilizer(imsi),))})
+    model = Model(
+        {
+            key_of(TAC, 1): (REGISTERED | imsi_code(imsi), ()),
+            key_of(TAC, 2): (imsi_code(imsi), (utilizer(imsi),)),
+        }
+    )
     rows_agree(model, model.shard())
     rows_agree(model, model.shard(ImsiBlocks(u64([]))))
 
@@ -195,7 +235,9 @@ def test_find_many_over_many_unsorted_keys():
     Random(1).shuffle(keys)
     heads, extra = shard.find_many(u64(keys))
     assert heads.tolist() == [model.rows.get(key, (0, ()))[0] for key in keys]
-    assert [tuple(extra.run(place).tolist()) for place in range(len(keys))] == [model.rows.get(k, (0, ()))[1] for k in keys]
+    assert [tuple(extra.run(place).tolist()) for place in range(len(keys))] == [
+        model.rows.get(k, (0, ()))[1] for k in keys
+    ]
 
 
 def test_a_shard_without_meta_is_damaged():
@@ -208,12 +250,26 @@ def test_a_shard_without_meta_is_damaged():
 
 
 def test_ranges_that_do_not_overlap():
-    model = Model(ranges={(TAC, 0, 0, 0, 0), (TAC, 10, 19, 0, 0), (TAC, 20, 29, 1, 4), (TAC, 999_999, 999_999, 0, 0),
-                          (TAC + 1, 0, 999_999, 0, 0)})
+    model = Model(
+        ranges={
+            (TAC, 0, 0, 0, 0),
+            (TAC, 10, 19, 0, 0),
+            (TAC, 20, 29, 1, 4),
+            (TAC, 999_999, 999_999, 0, 0),
+            (TAC + 1, 0, 999_999, 0, 0),
+        }
+    )
     shard = model.shard()
     assert len(shard.ranges) == 5
     assert [held(shard, s) for s in (0, 1, 9, 10, 19, 20, 29, 30)] == [
-        {(0, 0)}, set(), set(), {(0, 0)}, {(0, 0)}, {(1, 4)}, {(1, 4)}, set()
+        {(0, 0)},
+        set(),
+        set(),
+        {(0, 0)},
+        {(0, 0)},
+        {(1, 4)},
+        {(1, 4)},
+        set(),
     ]
     assert held(shard, 999_999) == held(shard, 0, TAC + 1) == held(shard, 999_999, TAC + 1) == {(0, 0)}
     assert held(shard, 999_999, TAC - 1) == held(shard, 0, TAC + 2) == set()
@@ -239,7 +295,7 @@ def test_many_overlapping_ranges():
             assert held(shard, serial) == model.pieces_at(key_of(TAC, serial))
     first, last, _, _ = piece_parts(shard.ranges)
     spans = sorted(set(zip(first.tolist(), last.tolist(), strict=True)))
-    assert all(one[1] < two[0] for one, two in zip(spans, spans[1:], strict=False)), "equal or disjoint"
+    assert all(one[1] < two[0] for one, two in itertools.pairwise(spans)), "equal or disjoint"
     assert (np.diff(shard.ranges.astype(np.int64)) > 0).all()
     decoded = shard_encode.decode(shard).ranges
     columns = (decoded.tac, decoded.first, decoded.last, decoded.cause, decoded.authority)
@@ -247,7 +303,9 @@ def test_many_overlapping_ranges():
 
 
 def test_ranges_of_other_tacs_are_not_cut():
-    model = Model(ranges={(TAC, 0, 99, 0, 0), (TAC, 50, 149, 1, 1), (TAC + 1, 0, 999_999, 0, 0), (TAC + 2, 5, 80, 0, 0)})
+    model = Model(
+        ranges={(TAC, 0, 99, 0, 0), (TAC, 50, 149, 1, 1), (TAC + 1, 0, 999_999, 0, 0), (TAC + 2, 5, 80, 0, 0)}
+    )
     assert len(model.shard().ranges) == 4 + 2
 
 
@@ -341,7 +399,10 @@ def test_half_of_a_run_has_no_rows():
 
 def test_eight_slots():
     model = Model()
-    model.link(*(key_of(TAC, serial) for serial in (3, 4, 5, 6, 700)), *(key_of(TAC + 1, serial) for serial in (3, 4, 5)))
+    model.link(
+        *(key_of(TAC, serial) for serial in (3, 4, 5, 6, 700)),
+        *(key_of(TAC + 1, serial) for serial in (3, 4, 5)),
+    )
     model.rows = registered(*model.links)
     shard = model.shard()
     assert len(shard.links(TAC, 4)) == 7

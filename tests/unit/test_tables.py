@@ -1,10 +1,23 @@
 """Generations: overlays over shards and common, beside a dict of the rows."""
 
+import itertools
 from random import Random
 
 import numpy as np
 import pytest
-from segment_samples import IMSIS, Model, block, columns, exempt, key_of, overlay, random_model, ragged, raw_rows, u64
+from segment_samples import (
+    IMSIS,
+    Model,
+    block,
+    columns,
+    exempt,
+    key_of,
+    overlay,
+    ragged,
+    random_model,
+    raw_rows,
+    u64,
+)
 
 from eir.identity import SERIALS, imsi_code
 from eir.whitelist import shard_encode, tables
@@ -24,7 +37,7 @@ def generation_of(levels: list[Overlay], model: Model, common: Common | None = N
     """Three shards of the model, in any order, below the levels."""
     blocks = model.blocks()
     shards = []
-    for first, end in zip(CUTS, CUTS[1:], strict=False):
+    for first, end in itertools.pairwise(CUTS):
         part = Model(
             {key: row for key, row in model.rows.items() if first <= key // SERIALS < end},
             {piece for piece in model.ranges if first <= piece[0] < end},
@@ -67,14 +80,20 @@ def test_levels_hide_what_is_below_and_many_agree_with_one(seed):
         assert found == Model(ranges=ranges).pieces_at(key)
     for tac in (*TACS, 5):
         for serial in (0, 65_536, 999_999):
-            found = {(piece >> 16 & 0xFF, piece & 0xFFFF) for piece in generation.range_pieces(key_of(tac, serial))}
+            found = {
+                (piece >> 16 & 0xFF, piece & 0xFFFF) for piece in generation.range_pieces(key_of(tac, serial))
+            }
             assert found == Model(ranges=ranges).pieces_at(key_of(tac, serial))
 
     many = generation.read_keys(u64(keys))
     assert many.head.tolist() == [rows.get(key, (0, ()))[0] for key in keys]
-    assert [tuple(many.extra.run(place).tolist()) for place in range(len(keys))] == [rows.get(k, (0, ()))[1] for k in keys]
+    assert [tuple(many.extra.run(place).tolist()) for place in range(len(keys))] == [
+        rows.get(k, (0, ()))[1] for k in keys
+    ]
     of_links = generation.read_links(u64(keys))
-    assert [sorted(of_links.run(place).tolist()) for place in range(len(keys))] == [sorted(links.get(k, ())) for k in keys]
+    assert [sorted(of_links.run(place).tolist()) for place in range(len(keys))] == [
+        sorted(links.get(k, ())) for k in keys
+    ]
     some = sorted({*TACS, 5, 35_000_000})
     pieces = generation.read_ranges(u64(some))
     back = shard_encode.unflatten_ranges(np.repeat(u64(some), pieces.counts()), pieces.words)
@@ -117,7 +136,13 @@ def test_levels_are_swapped_and_the_old_generation_stays():
 
 def test_the_shard_of_a_tac_at_its_edges():
     edges = [tac for cut in CUTS for tac in (cut - 1, cut) if 0 <= tac < 100_000_000]
-    model = Model({key_of(tac, serial): (REGISTERED | imsi_code("26201"), ()) for tac in edges for serial in (0, 999_999)})
+    model = Model(
+        {
+            key_of(tac, serial): (REGISTERED | imsi_code("26201"), ())
+            for tac in edges
+            for serial in (0, 999_999)
+        }
+    )
     generation = generation_of([], model)
     assert [shard.first_tac for shard in generation.shards] == CUTS[:-1]
     for key in model.rows:
@@ -133,6 +158,7 @@ TEXTS = ["0", "12*#A", "*#06#", "ABCDEF0123456789", "1234567890123", "1234567890
 def test_raw_texts():
     rows = {text: (REGISTERED if place % 2 else 0, (block(4, place),)) for place, text in enumerate(TEXTS)}
     rows["#"] = (imsi_code("26201"), ())
+    rows["?"] = (REGISTERED, ())  # what a letter outside of ASCII must not be taken for
     generation = generation_of([], Model(), common_of({Table.RAW: raw_rows(rows)}))
     for text, (head, words) in rows.items():
         found, items = generation.raw_row(text)
@@ -171,7 +197,11 @@ def test_exempt_imsis_and_device_types():
         Table.IMSI: {imsi_code(imsi): (0, (until,)) for imsi in IMSIS},
         Table.TACS: {tac: (place + 1, ()) for place, tac in enumerate(TACS)},
     }
-    level = overlay(Model(), {Table.IMSI: {imsi_code(IMSIS[0]): (0, ())}, Table.TACS: {TACS[1]: (0, ()), 5: (8, ())}}, set())
+    level = overlay(
+        Model(),
+        {Table.IMSI: {imsi_code(IMSIS[0]): (0, ())}, Table.TACS: {TACS[1]: (0, ()), 5: (8, ())}},
+        set(),
+    )
     generation = generation_of([level], Model(), common_of(base))
     assert generation.imsi_words(imsi_code(IMSIS[0])) is None
     for imsi in IMSIS[1:]:

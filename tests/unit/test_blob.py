@@ -24,7 +24,11 @@ def _rows() -> Rows:
 
 
 def test_constant_columns_take_no_room() -> None:
-    many = Rows(op=np.full(1000, Op.PAIR, np.uint8), imei=np.arange(1000, dtype=np.uint64), imsi=np.full(1000, 10, np.uint64))
+    many = Rows(
+        op=np.full(1000, Op.PAIR, np.uint8),
+        imei=np.arange(1000, dtype=np.uint64),
+        imsi=np.full(1000, 10, np.uint64),
+    )
     assert len(rows_to_blob(many)) < 8 * 1000 + 300
 
 
@@ -59,7 +63,10 @@ def _sealed(blob: bytes) -> bytes:
         (lambda blob: _sealed(blob[:16] + struct.pack("<QQ", 3, 0) + blob[32:]), "column op has form 3"),
         (lambda blob: _sealed(blob[:16] + struct.pack("<QQ", 1, 18) + blob[32:]), "operation 18"),
         (lambda blob: _sealed(blob[:16] + struct.pack("<QQ", 1, 256) + blob[32:]), "value 256"),
-        (lambda blob: _sealed(blob[:32] + struct.pack("<QQ", 1, 1 << 63) + blob[48:]), "bytes follow|raw text"),
+        (
+            lambda blob: _sealed(blob[:32] + struct.pack("<QQ", 1, 1 << 63) + blob[48:]),
+            "bytes follow|raw text",
+        ),
         (lambda blob: _sealed(blob[:144] + struct.pack("<QQ", 1, 1) + blob[160:]), "a name is not"),
     ],
 )

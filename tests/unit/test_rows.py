@@ -27,7 +27,13 @@ def test_no_part_is_no_rows() -> None:
 
 
 def test_names_and_raw_texts_are_told_once() -> None:
-    one = _rows(2, imei=np.array([RAW, 7], np.uint64), raw_texts=["AB"], names=["", "x"], name=np.array([1, 0], np.uint16))
+    one = _rows(
+        2,
+        imei=np.array([RAW, 7], np.uint64),
+        raw_texts=["AB"],
+        names=["", "x"],
+        name=np.array([1, 0], np.uint16),
+    )
     other = _rows(
         3,
         imei=np.array([RAW, RAW | 1, 9], np.uint64),
@@ -61,7 +67,8 @@ def test_references_stay_with_their_rows(references: list[str | list[str]], join
 
 def test_too_many_names_are_refused() -> None:
     parts = [
-        _rows(1, names=["", *(f"{part}-{n}" for n in range(40_000))], name=np.array([1], np.uint16)) for part in range(2)
+        _rows(1, names=["", *(f"{part}-{n}" for n in range(40_000))], name=np.array([1], np.uint16))
+        for part in range(2)
     ]
     with pytest.raises(DeltaTooLargeError, match="80001"):
         concat(parts)
