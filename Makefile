@@ -4,6 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DATA ?= data/demo
 SIZE ?= 10000000
+POPULATIONS ?= P1,P2,P3
 REGISTERED ?= 1000000
 
 .PHONY: setup run test lint format proto sim fuzz bench docs peers clean
@@ -45,8 +46,8 @@ sim: setup
 fuzz: setup
 	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -q tests/property tests/simulation
 
-bench: setup
-	$(BIN)/python -m bench.all --size $(SIZE)
+bench: setup peers
+	$(BIN)/python -m bench.all --populations $(POPULATIONS) --size $(SIZE)
 
 docs: setup
 	$(BIN)/python -m bench.report

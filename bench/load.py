@@ -68,7 +68,7 @@ def to_rows(chunk: PopulationChunk) -> ShardRows:
 
 
 def load(
-    population: Population, data_dir: Path, *, now: int, progress: Callable[[int], None] = lambda rows: None
+    population: Population, data_dir: Path, *, now: int, progress: Callable[[int], None] = lambda _: None
 ) -> None:
     """Build the segments of a population in an empty data directory."""
 

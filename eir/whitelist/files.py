@@ -42,10 +42,18 @@ class FileLayer:
                     due = (at + _PIECE_BYTES) / self.bytes_per_second_max
                     time.sleep(max(0.0, due - (time.monotonic() - started)))
             self.sync(file)
+        except BaseException:
+            self.remove(temporary)  # on a full disk it would be in the way of everything else
+            raise
         finally:
             os.close(file)
         self.rename(temporary, path)
         self.sync_folder(path.parent)
+
+    def make_folder(self, folder: Path) -> None:
+        """Make a folder, whose parent is there; durable on return."""
+        folder.mkdir(exist_ok=True)
+        self.sync_folder(folder.parent)
 
     def sync(self, file: int) -> None:
         """Flush a file to disk."""

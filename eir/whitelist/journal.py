@@ -400,20 +400,19 @@ class Journal:
         """Put new segments in the place of retired ones, which become previous.
 
         Returns the files that left the manifest: what had been previous in the
-        range of a retired one. They may be unlinked now, and not earlier.
+        range of a retired one, and of none that stays. They may be unlinked now,
+        and not earlier.
         """
         with self.transaction():
-            dropped: list[str] = []
-            for file in retired:
-                rows = self._db.execute(
-                    "DELETE FROM segments WHERE state = 'previous' AND EXISTS"
-                    " (SELECT 1 FROM segments AS retired WHERE retired.file = ?"
-                    " AND retired.kind = segments.kind AND retired.first_tac <= segments.last_tac"
-                    " AND segments.first_tac <= retired.last_tac)"
-                    " RETURNING file",
-                    (file,),
-                ).fetchall()
-                dropped += (name for (name,) in rows)
+            manifest = self.manifest()
+            gone = [segment for segment in manifest.current if segment.file in retired]
+            stay = [segment for segment in manifest.current if segment.file not in retired]
+            dropped = [
+                old.file
+                for old in manifest.previous
+                if any(map(old.overlaps, gone)) and not any(map(old.overlaps, stay))
+            ]
+            self._db.executemany("DELETE FROM segments WHERE file = ?", [(file,) for file in dropped])
             self._db.executemany(
                 "UPDATE segments SET state = 'previous' WHERE file = ?", [(file,) for file in retired]
             )

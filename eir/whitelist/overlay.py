@@ -30,7 +30,7 @@ class Table(IntEnum):
     RANGES = 2  # TAC -> pieces
     RAW = 3  # hash of the text -> head, items, the text in two words
     IMSI = 4  # IMSI code -> items
-    TACS = 5  # TAC -> number of the device type + 1 (inline)
+    TACS = 5  # TAC -> number of the device type, 0: none (inline)
 
 
 COMMON: Final = (Table.RAW, Table.IMSI, Table.TACS)

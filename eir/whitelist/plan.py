@@ -17,7 +17,7 @@ from eir.identity import SERIALS
 from eir.whitelist import apply, imsi_index
 from eir.whitelist.apply import BadRows, Bools, KeyState, Ops
 from eir.whitelist.delta import RowReason
-from eir.whitelist.hashtable import I64, Columns, Ragged, gather
+from eir.whitelist.hashtable import I64, Columns, Ragged, gather, sorting_order
 from eir.whitelist.items import UNTIL_BITS, UNTIL_MASK, Item, name_of
 from eir.whitelist.overlay import Table
 from eir.whitelist.plan_links import plan_links
@@ -148,7 +148,7 @@ def _plan_keys(
     ended = ranges.keys_ended()
     keys = filled.imei[index]
     if not (keys[1:] >= keys[:-1]).all():
-        order = np.argsort(keys, kind="stable")
+        order = sorting_order(keys)
         index, keys = index[order], keys[order]
     synthetic = [part for part in (ended, *([replaced.keys] if replaced else ())) if len(part)]
     if synthetic:

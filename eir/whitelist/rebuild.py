@@ -8,8 +8,10 @@ manifest and swaps. `python -m eir.whitelist.rebuild JOB.json`.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -33,6 +35,8 @@ SHARD_KEYS_TARGET: Final = 4_000_000
 SHARD_KEYS_MAX: Final = 6_000_000
 """A shard of more keys is split."""
 TAC_END: Final = 100_000_000
+_PR_SET_PDEATHSIG: Final = 1
+"""prctl(2)"""
 
 
 @dataclass(frozen=True)
@@ -61,11 +65,23 @@ class Job:
     edition: int = 0
     """Number of the rebuild; tells files of one serial apart."""
     nice: int = 10
+    parent: int = 0
+    """Process that waits for the child; 0: none."""
 
 
 def index_name(name: str) -> str:
     """Name of the IMSI index beside a shard."""
     return name.removesuffix(".seg") + ".imsi"
+
+
+def edition_of(name: str) -> int:
+    """Return the edition in the name of a segment file."""
+    return int(name.removesuffix(".seg").rpartition("-")[2])
+
+
+def overlay_name(serial: int, edition: int) -> str:
+    """Name of the overlay that a rebuild folded in."""
+    return f"overlay-{serial:012d}-{edition:06d}.seg"
 
 
 class Writer:
@@ -77,13 +93,16 @@ class Writer:
         """Take where to write, and the dictionary so far."""
         self.folder, self.files, self.serial, self.blocks = folder, files, serial, blocks
         self.stamp = f"{serial:012d}-{edition:06d}"
+        self.grows = True
+        """Whether the dictionary may get new blocks."""
         self.written: list[SegmentFile] = []
 
     def shards(self, rows: ShardRows, first_tac: int, last_tac: int) -> None:
         """Write the shards of a range of TACs."""
         for part, first, last in _split(rows, first_tac, last_tac):
             owner = part.keys.head & np.uint64(CODE_MASK)
-            self.blocks = self.blocks.grown(owner[owner != 0])
+            if self.grows:
+                self.blocks = self.blocks.grown(owner[owner != 0])
             packed = shard_encode.encode(
                 part, self.blocks, first_tac=first, last_tac=last, serial=self.serial
             )
@@ -170,27 +189,6 @@ def merge_common(common: Common, overlay: Overlay) -> dict[Table, HashTable]:
     return out
 
 
-def joined(first: ShardRows, second: ShardRows) -> ShardRows:
-    """Rows of neighbouring shards as one; the second's TACs are higher."""
-    extra = Ragged.of(
-        np.concatenate((first.keys.extra.counts(), second.keys.extra.counts())),
-        np.concatenate((first.keys.extra.words, second.keys.extra.words)),
-    )
-    keys = KeyColumns(
-        np.concatenate((first.keys.key, second.keys.key)),
-        np.concatenate((first.keys.head, second.keys.head)),
-        extra,
-    )
-    return ShardRows(
-        keys,
-        _both(first.ranges, second.ranges),
-        LinkColumns(
-            np.concatenate((first.links.key, second.links.key)),
-            np.concatenate((first.links.other, second.links.other)),
-        ),
-    )
-
-
 def _both(one: RangeColumns, two: RangeColumns) -> RangeColumns:
     names = ("tac", "first", "last", "cause", "authority")
     return RangeColumns(*(np.concatenate((getattr(one, name), getattr(two, name))) for name in names))
@@ -221,9 +219,19 @@ def run(job: Job) -> list[SegmentFile]:
     return writer.written
 
 
+def end_with(parent: int) -> None:
+    """End this process when its parent ends, however that does: nobody would take what it writes."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it was gone before the kernel was told
+        sys.exit("the daemon that wanted this rebuild is gone")
+
+
 def main() -> int:
     """Run the job that a file describes."""
     job = Job(**json.loads(Path(sys.argv[1]).read_text()))
+    if job.parent:
+        end_with(job.parent)
     os.nice(job.nice)
     json.dump([asdict(file) for file in run(job)], sys.stdout)
     return 0

@@ -102,6 +102,12 @@ class SegmentRecord:
     crc32c: int
     bytes: int
 
+    def overlaps(self, other: SegmentRecord) -> bool:
+        """Tell whether the two are of one kind and share a TAC."""
+        return (
+            self.kind == other.kind and self.first_tac <= other.last_tac and other.first_tac <= self.last_tac
+        )
+
 
 @dataclass(frozen=True)
 class AuditRecord:

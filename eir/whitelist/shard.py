@@ -341,7 +341,9 @@ class Shard:
         rank = np.zeros(len(keys), np.int64)
         if not len(self.tac_numbers) or not len(keys):
             return state, flag, rank
-        tac, serial = np.divmod(keys.astype(np.int64), SERIALS)
+        tac_of = keys // np.uint64(SERIALS)
+        serial = (keys - tac_of * np.uint64(SERIALS)).astype(np.int64)
+        tac = tac_of.astype(np.int64)
         # Sorted keys come in runs of one TAC: what is of the TAC is looked up once a run.
         begins = np.flatnonzero(np.diff(tac, prepend=-1))
         lengths = np.diff(begins, append=len(keys))
@@ -368,7 +370,8 @@ class Shard:
         return state, flag, rank
 
     def _dense_states(self, place: I64, low: I64) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_], I64]:
-        line, position = np.divmod(low, LINE_SERIALS)
+        line = low // LINE_SERIALS
+        position = low - line * LINE_SERIALS
         word = line >> 6
         bit = np.uint64(1) << (line & 63).astype(np.uint64)
         presence = self._dense_words.take(place * 8 + word)
@@ -382,17 +385,26 @@ class Shard:
         shift = (position & 31).astype(np.uint32)
         flat = lines.reshape(-1)
         low_bit = (flat.take(own + 2) >> shift) & np.uint32(1)
-        high_bit = (flat.take(own + 9) >> shift) & np.uint32(1)
-        state = ((low_bit | high_bit << np.uint32(1)) * there).astype(np.uint8)
+        high_bit = (flat.take(own + 9) >> shift) & np.uint32(1) & there
+        state = ((low_bit & there) | high_bit << np.uint32(1)).astype(np.uint8)
+        flag = (lines[:, 0] & np.uint32(FLAG)) != 0
+        rank = np.zeros(len(place), np.int64)
+        # Only what is paired or has more has a rank.
+        ranked = np.flatnonzero(high_bit)
+        if len(ranked) < len(place):
+            lines, low_bit, position = lines[ranked], low_bit[ranked], position[ranked]
+        if not len(ranked):
+            return state, flag, rank
         # paired is high without low, more is both
         planes = lines[:, 2:9] ^ (low_bit - np.uint32(1))[:, None]
         planes &= lines[:, 9:16]
         planes &= _POSITION_MASK.take(position, axis=0)
-        before = np.bitwise_count(planes).sum(axis=1, dtype=np.uint8)
-        heads = lines[:, 0]
-        rank = np.where(low_bit, lines[:, 1], heads & np.uint32(RANK_MASK)).astype(np.int64)
-        rank += before
-        return state, (heads & np.uint32(FLAG)) != 0, rank
+        counts = np.bitwise_count(planes)
+        before = counts[:, 0].astype(np.int64)
+        for column in range(1, 7):
+            before += counts[:, column]
+        rank[ranked] = before + np.where(low_bit, lines[:, 1], lines[:, 0] & np.uint32(RANK_MASK))
+        return state, flag, rank
 
     def _sparse_states(
         self, place: I64, low: I64
@@ -459,7 +471,7 @@ def pieces_at(ranges: memoryview, first: int, end: int, serial: int) -> list[int
     out: list[int] = []
     while place >= first:
         piece = ranges[place]
-        if piece >> 24 & 0xFFFFF < serial or (out and piece >> 44 != out[0] >> 44):
+        if piece >> 24 & 0xFFFFF < serial:
             break
         out.append(piece)
         place -= 1

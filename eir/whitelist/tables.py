@@ -152,7 +152,7 @@ class Generation:
         return self._common(Table.IMSI, code)[1]
 
     def device_type(self, tac: int) -> int:
-        """Return the number of a TAC's device type + 1; 0: none known."""
+        """Return the number of a TAC's device type; 0: none known."""
         return self._common(Table.TACS, tac)[0]
 
     def _above(self, table: Table, key: int) -> tuple[int, memoryview | None] | None:
@@ -205,7 +205,7 @@ class Generation:
                 parts_at.append(missing[start:end])
                 parts_head.append(found_head)
                 parts_extra.append(found_extra)
-        if len(parts_at) == 1 and len(missing) == len(keys):
+        if len(parts_at) == 1 and len(parts_at[0]) == len(keys):
             return KeyColumns(keys, parts_head[0], parts_extra[0])
         if parts_at:
             at = np.concatenate(parts_at)
