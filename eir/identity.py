@@ -143,7 +143,7 @@ def imsi_text(code: int) -> str:
 
 
 def imei_text(key: int) -> str:
-    """The 14 digits of a key."""
+    """Write a key as its 14 digits."""
     return f"{key:014d}"
 
 
@@ -157,5 +157,5 @@ def luhn_digit(key: int) -> int:
 
 
 def mask(text: str) -> str:
-    """An identity for logs: the first three and the last two characters."""
+    """Hide an identity for logs: all but the first three and the last two characters."""
     return text if len(text) < 6 else f"{text[:3]}{'*' * (len(text) - 5)}{text[-2:]}"

@@ -275,8 +275,10 @@ class Generation:
 def index_keys(data: bytes, code: int) -> set[int]:
     """Keys on which an IMSI stands, by the index beside a shard."""
     count = int.from_bytes(data[8:16], "little")
-    if data[:8] != bytes.fromhex("454952494D53490A") or len(data) != 16 + 16 * count:
+    if data[:8] != bytes.fromhex("454952494D53490A") or len(data) != 32 + 16 * count:
         raise Refused("index")
-    numbers = struct.unpack_from(f"<{2 * count}Q", data, 16)
+    if crc32c(data[32:]) != int.from_bytes(data[16:20], "little"):
+        raise Refused("index checksum")
+    numbers = struct.unpack_from(f"<{2 * count}Q", data, 32)
     codes, keys = numbers[:count], numbers[count:]
     return set(keys[bisect_left(codes, code) : bisect_right(codes, code)])

@@ -16,7 +16,7 @@ from eir.whitelist.tables import Generation
 
 
 def push(
-    store: Store, rows: list[Operation], feed: str = "feed", *, parts: int = 1, lenient_rows: bool = False, **header: object
+    store: Store, rows: list[Operation], feed: str = "feed", *, parts: int = 1, **header: object
 ) -> Applied:
     """Send operations as one delta in some chunks."""
     position = next((known.sequence for known in store.feeds() if known.feed == feed), 0)
@@ -61,7 +61,11 @@ def _row_facts(imei: int | str, head: int, words: object, authorities: list[str]
 
 
 def facts_of(
-    store: Store, keys: list[int], raw_texts: list[str], imsis: list[int], generation: Generation | None = None
+    store: Store,
+    keys: list[int],
+    raw_texts: list[str],
+    imsis: list[int],
+    generation: Generation | None = None,
 ) -> State:
     """Everything the store says of these, in the model's terms, by single look-ups."""
     now, authorities, types = generation or store.generation, store.authorities, store.device_types
@@ -102,8 +106,23 @@ def _range_facts(now: Generation, tac: int, authorities: list[str]) -> State:
 def counts_of(state: State) -> dict[str, int]:
     """Rows by table, as the store counts them."""
     out = dict.fromkeys(
-        ("registered", "registered_ranges", "pairs", "utilizers", "blocks", "blocked_ranges", "tracked", "exemptions",
-         "grandfathered", "links", "raw", "imsi_exemptions", "tacs", "subscribers"), 0,
+        (
+            "registered",
+            "registered_ranges",
+            "pairs",
+            "utilizers",
+            "blocks",
+            "blocked_ranges",
+            "tracked",
+            "exemptions",
+            "grandfathered",
+            "links",
+            "raw",
+            "imsi_exemptions",
+            "tacs",
+            "subscribers",
+        ),
+        0,
     )
     raw = set()
     for fact, value in state.items():

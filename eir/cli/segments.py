@@ -93,7 +93,7 @@ def _fault(folder: Path, record: SegmentRecord) -> str:
         if (loaded.crc32c, loaded.serial, loaded.total_bytes) != (record.crc32c, record.serial, record.bytes):
             return f"{record.file}: is whole, and not the file that the manifest names"
         if record.kind == "shard":
-            ImsiIndex(folder / index_name(record.file))
+            ImsiIndex(folder / index_name(record.file)).verify()
     except SegmentDamagedError as error:
         return error.message
     return ""

@@ -22,7 +22,8 @@ from eir.whitelist.items import CODE_MASK, REGISTERED, Item
 from eir.whitelist.journal import Journal, NameKind, SegmentRecord
 from eir.whitelist.overlay import Table
 from eir.whitelist.rebuild import TAC_END, SegmentFile, Writer
-from eir.whitelist.segments import BASE_SERIAL_KEY, BLOCKS_KEY, BUILT_SERIAL_KEY
+from eir.whitelist.recover import BASE_SERIAL_KEY
+from eir.whitelist.segments import BLOCKS_KEY
 from eir.whitelist.shard_encode import ShardRows
 from eir.whitelist.store import COUNTS_KEY, locked
 
@@ -66,7 +67,6 @@ def build(
                 journal.swap_manifest([_record(file) for file in writer.written], [])
                 journal.meta_set(COUNTS_KEY, json.dumps(counts))
                 journal.meta_set(BASE_SERIAL_KEY, str(writer.serial))
-                journal.meta_set(BUILT_SERIAL_KEY, str(writer.serial))
                 journal.meta_set(BLOCKS_KEY, writer.blocks.blocks.tobytes().hex())
                 journal.audit_add(now, "build", "segments built", f"{counts['registered']} registered")
         finally:

@@ -7,10 +7,12 @@ pread, never mapped and never kept, outside of the memory that checks use.
 from __future__ import annotations
 
 import os
+import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from crc32c import crc32c
 
 from eir.errors import SegmentDamagedError
 from eir.whitelist import items
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
     from eir.whitelist.tables import Generation
 
 MAGIC: Final = b"EIRIMSI\n"
-_HEADER_BYTES: Final = 16
+_HEADER: Final = struct.Struct("<8sQI12x")
+_HEADER_BYTES: Final = _HEADER.size
+_READ_BYTES: Final = 4 << 20
 _BULK: Final = 256
 """From this many codes on, reading an index whole is cheaper than probing it."""
 _OF_IMSI: Final = (Item.UTILIZER, Item.EXEMPT_PAIR, Item.GRANDFATHER_PAIR)
@@ -42,10 +46,11 @@ def codes_of(keys: U64, heads: U64, extra_row: I64, extra_name: U64) -> tuple[U6
 
 
 def image(columns: KeyColumns) -> bytes:
-    """Bytes of the index of a shard: magic, count, codes, keys; little-endian u64."""
+    """Bytes of the index of a shard: magic, count and checksum, then codes, then keys."""
     row, name, _ = items.from_words(columns.extra)
     code, key = codes_of(columns.key, columns.head, row, name)
-    return MAGIC + len(code).to_bytes(8, "little") + code.tobytes() + key.tobytes()
+    body = code.tobytes() + key.tobytes()
+    return _HEADER.pack(MAGIC, len(code), crc32c(body)) + body
 
 
 class ImsiIndex:
@@ -58,13 +63,21 @@ class ImsiIndex:
             self._file = os.open(path, os.O_RDONLY)
         except OSError as error:
             raise SegmentDamagedError(f"{path.name}: {error.strerror}", segment=path.name) from error
-        head = os.pread(self._file, _HEADER_BYTES, 0)
-        self.count = int.from_bytes(head[8:16], "little")
-        if head[:8] != MAGIC or os.fstat(self._file).st_size != _HEADER_BYTES + 16 * self.count:
+        head = os.pread(self._file, _HEADER_BYTES, 0).ljust(_HEADER_BYTES, b"\0")
+        magic, self.count, self._crc32c = _HEADER.unpack(head)
+        if magic != MAGIC or os.fstat(self._file).st_size != _HEADER_BYTES + 16 * self.count:
             os.close(self._file)
             raise SegmentDamagedError(
                 f"{path.name} is not an index of IMSIs, or was cut short", segment=path.name
             )
+
+    def verify(self) -> None:
+        """Read the whole index and check it. Raises SegmentDamagedError."""
+        crc, at = 0, _HEADER_BYTES
+        while data := os.pread(self._file, _READ_BYTES, at):
+            crc, at = crc32c(data, crc), at + len(data)
+        if crc != self._crc32c:
+            raise SegmentDamagedError(f"{self.name}: its checksum does not match", segment=self.name)
 
     def __del__(self) -> None:
         """Close the file with the last user of the index."""

@@ -82,6 +82,8 @@ class Journal:
         self._lock = threading.RLock()
         self._depth = 0
         self._next_token = 1
+        self._given_up: set[int] = set()
+        """Tokens whose chunks are still to be deleted."""
         self._names: dict[str, dict[str, int]] = {}
 
     @classmethod
@@ -143,19 +145,15 @@ class Journal:
             self._depth += 1
             try:
                 yield
+                if self._depth == 1:
+                    self._db.execute("COMMIT")
             except BaseException:
-                self._depth -= 1
-                if self._depth == 0 and self._db.in_transaction:  # a full disk rolls back by itself
+                self._names.clear()
+                if self._depth == 1 and self._db.in_transaction:  # a full disk rolls back by itself
                     self._db.execute("ROLLBACK")
                 raise
-            self._depth -= 1
-            if self._depth == 0:
-                try:
-                    self._db.execute("COMMIT")
-                except BaseException:
-                    if self._db.in_transaction:
-                        self._db.execute("ROLLBACK")
-                    raise
+            finally:
+                self._depth -= 1
 
     def close(self) -> None:
         """Close the file."""
@@ -193,9 +191,13 @@ class Journal:
             )
 
     def drop_chunks(self, token: int) -> None:
-        """Delete the chunks of a delta that was given up."""
+        """Delete the chunks of a delta that was given up; where that fails, with those of the next one."""
+        self._given_up.add(token)
         with self.transaction():
-            self._db.execute("DELETE FROM chunks WHERE token = ?", (token,))
+            self._db.executemany(
+                "DELETE FROM chunks WHERE token = ?", [(given_up,) for given_up in self._given_up]
+            )
+        self._given_up.clear()
 
     def commit_delta(
         self,

@@ -17,7 +17,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from eir.errors import SegmentDamagedError
 from eir.whitelist.hashtable import Columns, HashTable
 from eir.whitelist.segment import Kind, Segment, pack
 
@@ -56,7 +55,7 @@ def tables_of(segment: Segment) -> dict[Table, HashTable]:
         slots = segment.array(SLOTS_SECTION + 2 * table, "<u8")
         words = segment.array(WORDS_SECTION + 2 * table, "<u8")
         if len(slots) % 2 or (len(slots) and slots[-1]):
-            raise SegmentDamagedError(f"the slots of table {table.name} do not end in an empty one")
+            raise segment.damaged(f"the slots of table {table.name} do not end in an empty one")
         out[table] = HashTable(slots, words)
     return out
 

@@ -53,17 +53,27 @@ class Segment:
     crc32c: int
     sections: Mapping[int, memoryview]
     total_bytes: int
+    name: str = ""
 
-    def array(self, section: int, dtype: str) -> npt.NDArray[Any]:
-        """Read-only view of a section as an array; empty where it is left out."""
+    def damaged(self, what: str) -> SegmentDamagedError:
+        """Make an error that names the file."""
+        return SegmentDamagedError(f"{self.name}: {what}", segment=self.name)
+
+    def expect(self, kind: Kind) -> None:
+        """Check what the file holds. Raises SegmentDamagedError."""
+        if self.kind is not kind:
+            raise self.damaged(f"is a {self.kind.name.lower()} segment where a {kind.name.lower()} one is needed")
+
+    def array(self, section: int, dtype: npt.DTypeLike, width: int = 1) -> npt.NDArray[Any]:
+        """Read-only view of a section as an array, empty where it is left out; [n, width] for rows."""
+        shape = (-1, width) if width > 1 else (-1,)
         view = self.sections.get(section)
         if view is None:
-            return np.empty(0, dtype)
-        if len(view) % np.dtype(dtype).itemsize:
-            raise SegmentDamagedError(
-                f"section {section} has {len(view)} bytes, not a whole number of {dtype}"
-            )
-        return np.frombuffer(view, dtype)
+            return np.empty(0, dtype).reshape(shape)
+        row_bytes = np.dtype(dtype).itemsize * width
+        if len(view) % row_bytes:
+            raise self.damaged(f"section {section} has {len(view)} bytes, not whole rows of {row_bytes}")
+        return np.frombuffer(view, dtype).reshape(shape)
 
 
 def _padded(length: int) -> int:
@@ -140,7 +150,7 @@ def parse(buffer: memoryview, name: str) -> Segment:
         if crc32c(view) != section_crc:
             raise damaged(f"the checksum of section {number} does not match")
         sections[number] = view
-    return Segment(Kind(kind), first_tac, last_tac, serial, crc, sections, total)
+    return Segment(Kind(kind), first_tac, last_tac, serial, crc, sections, total, name)
 
 
 def load(path: Path) -> Segment:

@@ -5,11 +5,12 @@ manifest ──load──► generation      overlay ──child──► new fi
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
@@ -17,7 +18,7 @@ from typing import Final
 import numpy as np
 import structlog
 
-from eir.errors import SegmentDamagedError, StateDamagedError, StorageError
+from eir.errors import SegmentDamagedError, StorageError
 from eir.identity import SERIALS
 from eir.whitelist import imsi_index, segment, shard_encode
 from eir.whitelist.files import FileLayer
@@ -25,22 +26,18 @@ from eir.whitelist.imsi_blocks import ImsiBlocks
 from eir.whitelist.imsi_index import ImsiIndex
 from eir.whitelist.journal import Journal, SegmentRecord
 from eir.whitelist.overlay import Overlay, Table
-from eir.whitelist.rebuild import Job, SegmentFile, Writer, index_name
+from eir.whitelist.rebuild import Job, SegmentFile, Writer, edition_of, index_name, overlay_name
+from eir.whitelist.recover import BASE_SERIAL_KEY, NamesOf, Recovery, load
 from eir.whitelist.shard import Section, Shard
-from eir.whitelist.shard_encode import ShardRows
 from eir.whitelist.tables import Common, Generation
 
 SHARD: Final = "shard"
 COMMON: Final = "common"
-BASE_SERIAL_KEY: Final = "base_serial"
 EDITION_KEY: Final = "edition"
-"""Number of the last rebuild: tells files of one serial apart."""
-BUILT_SERIAL_KEY: Final = "built_serial"
-"""Serial of segments that were built at once: no journal leads there."""
+"""Number of the last rebuild that began: tells its files from those of all others."""
 BLOCKS_KEY: Final = "imsi_blocks"
 """The dictionary of IMSI blocks, kept beside the common segment: no shard can be read without it."""
 
-Recover = Callable[[Generation, SegmentRecord, list[Shard]], ShardRows]
 _log = structlog.get_logger(__name__)
 
 
@@ -49,40 +46,36 @@ class Segments:
 
     def __init__(self, folder: Path, journal: Journal, files: FileLayer) -> None:
         """Take the folder, made where it is missing."""
-        folder.mkdir(parents=True, exist_ok=True)
+        files.make_folder(folder)
         self.folder, self._journal, self._files = folder, journal, files
         self.recovered: list[str] = []
-        self._dropped: list[str] = []
         self.base_serial = int(journal.meta_get(BASE_SERIAL_KEY) or 0)
 
     # -- loading ----------------------------------------------------------------------------------
 
-    def load(self, recover: Recover) -> Generation:
+    def load(self, names_of: NamesOf) -> Generation:
         """Load and verify all segments of the manifest; remove files it does not name.
 
-        A damaged shard is recovered from its predecessor and the journal. Raises
-        StateDamagedError where that cannot be done, saying what is needed.
+        A damaged segment is made again, as `recover` says. Raises StateDamagedError
+        where that cannot be done, saying what is needed, and StorageError.
         """
+        try:
+            return self._load(names_of)
+        except OSError as error:
+            raise StorageError(f"loading segments: {error.strerror}") from error
+
+    def _load(self, names_of: NamesOf) -> Generation:
         manifest = self._journal.manifest()
-        self._remove_strays({record.file for record in (*manifest.current, *manifest.previous)})
+        self._remove_strays()
+        recovery = Recovery(self.folder, self._journal, names_of, manifest.previous)
         common = Common.empty()
-        shards: list[Shard] = []
-        damaged: list[SegmentRecord] = []
-        for record in manifest.current:
+        shards = []
+        for record in manifest.current:  # the common segment comes first: shards need its dictionary
             if record.kind == COMMON:
-                common = self._load_common(record, manifest.previous)
-        for record in manifest.current:
-            if record.kind != SHARD:
-                continue
-            try:
-                shards.append(self.load_shard(record.file, common.blocks, record.crc32c))
-            except SegmentDamagedError as error:
-                _log.error("segment damaged", segment=record.file, error=error.message)
-                damaged.append(record)
-        base = Generation.of(self.base_serial, (), shards, common)
-        for record in damaged:
-            base = self._recovered(base, record, manifest.previous, recover)
-        return base
+                common = self._load_common(record, recovery)
+            else:
+                shards.append(self._load_or_remake(record, common.blocks, recovery))
+        return Generation.of(self.base_serial, (), shards, common)
 
     def load_shard(self, name: str, blocks: ImsiBlocks, crc: int | None = None) -> Shard:
         """Load one shard with its index; an index that is damaged is made again."""
@@ -99,50 +92,47 @@ class Segments:
             shard.index = ImsiIndex(path)
         return shard
 
-    def _load_common(self, record: SegmentRecord, previous: Iterable[SegmentRecord]) -> Common:
+    def _load_common(self, record: SegmentRecord, recovery: Recovery) -> Common:
         try:
-            loaded = segment.load(self.folder / record.file)
-            if loaded.crc32c != record.crc32c:
-                raise SegmentDamagedError(f"{record.file} is not the file that the manifest names")
-            return Common.of(loaded)
+            return Common.of(load(self.folder, record))
         except SegmentDamagedError as error:
             _log.error("segment damaged", segment=record.file, error=error.message)
-            older = [old for old in previous if old.kind == COMMON and old.serial < record.serial]
-            raise StateDamagedError(
-                f"{error.message}; it holds what is not split by TAC. Restore {record.file} from a backup of the "
-                f"data directory"
-                + (f", or its predecessor {older[-1].file} with the journal" if older else "")
-            ) from error
+            blocks = np.frombuffer(bytes.fromhex(self._journal.meta_get(BLOCKS_KEY) or ""), "<u8")
+            tables = recovery.common(record)
+            self._remake(record, ImsiBlocks(blocks), lambda writer: writer.common(tables))
+            return Common.of(segment.load(self.folder / record.file))
 
-    def _recovered(
-        self, base: Generation, record: SegmentRecord, previous: Iterable[SegmentRecord], recover: Recover
-    ) -> Generation:
-        older = []
-        for old in previous:
-            if old.kind == SHARD and old.first_tac <= record.last_tac and record.first_tac <= old.last_tac:
-                try:
-                    older.append(Shard(segment.load(self.folder / old.file), base.common.blocks))
-                except SegmentDamagedError as error:
-                    raise StateDamagedError(
-                        f"{record.file} is damaged, and so is its predecessor: {error.message}. Restore either from a "
-                        "backup of the data directory"
-                    ) from error
-        rows = recover(base, record, older)
-        writer = Writer(self.folder, self._files, record.serial, base.common.blocks)
-        (self.folder / record.file).replace(self.folder / f"{record.file}.damaged")
-        writer.shards(rows, record.first_tac, record.last_tac)
-        if writer.blocks is not base.common.blocks:
-            raise StateDamagedError(
-                f"{record.file} was recovered with IMSI blocks that the dictionary does not have"
+    def _load_or_remake(self, record: SegmentRecord, blocks: ImsiBlocks, recovery: Recovery) -> Shard:
+        try:
+            return self.load_shard(record.file, blocks, record.crc32c)
+        except SegmentDamagedError as error:
+            _log.error("segment damaged", segment=record.file, error=error.message)
+            rows = recovery.shard(record, blocks)
+            self._remake(
+                record, blocks, lambda writer: writer.shards(rows, record.first_tac, record.last_tac)
             )
+            return self.load_shard(record.file, blocks)
+
+    def _remake(self, record: SegmentRecord, blocks: ImsiBlocks, write: Callable[[Writer], None]) -> None:
+        """Write a segment again under its name; the damaged file is kept for a look."""
+        path = self.folder / record.file
+        if path.exists():
+            self._files.rename(path, path.with_name(f"{path.name}.damaged"))
+        writer = Writer(self.folder, self._files, record.serial, blocks, edition_of(record.file))
+        writer.grows = False  # the dictionary is what the other shards were packed by
+        write(writer)
+        # Its bytes may be others: the dictionary may have grown since. A crash before this line leaves a file
+        # that the manifest does not know, which is made again.
         self._journal.replace_segment(record.file, [_record(file) for file in writer.written])
         self.recovered.append(record.file)
         _log.warning("segment recovered", segment=record.file)
-        shards = [self.load_shard(file.name, base.common.blocks) for file in writer.written]
-        return Generation.of(base.serial, base.levels, [*base.shards, *shards], base.common)
 
-    def _remove_strays(self, named: set[str]) -> None:
+    def _remove_strays(self) -> None:
+        """Remove files that the manifest does not name; overlays that a current segment came from stay."""
+        manifest = self._journal.manifest()
+        named = {record.file for record in (*manifest.current, *manifest.previous)}
         keep = named | {index_name(name) for name in named}
+        keep |= {overlay_name(record.serial, edition_of(record.file)) for record in manifest.current}
         for path in self.folder.iterdir():
             if path.name not in keep and path.suffix != ".damaged":
                 self._files.remove(path)
@@ -169,34 +159,45 @@ class Segments:
         }
         common = next((record.file for record in manifest.values() if record.kind == COMMON), None)
         retired = [names[shard.first_tac, shard.last_tac] for shard in touched]
-        overlay_name, job_name = f"overlay-{serial:012d}.seg", f"rebuild-{serial:012d}.json"
-        # Segments of this serial may be there: a rebuild of all though nothing changed since.
-        edition = int(self._journal.meta_get(EDITION_KEY) or 0) + 1
-        job = Job(str(self.folder), serial, overlay_name, common, retired, bytes_per_second_max, edition)
+        edition = self._next_edition()
+        folded = overlay_name(serial, edition)
+        job = Job(
+            str(self.folder),
+            serial,
+            folded,
+            common,
+            retired,
+            bytes_per_second_max,
+            edition,
+            parent=os.getpid(),
+        )
+        job_path = self.folder / f"rebuild-{edition:06d}.json"
         try:
-            self._files.write(self.folder / overlay_name, overlay.image(serial))
-            self._files.write(self.folder / job_name, json.dumps(asdict(job)).encode())
-            written = _run_child(self.folder / job_name)
-            self._commit(written, retired + ([common] if common else []), serial, edition)
-        except OSError as error:
-            raise StorageError(f"rebuilding segments: {error.strerror}") from error
-        finally:
-            self._files.remove(self.folder / overlay_name)
-            self._files.remove(self.folder / job_name)
+            self._files.write(self.folder / folded, overlay.image(serial))
+            self._files.write(job_path, json.dumps(asdict(job)).encode())
+            written = _run_child(job_path)
+            self._commit(written, retired + ([common] if common else []), serial)
+        except BaseException as error:
+            with contextlib.suppress(StorageError, OSError):  # on a full disk, make room
+                self._remove_strays()
+            if isinstance(error, OSError):
+                raise StorageError(f"rebuilding segments: {error.strerror}") from error
+            raise
         self._swap(generation, written, touched, swap)
         return len(written)
 
-    def _all_records(self) -> list[SegmentRecord]:
-        manifest = self._journal.manifest()
-        return [*manifest.current, *manifest.previous]
+    def _next_edition(self) -> int:
+        """Return the number of a rebuild that begins; durable: files of two attempts never share a name."""
+        edition = int(self._journal.meta_get(EDITION_KEY) or 0) + 1
+        self._journal.meta_set(EDITION_KEY, str(edition))
+        return edition
 
-    def _commit(self, written: list[SegmentFile], retired: list[str], serial: int, edition: int) -> None:
+    def _commit(self, written: list[SegmentFile], retired: list[str], serial: int) -> None:
         common = next(file for file in written if file.kind == COMMON)
         blocks = Common.of(segment.load(self.folder / common.name)).blocks
         with self._journal.transaction():
-            self._dropped = self._journal.swap_manifest([_record(file) for file in written], retired)
+            self._journal.swap_manifest([_record(file) for file in written], retired)
             self._journal.meta_set(BASE_SERIAL_KEY, str(serial))
-            self._journal.meta_set(EDITION_KEY, str(edition))
             self._journal.meta_set(BLOCKS_KEY, blocks.blocks.tobytes().hex())
         self.base_serial = serial
 
@@ -229,13 +230,9 @@ class Segments:
             swap(replaced)
 
     def clean(self, journal_days_min: int, now: int) -> None:
-        """Remove files that left the manifest, and deltas that no kept segment needs."""
-        for name in self._dropped:
-            self._files.remove(self.folder / name)
-            self._files.remove(self.folder / index_name(name))
-        self._dropped = []
-        oldest = min((record.serial for record in self._all_records()), default=0)
-        self._journal.prune(oldest + 1, journal_days_min, now)
+        """Remove files that left the manifest, and old deltas that the segments hold."""
+        self._remove_strays()
+        self._journal.prune(self.base_serial + 1, journal_days_min, now)
 
     # -- sizes ------------------------------------------------------------------------------------
 
@@ -277,7 +274,7 @@ def _touches(overlay: Overlay, shard: Shard) -> bool:
 def _run_child(job: Path) -> list[SegmentFile]:
     """Run a rebuild in a process of its own, on the cores it may have. Raises StorageError."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603 - our own module
         [sys.executable, "-m", "eir.whitelist.rebuild", str(job)],
         capture_output=True,
         text=True,

@@ -19,13 +19,12 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from eir.errors import SegmentDamagedError
 from eir.identity import SERIALS
 from eir.whitelist.hashtable import I64, Ragged, gather, spread
 from eir.whitelist.imsi_blocks import ImsiBlocks
 from eir.whitelist.items import REGISTERED
 from eir.whitelist.rows import U64
-from eir.whitelist.segment import Segment
+from eir.whitelist.segment import Kind, Segment
 
 if TYPE_CHECKING:
     from eir.whitelist.imsi_index import ImsiIndex
@@ -144,26 +143,27 @@ class Shard:
 
     def __init__(self, segment: Segment, blocks: ImsiBlocks) -> None:
         """Take a verified segment and the dictionary its owners are packed by."""
+        segment.expect(Kind.SHARD)
         self.segment, self.blocks = segment, blocks
         self.index: ImsiIndex | None = None
         self.first_tac, self.last_tac, self.serial = segment.first_tac, segment.last_tac, segment.serial
         meta = segment.array(Section.META, "<u8")
         if len(meta) != META_LENGTH:
-            raise SegmentDamagedError("a shard without its META section")
+            raise segment.damaged("has no META section")
         self.meta = [int(value) for value in meta]
         self.width = self.meta[Meta.OWNER_BITS]
         if self.meta[Meta.IMSI_BLOCKS] > len(blocks):
-            raise SegmentDamagedError(
-                f"a shard packed by {self.meta[Meta.IMSI_BLOCKS]} IMSI blocks; the dictionary has {len(blocks)}"
+            raise segment.damaged(
+                f"is packed by {self.meta[Meta.IMSI_BLOCKS]} IMSI blocks; the dictionary has {len(blocks)}"
             )
         view = segment.array
-        self.tacs = _structured(segment, Section.TACS, TAC_DTYPE)
-        self.dense = _structured(segment, Section.DENSE, DENSE_DTYPE)
+        self.tacs = view(Section.TACS, TAC_DTYPE)
+        self.dense = view(Section.DENSE, DENSE_DTYPE)
         self._dense_words = self.dense.view("<u8").reshape(-1)
         self._dense_before = self.dense.view("<u2").reshape(-1)
         self._dense_first_line = self.dense["first_line"].astype(np.int64)
-        self.lines = view(Section.LINES, "<u4").reshape(-1, 16)
-        self.sparse = view(Section.SPARSE, "<u4").reshape(-1, 3)
+        self.lines = view(Section.LINES, "<u4", 16)
+        self.sparse = view(Section.SPARSE, "<u4", 3)
         self.lists = tuple(
             view(s, "<u2") for s in (Section.SPARSE_REGISTERED, Section.SPARSE_PAIRED, Section.SPARSE_MORE)
         )
@@ -171,7 +171,7 @@ class Shard:
         self.more_first = view(Section.MORE_FIRST, "<u4")
         self.words = view(Section.WORDS, "<u8")
         self.ranges = view(Section.RANGES, "<u8")
-        self.runs = _structured(segment, Section.RUNS, RUN_DTYPE)
+        self.runs = view(Section.RUNS, RUN_DTYPE)
         self.far = view(Section.FAR, "<u8")
         self.far_tacs = view(Section.FAR_TACS, "<u4")
         self.tac_numbers = (
@@ -476,17 +476,6 @@ def pieces_at(ranges: memoryview, first: int, end: int, serial: int) -> list[int
         out.append(piece)
         place -= 1
     return out
-
-
-def _structured(segment: Segment, section: int, dtype: np.dtype[np.void]) -> npt.NDArray[np.void]:
-    view = segment.sections.get(section)
-    if view is None:
-        return np.empty(0, dtype)
-    if len(view) % dtype.itemsize:
-        raise SegmentDamagedError(
-            f"section {section} has {len(view)} bytes, not whole records of {dtype.itemsize}"
-        )
-    return np.frombuffer(view, dtype)
 
 
 def _words32(records: npt.NDArray[np.void]) -> memoryview:

@@ -10,6 +10,7 @@ durable before the manifest names it, the manifest before it is read.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -27,13 +28,15 @@ from eir.errors import (
     DeltaInvalidError,
     DeltaRowCountMismatchError,
     DeltaRowsRefusedError,
+    JournalDamagedError,
+    StateDamagedError,
     StorageError,
     WriterBusyError,
 )
 from eir.whitelist import plan as planning
 from eir.whitelist import recover
 from eir.whitelist.apply import Bools
-from eir.whitelist.blob import rows_from_blob, rows_to_blob
+from eir.whitelist.blob import rows_to_blob
 from eir.whitelist.contradict import contradictions
 from eir.whitelist.delta import BAD_ROWS_MAX, Applied, BadRow, Header, RowReason, TableEffect, check_header
 from eir.whitelist.feeds import (
@@ -46,14 +49,12 @@ from eir.whitelist.feeds import (
     place,
 )
 from eir.whitelist.files import FileLayer
-from eir.whitelist.journal import FeedRecord, Journal, NameKind, SegmentRecord, Subscriber
+from eir.whitelist.journal import FeedRecord, Journal, NameKind, Subscriber
 from eir.whitelist.overlay import Overlay, Table
 from eir.whitelist.parse import rows_from_payload
 from eir.whitelist.plan import Names, Plan
 from eir.whitelist.rows import IGNORED, U64, Op, Rows, concat
 from eir.whitelist.segments import Segments
-from eir.whitelist.shard import Shard
-from eir.whitelist.shard_encode import ShardRows
 from eir.whitelist.tables import TABLES, Generation
 
 COUNTS_KEY: Final = "counts"
@@ -127,16 +128,27 @@ class Store:
         self._lock_file = locked(data_dir)
         try:
             self.journal = Journal.open(data_dir / "registry.db")
-            self.segments = Segments(data_dir / "segments", self.journal, files)
-            self.generation = self.segments.load(self._recover)
-            self.counts = dict.fromkeys(TABLES, 0) | json.loads(
-                self.journal.meta_get(COUNTS_KEY) or "{}"
-            )
-            self.replayed_count = self._replay()
-            self.device_types = self.journal.names(NameKind.DEVICE_TYPE)
+            try:
+                self._load()
+            except BaseException:
+                self.journal.close()
+                raise
         except BaseException:
             self._lock_file.close()
             raise
+
+    def _load(self) -> None:
+        """Bring back the state that there was. Raises StateDamagedError, StorageError."""
+        try:
+            self.segments = Segments(self.data_dir / "segments", self.journal, self._files)
+            self.generation = self.segments.load(self.names_of)
+            self.counts = dict.fromkeys(TABLES, 0) | json.loads(self.journal.meta_get(COUNTS_KEY) or "{}")
+            self.replayed_count = self._replay()
+            self.device_types = self.journal.names(NameKind.DEVICE_TYPE)
+        except JournalDamagedError as error:
+            raise StateDamagedError(error.message) from error
+        except OSError as error:
+            raise StorageError(f"{self.data_dir}: {error.strerror}") from error
 
     @classmethod
     def open(
@@ -270,23 +282,15 @@ class Store:
                 out.append(TableEffect(table, added, removed, self.counts[table] + change))
         return tuple(out)
 
-    def _recover(self, base: Generation, record: SegmentRecord, previous: list[Shard]) -> ShardRows:
-        return recover.shard_rows(self.journal, self.names_of, base, record, previous)
-
     def _replay(self) -> int:
         """Apply the deltas that came after the segments; returns how many."""
-        base, count = self.segments.base_serial, 0
-        for record in self.journal.deltas(base):
-            rows = concat([rows_from_blob(blob) for blob in self.journal.chunks(record)] or [_no_rows()])
-            left_out = _left_out(rows)
-            if record.ignored_row_count:
-                left_out[contradictions(rows)[0]] = True
+        base, last = self.segments.base_serial, self.journal.last_serial()
+        for record, rows, left_out in recover.deltas(self.journal, base, last):
             plan = planning.make(self.generation, rows, self.names_of(rows), left_out)
             counts = self.counts
             self.publish(plan, record.serial)
             self.counts = counts  # they were committed with the delta
-            count += 1
-        return count
+        return max(last - base, 0)
 
     # -- rebuilding -------------------------------------------------------------------------------
 
@@ -395,9 +399,8 @@ class PendingDelta:
         left_out = _left_out(rows)
         disputed, told = contradictions(rows)
         left_out[disputed] = True
-        plan = planning.make(
-            store.generation, rows, store.names_of(rows, provisional=header.dry_run), left_out
-        )
+        # A refused delta changes nothing: names become durable with it.
+        plan = planning.make(store.generation, rows, store.names_of(rows, provisional=True), left_out)
         _check_subscribers(store.journal, rows, plan)
         bad = tuple(sorted([*self._bad, *told, *plan.bad.told], key=lambda row: row.row)[:BAD_ROWS_MAX])
         ignored = plan.bad.count
@@ -420,6 +423,7 @@ class PendingDelta:
         store, journal = self._store, self._store.journal
         token = self._token if self._token is not None else journal.new_token()
         with journal.transaction():
+            store.names_of(rows)
             before = journal.subscriber_count()
             journal.commit_delta(
                 self._header,
@@ -439,10 +443,11 @@ class PendingDelta:
 
     def abort(self) -> None:
         """Forget the delta and its chunks."""
+        self._parts = []
         if self._token is not None:
             token, self._token = self._token, None
-            self._store.journal.drop_chunks(token)
-        self._parts = []
+            with contextlib.suppress(StorageError):  # why the delta ends matters more; they are dropped later
+                self._store.journal.drop_chunks(token)
 
 
 def _subscribers(rows: Rows, plan: Plan) -> list[Subscriber]:

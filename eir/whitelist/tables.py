@@ -78,6 +78,7 @@ class Common:
     @classmethod
     def of(cls, segment: Segment) -> Common:
         """Read a common segment."""
+        segment.expect(Kind.COMMON)
         blocks = ImsiBlocks(segment.array(IMSI_BLOCKS_SECTION, "<u8"))
         return cls(tables_of(segment), blocks, segment.total_bytes)
 

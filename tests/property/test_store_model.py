@@ -26,7 +26,10 @@ FAST = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 """Memory, where there is such a folder: thousands of fsyncs are not what is tested here."""
 
 steps = st.lists(
-    st.one_of(universe.mixed, universe.deltas, st.just("rebuild"), st.just("restart"), st.just("rebuild all")), max_size=8
+    st.one_of(
+        universe.mixed, universe.deltas, st.just("rebuild"), st.just("restart"), st.just("rebuild all")
+    ),
+    max_size=8,
 )
 
 

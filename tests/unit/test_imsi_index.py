@@ -1,7 +1,9 @@
 """Where an IMSI stands: the index beside a shard, and the overlays above it."""
 
+from pathlib import Path
 from random import Random
 
+import numpy as np
 import pytest
 from segment_samples import (
     IMSIS,
@@ -21,10 +23,11 @@ from segment_samples import (
 from eir.errors import SegmentDamagedError
 from eir.identity import imsi_code
 from eir.whitelist import imsi_index
-from eir.whitelist.hashtable import HashTable
+from eir.whitelist.hashtable import HashTable, Ragged
 from eir.whitelist.imsi_index import ImsiIndex, keys_of, raw_of
 from eir.whitelist.items import CODE_MASK, Item, name_of, unpack
 from eir.whitelist.overlay import Table
+from eir.whitelist.shard import KeyColumns
 from eir.whitelist.tables import Common, Generation, raw_key
 
 TAC = 35_000_001
@@ -137,3 +140,15 @@ def test_raw_rows_are_found_by_their_imsis():
     assert sorted(raw_of(generation, u64([imsi_code("001")]))) == sorted(map(raw_key, ("1*", "4*")))
     assert raw_of(generation, u64([imsi_code("002")])).tolist() == [raw_key("2*")]
     assert raw_of(generation, u64([imsi_code("003")])).tolist() == []
+
+
+def test_a_damaged_body_is_found_by_its_checksum(tmp_path: Path) -> None:
+    columns = KeyColumns(np.array([1, 2], np.uint64), np.array([111, 112], np.uint64), Ragged.empty(2))
+    path = tmp_path / "x.imsi"
+    data = bytearray(imsi_index.image(columns))
+    path.write_bytes(data)
+    imsi_index.ImsiIndex(path).verify()
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(SegmentDamagedError, match=r"x\.imsi: its checksum"):
+        imsi_index.ImsiIndex(path).verify()
