@@ -89,6 +89,7 @@ class _Row:
         "exempt_imei",
         "exempt_pair",
         "grandfathered",
+        "in_use_before",
         "owner",
         "pairs",
         "registered",
@@ -96,15 +97,19 @@ class _Row:
         "utilizer",
     )
 
-    def __init__(self, head: int, words: memoryview | None, imsi: int, now: int, before: int) -> None:
+    def __init__(
+        self, head: int, words: memoryview | None, imsi: int, now: int, tables: PolicyTables, tac: int
+    ) -> None:
         self.registered = bool(head & REGISTERED)
         self.owner = head & CODE_MASK
         self.block, self.cloned, self.tracked, self.utilizer = OwnBlock.NONE, False, False, False
         self.exempt_imei = self.exempt_pair = 0  # when they end
         self.grandfathered = Grandfathered.NONE
+        self.in_use_before = False  # with whatever SIM
         self.pairs = 1 if self.owner else 0
         if words is None:
             return
+        before = tables.grandfather_before(tac) or UNTIL_MASK
         for kind, subject, value in unpack(words):
             if kind == Item.UTILIZER:
                 self.pairs += 1
@@ -121,10 +126,13 @@ class _Row:
                 self.exempt_imei = value & UNTIL_MASK
             elif kind == Item.EXEMPT_PAIR and subject == imsi and now < value & UNTIL_MASK:
                 self.exempt_pair = value & UNTIL_MASK
-            elif kind == Item.GRANDFATHER_IMEI and (not before or value <= before):
+            elif kind == Item.GRANDFATHER_IMEI and tables.grandfather_imei and value <= before:
+                self.in_use_before = True
                 self.grandfathered = self.grandfathered or Grandfathered.IMEI
-            elif kind == Item.GRANDFATHER_PAIR and subject == imsi and (not before or value <= before):
-                self.grandfathered = Grandfathered.PAIR
+            elif kind == Item.GRANDFATHER_PAIR and tables.grandfather_pair and value <= before:
+                self.in_use_before = True
+                if subject == imsi:
+                    self.grandfathered = Grandfathered.PAIR
 
 
 class Checker:
@@ -169,10 +177,10 @@ class Checker:
             head, words = generation.key_row(imei.key)
         else:
             head, words = generation.raw_row(imei.raw) if imei.raw else (0, None)
-        row = _Row(head, words, imsi, now, tables.grandfather_before(tac) if keyed else 0)
+        row = _Row(head, words, imsi, now, tables, tac)
         kind = _imsi_kind(tables, imsi_class, imsi, serving_plmn)
         individually = row.registered or row.owner != 0
-        far = _FarFacts(generation, imei, keyed, imsi, now)
+        far = _FarFacts(generation, tables, imei, keyed, imsi, now)
 
         gate = (
             emergency * _G["emergency"]
@@ -266,8 +274,11 @@ def _deadline(reason: int, row: _Row, far: _FarFacts) -> int:
 class _FarFacts:
     """Facts that cost a further look-up; each is looked up when it is asked for."""
 
-    def __init__(self, generation: Generation, imei: Imei, keyed: bool, imsi: int, now: int) -> None:
-        self._generation, self._imei, self._keyed, self._imsi, self._now = generation, imei, keyed, imsi, now
+    def __init__(
+        self, generation: Generation, tables: PolicyTables, imei: Imei, keyed: bool, imsi: int, now: int
+    ) -> None:
+        self._generation, self._tables = generation, tables
+        self._imei, self._keyed, self._imsi, self._now = imei, keyed, imsi, now
         self._slots: list[_Row] | None = None
         self._pieces: Sequence[int] | None = None
 
@@ -276,7 +287,10 @@ class _FarFacts:
         """Rows of the other slots of the device."""
         if self._slots is None:
             keys = self._generation.links(self._imei.key) if self._keyed else ()
-            self._slots = [_Row(*self._generation.key_row(key), self._imsi, self._now, 0) for key in keys]
+            self._slots = [
+                _Row(*self._generation.key_row(key), self._imsi, self._now, self._tables, key // SERIALS)
+                for key in keys
+            ]
         return self._slots
 
     @property
@@ -296,7 +310,7 @@ class _FarFacts:
 
     @property
     def other_slot_owned(self) -> bool:
-        return any(slot.owner or slot.grandfathered for slot in self.slots)
+        return any(slot.owner or slot.in_use_before for slot in self.slots)
 
     @property
     def range_block(self) -> bool:

@@ -15,9 +15,13 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 from eir.identity import mask
 
-IDENTITY = re.compile(r"(?<![0-9A-Za-z])\+?[0-9]{10,}(?![0-9A-Za-z])")
+IDENTITY = re.compile(
+    r"(?P<file>\b(?:common|shard-[0-9]{8}|overlay)-[0-9]{12}-[0-9]{6}\b)"
+    r"|(?<![0-9A-Za-z])\+?[0-9]{10,}(?![0-9A-Za-z])"
+)
 """What looks like an IMEI, IMSI or MSISDN: ten digits or more standing alone,
-so not a hash. Times in epoch seconds look so too: log those as seconds ago."""
+so not a hash. The names of segment files look so too, and are let through:
+people need them. So do times in epoch seconds: log those as seconds ago."""
 
 
 def mask_identities(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
@@ -28,7 +32,7 @@ def mask_identities(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
 def _masked(value: Any) -> Any:
     """Mask the identities in a value."""
     if isinstance(value, str):
-        return IDENTITY.sub(lambda found: mask(found[0]), value)
+        return IDENTITY.sub(lambda found: found["file"] or mask(found[0]), value)
     if isinstance(value, bytes):
         return _masked(value.decode("utf-8", "backslashreplace"))
     if isinstance(value, dict):

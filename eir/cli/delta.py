@@ -9,9 +9,11 @@ acknowledgements of the chunks.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import io
 import queue
+import re
 import shutil
 import sys
 import tempfile
@@ -35,6 +37,9 @@ IN_FLIGHT_MAX: Final = 4
 """Chunks sent and not yet acknowledged."""
 LINE_BYTES_MAX: Final = 64 << 10
 FAULTS_MAX: Final = 1_000
+SEQUENCE_MAX: Final = (1 << 63) - 1
+OTHER_ROW: Final = re.compile(r"\brow ([0-9]+)")
+"""How a report names a row; people have the line."""
 _FIELD_BYTES: Final = 8
 """Room for the tag and length of an operation in its chunk."""
 
@@ -68,9 +73,9 @@ def delta() -> None:
 @delta.command(epilog=EXAMPLE)
 @click.argument("file", type=click.File("rb"), metavar="FILE|-")
 @click.option("--feed", default="manual", show_default=True, help="Feed that the delta belongs to.")
-@click.option("--sequence", type=click.IntRange(1), help="Sequence in the feed; the next one unless given.")
+@click.option("--sequence", type=click.IntRange(1, SEQUENCE_MAX), help="Sequence in the feed; the next one unless given.")
 @click.option(
-    "--base", type=click.IntRange(0), help="Sequence it builds on; where the feed stands unless given."
+    "--base", type=click.IntRange(0, SEQUENCE_MAX), help="Sequence it builds on; where the feed stands unless given."
 )
 @click.option("--complete-until", metavar="TIME", help="Time up to which the feed is complete with it.")
 @click.option("--reference", default="", help="The registry's reference for the whole delta.")
@@ -100,7 +105,7 @@ def push(
 
     header = sync_pb2.DeltaHeader(
         feed=feed,
-        complete_until=parse_moment(complete_until) if complete_until else 0,
+        complete_until=parse_moment(complete_until, "--complete-until") if complete_until else 0,
         reference=reference,
         dry_run=dry_run,
         override_guards=override,
@@ -134,6 +139,8 @@ def _lines(file: IO[bytes]) -> Iterator[Line]:
     number = 0
     while text := file.readline(LINE_BYTES_MAX + 1):
         number += 1
+        if number == 1:
+            text = text.removeprefix(codecs.BOM_UTF8)
         if len(text) > LINE_BYTES_MAX:
             raise Failure(f"line {number}: longer than {LINE_BYTES_MAX:,} bytes", NO)
         text = text.strip()
@@ -248,23 +255,40 @@ def _payloads(rows: IO[bytes]) -> Iterator[tuple[bytes, int]]:
         yield message.SerializeToString(), len(message.operations)
 
 
-def _with_lines(bad_rows: list[sync_pb2.BadRow], rows: IO[bytes]) -> list[tuple[sync_pb2.BadRow, Line]]:
-    """Return each bad row with its line of the file."""
+def _found_lines(bad_rows: list[sync_pb2.BadRow], rows: IO[bytes]) -> dict[int, Line]:
+    """Return the lines of the bad rows, and of the rows that their messages name."""
     wanted = {bad.row for bad in bad_rows}
-    found = {row: line for row, line in enumerate(_lines(rows)) if row in wanted} if wanted else {}
-    return [(bad, found.get(bad.row, Line(0, b""))) for bad in bad_rows]
+    wanted.update(int(row) for bad in bad_rows for row in OTHER_ROW.findall(bad.message))
+    return {row: line for row, line in enumerate(_lines(rows)) if row in wanted} if wanted else {}
 
 
-def _bad_rows_json(bad_rows: list[tuple[sync_pb2.BadRow, Line]]) -> list[dict[str, object]]:
+def _by_line(message: str, lines: dict[int, Line]) -> str:
+    """Return a message that names lines of the file, where the daemon named rows of the delta."""
+
+    def line_of(found: re.Match[str]) -> str:
+        line = lines.get(int(found[1]))
+        return f"line {line.number}" if line else found[0]
+
+    return OTHER_ROW.sub(line_of, message)
+
+
+def _bad_rows_json(bad_rows: list[sync_pb2.BadRow], lines: dict[int, Line]) -> list[dict[str, object]]:
     return [
-        {"row": bad.row, "line": line.number, "reason": bad.reason, "message": bad.message}
-        for bad, line in bad_rows
+        {
+            "row": bad.row,
+            "line": lines[bad.row].number if bad.row in lines else 0,
+            "reason": bad.reason,
+            "message": bad.message,
+        }
+        for bad in bad_rows
     ]
 
 
-def _note_bad_rows(bad_rows: list[tuple[sync_pb2.BadRow, Line]], row_count: int) -> None:
-    for bad, line in bad_rows:
-        note(f"line {line.number}: {bad.message} ({bad.reason})\n    {line.text.decode(errors='replace')}")
+def _note_bad_rows(bad_rows: list[sync_pb2.BadRow], lines: dict[int, Line], row_count: int) -> None:
+    for bad in bad_rows:
+        line = lines.get(bad.row, Line(0, b""))
+        text = line.text.decode(errors="replace")
+        note(f"line {line.number}: {_by_line(bad.message, lines)} ({bad.reason})\n    {text}")
     if row_count > len(bad_rows):
         note(f"... and {row_count - len(bad_rows):,} more")
 
@@ -286,7 +310,8 @@ def _show_applied(
     header: sync_pb2.DeltaHeader, applied: sync_pb2.DeltaApplied, rows: IO[bytes], as_json: bool
 ) -> None:
     """Print what a delta did."""
-    bad_rows = _with_lines(list(applied.bad_rows), rows)
+    bad_rows = list(applied.bad_rows)
+    lines = _found_lines(bad_rows, rows)
     if as_json:
         show_json(
             {
@@ -300,11 +325,11 @@ def _show_applied(
                 "dry_run": applied.dry_run,
                 "effects": _effects_json(list(applied.effects)),
                 "ignored_row_count": applied.ignored_row_count,
-                "bad_rows": _bad_rows_json(bad_rows),
+                "bad_rows": _bad_rows_json(bad_rows, lines),
             }
         )
         return
-    _note_bad_rows(bad_rows, applied.ignored_row_count)
+    _note_bad_rows(bad_rows, lines, applied.ignored_row_count)
     if applied.ignored_row_count:
         were = "was" if applied.ignored_row_count == 1 else "were"
         note(f"{count(applied.ignored_row_count, 'row')} {were} ignored: the feed is lenient")
@@ -321,7 +346,8 @@ def _show_applied(
 
 def _show_refused(report: sync_pb2.DeltaRefused, rows: IO[bytes], as_json: bool) -> None:
     """Print why a delta was refused."""
-    bad_rows = _with_lines(list(report.bad_rows), rows)
+    bad_rows = list(report.bad_rows)
+    lines = _found_lines(bad_rows, rows)
     if as_json:
         show_json(
             {
@@ -329,14 +355,14 @@ def _show_refused(report: sync_pb2.DeltaRefused, rows: IO[bytes], as_json: bool)
                 "reason": report.reason,
                 "message": report.message,
                 "bad_row_count": report.bad_row_count,
-                "bad_rows": _bad_rows_json(bad_rows),
+                "bad_rows": _bad_rows_json(bad_rows, lines),
                 "effects": _effects_json(list(report.effects)),
             }
         )
     else:
-        _note_bad_rows(bad_rows, report.bad_row_count)
+        _note_bad_rows(bad_rows, lines, report.bad_row_count)
         if report.effects:
             _show_effects(list(report.effects))
-    note(f"refused, nothing changed: {report.message} ({report.reason})")
+    note(f"refused, nothing changed: {_by_line(report.message, lines)} ({report.reason})")
     if report.reason == "DELTA_GUARD":
         note("--override applies it nevertheless")

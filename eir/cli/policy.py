@@ -33,7 +33,7 @@ def _load(file: Path | None) -> Policy:
 def _when(at: str | None) -> int:
     from eir.clock import now_seconds
 
-    return now_seconds() if at is None else parse_moment(at)
+    return now_seconds() if at is None else parse_moment(at, "--at")
 
 
 @click.group()
@@ -82,6 +82,8 @@ def explain(file: Path | None, at: str | None, facts: tuple[str, ...], as_json: 
     from eir.policy import explain as print_rules
     from eir.policy import explain_facts
 
+    if as_json and not facts:
+        raise click.UsageError("--json needs --fact")
     compiled, now = _load(file), _when(at)
     if not facts:
         click.echo(print_rules(compiled, now))

@@ -11,7 +11,7 @@ from typing import IO, Any, Final
 
 import click
 
-from eir.errors import EirError, FatalError, PolicyError
+from eir.errors import CorruptError, EirError, FatalError, PolicyError, StateDamagedError
 
 OK: Final = 0
 FAILED: Final = 1
@@ -22,6 +22,7 @@ NO: Final = 3
 """The answer is no: denied, refused, damaged, not ready."""
 UNKNOWN: Final = 4
 """The check's answer is UNKNOWN: no rule decides."""
+SECONDS_END: Final = 1 << 63
 
 EXIT_CODES: Final = """\b
 Exit codes:
@@ -55,6 +56,8 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except PolicyError as error:
             raise Failure(error.message, USAGE) from error
+        except (CorruptError, StateDamagedError) as error:
+            raise Failure(error.message, NO) from error
         except EirError as error:
             code = error.exit_code if isinstance(error, FatalError) else FAILED
             raise Failure(error.message, code) from error
@@ -65,6 +68,10 @@ class Commands(click.Group):
             raise Failure(f"{name}{error.strerror or error}") from error
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
+        except UnicodeEncodeError as error:
+            if error.encoding == "utf-8":  # bytes of the command line that are none
+                raise Failure("an argument is not UTF-8", USAGE) from error
+            raise Failure(f"the terminal cannot show {error.object[error.start]!r}", FAILED) from error
         except Exception as error:
             if ctx.params.get("debug"):
                 raise
@@ -112,18 +119,18 @@ def moment(second: int) -> str:
     return f"{datetime.fromtimestamp(second, UTC):%Y-%m-%d %H:%M:%S} UTC" if second else "-"
 
 
-def parse_moment(text: str) -> int:
+def parse_moment(text: str, option: str | None = None) -> int:
     """Return the second of a date, a date with a time (UTC unless it says), or a number.
 
     Raises click.BadParameter.
     """
     try:
-        if text.isascii() and text.isdigit():
+        if text.isascii() and text.isdigit() and int(text) < SECONDS_END:
             return int(text)
         parsed = datetime.fromisoformat(text)
     except ValueError:
         raise click.BadParameter(
-            f"{text!r} is no time: 2026-03-21, 2026-03-21T08:00+03:30 or seconds"
+            f"{text!r} is no time: 2026-03-21, 2026-03-21T08:00+03:30 or seconds", param_hint=option
         ) from None
     return int((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp())
 

@@ -37,6 +37,7 @@ class PolicyTables:
     imsi_starts, imsi_classes, imsi_flags  the same for IMSI codes; flags HOME, EXEMPT
     tac_exempt, tac_before      by TAC class: exempt by row 7; last second of use that is
                                 before the scheme, 0 for no limit
+    grandfather_imei, grandfather_pair  rows of this kind count; the others are no fact
     cohort_names                by cohort: operator, IMSI range, TAC set ("" for none)
     """
 
@@ -55,6 +56,8 @@ class PolicyTables:
     imsi_class_count: int
     tac_exempt: tuple[bool, ...]
     tac_before: tuple[int, ...]
+    grandfather_imei: bool
+    grandfather_pair: bool
     cohort_names: tuple[tuple[str, str, str], ...]
     home_plmns: frozenset[str]
     device_types: frozenset[str]
@@ -289,6 +292,8 @@ def compile_tables(settings: Settings) -> tuple[PolicyTables, ...]:
             imsi_class_count=len(imsi_names),
             tac_exempt=tuple(name in settings.exempt.tac_sets for name in tac_names),
             tac_before=tuple(max(date - 1, 0) for date in before),
+            grandfather_imei=grandfather.imei,
+            grandfather_pair=grandfather.pair,
             cohort_names=tuple((*names, tac_name) for tac_name in tac_names for names in imsi_names),
             home_plmns=frozenset(settings.home_plmns),
             device_types=frozenset(name.lower() for name in settings.exempt.device_types),

@@ -51,9 +51,14 @@ class EnforcementService:
                 raise InvalidRequestError(field, f"is empty; allowed are 1 to {bytes_max} bytes")
             bounded(field, text, bytes_max)
         async with self._turn:
-            # Beside the writer thread: the override does not wait for a large delta.
+            # In a thread of its own: the override waits neither for a large delta nor for batches of checks.
             enforcement = await state.durable(
-                None, store.set_enforcement, request.mode, request.who, request.why, state.clock()
+                state.override_writer,
+                store.set_enforcement,
+                request.mode,
+                request.who,
+                request.why,
+                state.clock(),
             )
             checker.override = enforcement.mode == ALLOW_ALL
         state.metrics.override_active.set(checker.override)

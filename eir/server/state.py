@@ -37,6 +37,7 @@ class State:
         self.draining = asyncio.Event()
         self._rebuild: asyncio.Task[RebuildResult] | None = None
         self.writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="writer")
+        self.override_writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="override")
 
     def loaded(self) -> Store:
         """Return the store. Raises NotReadyError until it is open."""
@@ -60,7 +61,7 @@ class State:
         return await self.durable(self.writer, work, *args)
 
     async def durable(
-        self, executor: ThreadPoolExecutor | None, work: Callable[..., Result], *args: object
+        self, executor: ThreadPoolExecutor, work: Callable[..., Result], *args: object
     ) -> Result:
         """Run in a thread, and note whether storage can be written."""
         try:
@@ -137,6 +138,7 @@ class State:
         if self.store is not None:
             await self.write(self.store.close)
         self.writer.shutdown()
+        self.override_writer.shutdown()
 
 
 def journal_delta_count(store: Store) -> int:

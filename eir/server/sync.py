@@ -53,8 +53,10 @@ class SyncService:
         self._state.loaded()
         self._state.not_draining()
         try:
+            # Before the turn: who says nothing keeps nobody waiting.
+            header = _header(await self._read(context, "header"))
             async with self._my_turn():
-                await self._push(context)
+                await self._push(header, context)
         except RejectedError as error:
             self._state.metrics.deltas_refused.labels(error.reason).inc()
             if isinstance(error, DeltaGuardError):
@@ -63,10 +65,9 @@ class SyncService:
                 await _write(context, refused=_report(error))
             raise
 
-    async def _push(self, context: Context) -> None:
+    async def _push(self, header: Header, context: Context) -> None:
         """Take one delta, having the writer."""
         state, store = self._state, self._state.loaded()
-        header = _header(await self._read(context, "header"))
         limits, size = state.config.limits, 0
         if header.row_count > limits.delta_rows_max:
             raise DeltaTooLargeError(

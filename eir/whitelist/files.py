@@ -33,13 +33,14 @@ class FileLayer:
         try:
             for at in range(0, len(view), _PIECE_BYTES):
                 piece = view[at : at + _PIECE_BYTES]
+                end = at + len(piece)
                 while len(piece):
                     piece = piece[os.write(file, piece) :]
                 if self.bytes_per_second_max:
                     # Write-behind: what is written is flushed and dropped before the next piece.
                     os.fdatasync(file)
                     os.posix_fadvise(file, at, _PIECE_BYTES, os.POSIX_FADV_DONTNEED)
-                    due = (at + _PIECE_BYTES) / self.bytes_per_second_max
+                    due = end / self.bytes_per_second_max
                     time.sleep(max(0.0, due - (time.monotonic() - started)))
             self.sync(file)
         except BaseException:

@@ -30,7 +30,7 @@ _SECONDS_END: Final = 1 << 63
 def operation_from_json(line: str, line_number: int) -> sync_pb2.Operation:
     """Read one line. Raises DeltaInvalidError naming the line and what is wrong with it."""
     try:
-        return _operation(json.loads(line, object_pairs_hook=_once))
+        return _operation(_DECODER.decode(line))
     except json.JSONDecodeError as error:
         raise DeltaInvalidError(
             f"line {line_number}: not JSON: {error.msg} at column {error.colno}"
@@ -55,6 +55,10 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return values
 
 
+_DECODER: Final = json.JSONDecoder(object_pairs_hook=_once)
+"""Made once: `json.loads` with a hook makes one a line."""
+
+
 def _value(name: str, value: Any) -> Any:
     """Turn a value into what its field takes."""
     if name not in _FIELDS:
@@ -64,7 +68,7 @@ def _value(name: str, value: Any) -> Any:
     if not isinstance(value, str):
         raise ValueError(f"{name}: a text is needed; digits lose their leading zeros as a number")  # noqa: TRY004
     if name in _PREFIXES:
-        numbers = _numbers(name)
+        numbers = _NUMBERS[name]
         if value not in numbers:
             raise ValueError(f"{name}: {value[:32]!r} is none of {', '.join(numbers)}")
         return numbers[value]
@@ -80,6 +84,12 @@ def _numbers(name: str) -> dict[str, int]:
     enum = _FIELDS[name].enum_type
     values = enum.values if enum else ()
     return {value.name.removeprefix(_PREFIXES[name]): value.number for value in values if value.number}
+
+
+_NUMBERS: Final = {name: _numbers(name) for name in _PREFIXES}
+_NAMES: Final = {
+    field: {number: name for name, number in numbers.items()} for field, numbers in _NUMBERS.items()
+}
 
 
 def _seconds(name: str, value: Any) -> int:
@@ -98,8 +108,7 @@ def operation_to_json(operation: sync_pb2.Operation) -> str:
     values: dict[str, Any] = {}
     for field, value in operation.ListFields():
         if field.name in _PREFIXES:
-            names = {number: name for name, number in _numbers(field.name).items()}
-            values[field.name] = names.get(value, value)
+            values[field.name] = _NAMES[field.name].get(value, value)
         elif field.name in _TIMES:
             values[field.name] = _time_text(value)
         else:

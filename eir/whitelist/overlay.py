@@ -80,14 +80,17 @@ class Overlay:
         """Make an overlay without rows."""
         return cls.of({})
 
-    def merged(self, newer: Mapping[Table, Columns]) -> Overlay:
-        """Return this overlay with newer rows over it; tables not touched are kept as they are."""
+    def merged(self, *newer: Mapping[Table, Columns]) -> Overlay:
+        """Return this overlay with newer rows over it, the newest last; tables not touched stay as they are."""
         columns = dict(self.columns)
-        images = list(self.tables)
-        for table, rows in newer.items():
-            if len(rows):
-                columns[table] = columns.get(table, _NOTHING).merged(rows)
-                images[table] = HashTable.build(columns[table])
+        for part in newer:
+            for table, rows in part.items():
+                if len(rows):
+                    columns[table] = columns.get(table, _NOTHING).merged(rows)
+        images = [
+            image if columns.get(table) is self.columns.get(table) else HashTable.build(columns[table])
+            for table, image in zip(Table, self.tables, strict=True)
+        ]
         return Overlay(columns, tuple(images))
 
     @cached_property

@@ -58,6 +58,8 @@ class Plan:
     added: Counter[str] = field(default_factory=Counter)
     change: Counter[str] = field(default_factory=Counter)
     """Rows after less rows before, by table."""
+    removed: Counter[str] = field(default_factory=Counter)
+    """Ranges removed, parts of one as a part of it. Of other tables it follows from the two above."""
     bad: BadRows = field(default_factory=lambda: BadRows(np.zeros(0, bool)))
     subscribers: I64 = field(default_factory=lambda: np.empty(0, np.int64))
     """Places of the rows that set subscribers."""
@@ -168,10 +170,9 @@ def _plan_keys(
         touched[place[len(index) :]] = True
     if replaced is not None:
         replaced.apply(state)
-    if len(ended):
-        at = np.searchsorted(unique, ended)
-        apply.end_pairs(state, at[~state.registered[at]])
-    _Space(state, filled, index, place[: len(index)], unique, ranges, plan).perform()
+    _Space(state, filled, index, place[: len(index)], unique, ranges, plan).perform(
+        np.searchsorted(unique, ended)
+    )
     good = ~plan.bad.bad[index]
     touched[place[: len(index)][good]] = True
     _count(plan, counts, state.counts())
@@ -202,10 +203,10 @@ class _Space:
     ranges: RangePlan | None
     plan: Plan
 
-    def perform(self) -> None:
-        """Apply the operations in their canonical order."""
+    def perform(self, ended: I64) -> None:
+        """Apply the operations in their canonical order; `ended` are keys that lose a registered range."""
         present = set(np.flatnonzero(np.bincount(self.filled.op[self.index].astype(np.int64))).tolist())
-        self._remove(present)
+        self._remove(present, ended)
         self._add(present)
 
     def _of(self, kind: Op, role: int | None = None) -> Ops:
@@ -226,7 +227,7 @@ class _Space:
             return np.zeros(len(ops), bool)
         return self.ranges.cut_keys(self.keys[ops.at], cause, authority)
 
-    def _remove(self, present: set[int]) -> None:
+    def _remove(self, present: set[int], ended: I64) -> None:
         state, bad = self.state, self.plan.bad
         if Op.UNPAIR in present:
             apply.unpair(state, self._of(Op.UNPAIR), bad)
@@ -240,6 +241,7 @@ class _Space:
                 ops = self._of(kind)
                 cut = self._cut(ops, ops.cause, ops.name) if kind == Op.UNBLOCK else None
                 apply.drop_items(state, ops, _name(kind, ops), bad, what, cut)
+        apply.end_pairs(state, ended[~state.registered[ended]])
         if Op.DEREGISTER in present:
             ops = self._of(Op.DEREGISTER)
             registration = np.zeros(len(ops), np.uint64)
@@ -375,7 +377,7 @@ def _plan_raw(
     before_counts = state.counts()
     if replaced is not None:
         replaced.apply(state)
-    _Space(state, filled, index, place, unique, None, plan).perform()
+    _Space(state, filled, index, place, unique, None, plan).perform(np.empty(0, np.int64))
     _count(plan, before_counts, state.counts())
     head, extra = state.packed()
     alive = np.flatnonzero((head != 0) | (extra.counts() > 0))

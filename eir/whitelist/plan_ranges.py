@@ -6,6 +6,7 @@ ones are one, so that the state does not depend on how it came about.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -118,8 +119,9 @@ class RangePlan:
         groups, spans = placed.groups, placed.present
         before = self._counts(groups, spans)
         n, m = len(self.gone), len(rows)
-        removed = [np.concatenate((side[:n], side[m:])) for side in (placed.first, placed.last)]
-        spans = spans.without(*_disjoint(*removed))
+        removed = _disjoint(*(np.concatenate((side[:n], side[m:])) for side in (placed.first, placed.last)))
+        self._count_removed(groups, spans, *removed)
+        spans = spans.without(*removed)
         low, high = placed.first[n:m], placed.last[n:m]
         wrong = spans.touches(low, high)
         self.plan.bad.add(
@@ -136,6 +138,14 @@ class RangePlan:
             self.plan.added[table] += count
         tacs = np.unique(first // np.uint64(SERIALS))
         self.plan.columns[Table.RANGES] = self._columns(tacs, groups, spans)
+
+    def _count_removed(self, groups: U64, spans: Intervals, first: I64, last: I64) -> None:
+        """Count ranges removed: their number says nothing, for a hole makes two of one."""
+        holder = np.searchsorted(spans.first, first, side="right") - 1
+        share = (last - first + 1) / (spans.last[holder] - spans.first[holder] + 1)
+        registered = (groups[first // _GROUP_STEP] & np.uint64(0xFFFFFF)) == 0
+        for table, mine in (("registered_ranges", registered), ("blocked_ranges", ~registered)):
+            self.plan.removed[table] = math.ceil(round(float(share[mine].sum()), 6))
 
     @staticmethod
     def _counts(groups: U64, spans: Intervals) -> tuple[int, int]:

@@ -106,23 +106,21 @@ class Recovery:
             return None, self._replayed(record, error.message)
 
     def _predecessor(self, record: SegmentRecord) -> SegmentRecord | None:
-        edition = rebuild.edition_of(record.file)
-        older = [
-            old for old in self._previous if old.overlaps(record) and rebuild.edition_of(old.file) < edition
-        ]
+        # Of a shard that was split, the whole may still be kept beside the part that followed.
+        older = [old for old in self._previous if old.overlaps(record)]
         return max(older, key=lambda old: rebuild.edition_of(old.file), default=None)
 
     def _replayed(self, record: SegmentRecord, why: str) -> Overlay:
         """Everything up to the segments' serial, from the journal alone."""
         if self._whole is None:
+            until = int(self._journal.meta_get(BASE_SERIAL_KEY) or 0)
             oldest = next(self._journal.deltas(), None)
-            if oldest is None or oldest.serial != 1:
+            if until and (oldest is None or oldest.serial != 1):
                 raise StateDamagedError(
                     f"{record.file} is damaged and cannot be made again: {why}, and the journal does not"
                     f" begin with the first delta. Restore the file (serial {record.serial}) from a backup of"
                     " the data directory, or start with an empty one and load the registry again"
                 )
-            until = int(self._journal.meta_get(BASE_SERIAL_KEY) or 0)
             self._whole = Overlay.empty()
             for delta, rows, left_out in deltas(self._journal, 0, until):
                 generation = Generation.of(delta.serial, (self._whole,), (), Common.empty())

@@ -112,7 +112,8 @@ def crc_of(packed: bytes | bytearray) -> int:
 
 def anonymous(length: int) -> mmap.mmap:
     """Anonymous memory, in 2 MiB pages as far as whole ones fit."""
-    memory = mmap.mmap(-1, max(length, 1))
+    # Private: shared anonymous memory gets no huge pages.
+    memory = mmap.mmap(-1, max(length, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if length >= _HUGE_BYTES and hasattr(mmap, "MADV_HUGEPAGE"):
         memory.madvise(mmap.MADV_HUGEPAGE)
     return memory

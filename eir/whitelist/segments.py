@@ -183,7 +183,8 @@ class Segments:
             if isinstance(error, OSError):
                 raise StorageError(f"rebuilding segments: {error.strerror}") from error
             raise
-        self._swap(generation, written, touched, swap)
+        del generation  # it would keep every old shard in memory until the last is replaced
+        self._swap(written, touched, swap)
         return len(written)
 
     def _next_edition(self) -> int:
@@ -203,7 +204,6 @@ class Segments:
 
     def _swap(
         self,
-        generation: Generation,
         written: list[SegmentFile],
         touched: list[Shard],
         swap: Callable[[Callable[[Generation], Generation]], None],
@@ -211,7 +211,6 @@ class Segments:
         """Put new shards in the place of old ones, one at a time: memory never doubles."""
         common_file = next(file for file in written if file.kind == COMMON)
         common = Common.of(segment.load(self.folder / common_file.name))
-        del generation
         swap(lambda now: Generation.of(now.serial, now.levels, now.shards, common))
         fresh = [file for file in written if file.kind == SHARD]
         olds: list[Shard | None] = list(touched) or [None]

@@ -25,6 +25,7 @@ import numpy as np
 
 from eir.errors import (
     DataDirLockedError,
+    DeltaConflictError,
     DeltaInvalidError,
     DeltaRowCountMismatchError,
     DeltaRowsRefusedError,
@@ -123,7 +124,8 @@ class Store:
         self._clock, self._files = clock, files
         self._lock = threading.RLock()
         self._rebuilding = threading.Lock()
-        self._frozen: Overlay | None = None
+        self._frozen: tuple[Overlay, ...] = ()
+        """Overlays that a rebuild folds in, newest first."""
         self._small, self._large = Overlay.empty(), Overlay.empty()
         self._lock_file = locked(data_dir)
         try:
@@ -221,13 +223,17 @@ class Store:
             raise WriterBusyError(
                 "the overlays are full; deltas are taken again when the segments are rebuilt"
             )
+        placement, before = self.place(header)
+        return PendingDelta(self, header, before, repeat=placement is Placement.REPEAT)
+
+    def place(self, header: Header) -> tuple[Placement, AppliedBefore | None]:
+        """Tell what to do with a delta, and what was applied under its sequence."""
         position = next((feed.sequence for feed in self.feeds() if feed.feed == header.feed), 0)
         record = self.journal.find_delta(header.feed, header.sequence)
         before = (
             AppliedBefore(record.base_sequence, record.row_count, record.content_sha256) if record else None
         )
-        placement = place(position, header, before)
-        return PendingDelta(self, header, before, repeat=placement is Placement.REPEAT)
+        return place(position, header, before), before
 
     def names_of(self, rows: Rows, *, provisional: bool = False) -> Names:
         """Durable numbers of the names of a delta; `provisional` makes up those that are new."""
@@ -263,21 +269,20 @@ class Store:
             if self._small.rows + rows <= self.limits.small_overlay_rows_max:
                 self._small = self._small.merged(columns)
             else:
-                self._large = self._large.merged(self._small.columns).merged(columns)
+                self._large = self._large.merged(self._small.columns, columns)
                 self._small = Overlay.empty()
             self.counts = {table: self.counts[table] + plan.change[table] for table in TABLES}
             self.generation = self.generation.with_levels(serial, self._levels())
 
     def _levels(self) -> list[Overlay]:
-        levels = (self._small, self._large, self._frozen)
-        return [level for level in levels if level is not None and level.rows]
+        return [level for level in (self._small, self._large, *self._frozen) if level.rows]
 
     def effects(self, plan: Plan) -> tuple[TableEffect, ...]:
         """Effects of a plan by table, those it touches."""
         out = []
         for table in TABLES:
             added, change = plan.added[table], plan.change[table]
-            removed = max(added - change, 0)
+            removed = plan.removed[table] if table in plan.removed else max(added - change, 0)
             if added or removed:
                 out.append(TableEffect(table, added, removed, self.counts[table] + change))
         return tuple(out)
@@ -302,13 +307,16 @@ class Store:
         with self._rebuilding:
             started = time.monotonic()
             with self._lock:
-                frozen = self._frozen or Overlay.empty()
-                frozen = frozen.merged(self._large.columns).merged(self._small.columns)
                 serial = self.generation.serial
-                if not frozen.rows and not all_segments and self.generation.shards:
+                levels = self._levels()
+                if not levels and not all_segments and self.generation.shards:
                     return RebuildResult(serial, 0, 0.0)
-                self._frozen, self._large, self._small = frozen, Overlay.empty(), Overlay.empty()
-                self.generation = self.generation.with_levels(serial, self._levels())
+                self._frozen, self._large, self._small = tuple(levels), Overlay.empty(), Overlay.empty()
+            # Joining a million rows takes its time: deltas go on beside it.
+            frozen = Overlay.empty().merged(*(level.columns for level in reversed(levels)))
+            with self._lock:
+                self._frozen = (frozen,)
+                self.generation = self.generation.with_levels(self.generation.serial, self._levels())
             written = self.segments.rebuild(
                 self.generation,
                 frozen,
@@ -318,7 +326,7 @@ class Store:
                 swap=self._swap,
             )
             with self._lock:
-                self._frozen = None
+                self._frozen = ()
                 self.generation = self.generation.with_levels(self.generation.serial, self._levels())
             self.segments.clean(self.limits.journal_days_min, self._clock())
             return RebuildResult(serial, written, time.monotonic() - started)
@@ -350,6 +358,9 @@ class PendingDelta:
         if self.repeat:
             return
         rows, bad = rows_from_payload(payload, self._rows, self._header.feed)
+        # A delta without rows may have a chunk without; otherwise rows bound the number of chunks.
+        if not len(rows) and (index or self._header.row_count):
+            raise DeltaInvalidError(f"chunk {index} has no rows")
         self.take(rows, bad)
 
     def take(self, rows: Rows, bad: list[BadRow]) -> None:
@@ -390,6 +401,10 @@ class PendingDelta:
                 effects=(),
                 ignored_row_count=0,
                 bad_rows=(),
+            )
+        if store.place(header)[0] is Placement.REPEAT:  # another was committed since this one began
+            raise DeltaConflictError(
+                f"sequence {header.sequence} of feed {header.feed} was applied meanwhile"
             )
         if self._rows != header.row_count:
             raise DeltaRowCountMismatchError(

@@ -366,3 +366,17 @@ def test_verdicts_are_counted(loaded: Daemon) -> None:
     with pytest.raises(grpc.RpcError):
         loaded.check(KEY, serving_plmn="1")
     assert {sample: loaded.metric(sample) - count for sample, count in before.items()} == samples
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"serving_plmn": "4321"}, {"serving_plmn": "432 11"}, {"imsi": "4" * 300}, {"msisdn": "9" * 300}],
+)
+def test_an_emergency_is_answered_whatever_stands_beside_it(loaded: Daemon, fields: dict[str, str]) -> None:
+    given = {"imsi": OWNER} | fields
+    answer = loaded.check(STOLEN, emergency=True, **given)
+    assert (status(answer), reason(answer)) == ("WHITELISTED", "EMERGENCY")
+    assert status(loaded.check("9" * 300, OWNER, emergency=True)) == "WHITELISTED"
+    with pytest.raises(grpc.RpcError) as caught:
+        loaded.check(STOLEN, **given)
+    assert caught.value.code() is Code.INVALID_ARGUMENT

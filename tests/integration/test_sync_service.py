@@ -4,6 +4,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -304,3 +305,15 @@ def test_the_number_of_feeds_is_bounded(daemon: Daemon) -> None:
     error, _ = refused(daemon, delta([], feed="one-too-many"))
     assert (detail(error).reason, detail(error).metadata["feeds_max"]) == ("DELTA_INVALID", "30")
     assert daemon.push(feed="more-29").serial
+
+
+def test_who_sends_no_header_keeps_nobody_waiting(tmp_path: Path) -> None:
+    with running(tmp_path / "data") as daemon:  # 30 seconds idle are allowed
+        pipes = [Pipe() for _ in range(12)]  # more than may wait for the writer
+        silent = [daemon.sync.PushDelta(iter(pipe)) for pipe in pipes]
+        began = time.monotonic()
+        assert daemon.push(operation("REGISTER", imei(1))).serial == 1
+        assert time.monotonic() - began < 10
+        for call, pipe in zip(silent, pipes, strict=True):
+            call.cancel()
+            pipe.close()

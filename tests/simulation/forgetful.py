@@ -51,7 +51,7 @@ class ForgetfulLayer(FileLayer):
             inode = os.fstat(file).st_ino
             self._hold(inode, file)
             size = os.fstat(file).st_size
-            with open(f"/proc/self/fd/{file}", "rb") as again:
+            with Path(f"/proc/self/fd/{file}").open("rb") as again:
                 self._contents[inode] = again.read(size)
 
     def _hold(self, inode: int, file: int) -> None:

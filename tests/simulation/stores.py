@@ -37,7 +37,9 @@ def rebuild_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segments, "_run_child", run_job)
 
 
-def opened(folder: Path, *, limits: Limits = LENIENT, files: FileLayer | None = None, now: int = NOW) -> Store:
+def opened(
+    folder: Path, *, limits: Limits = LENIENT, files: FileLayer | None = None, now: int = NOW
+) -> Store:
     """The store of a folder."""
     return Store.open(folder, clock=lambda: now, limits=limits, files=files)
 

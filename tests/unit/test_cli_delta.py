@@ -256,6 +256,41 @@ def test_rows_that_a_lenient_feed_ignored_are_told(daemon):
     assert "1 row was ignored" in result.stderr
 
 
+def test_rows_that_a_message_names_are_told_as_lines(daemon):
+    text = f"# first\n{PAIR}\n\n{BLOCK}\n"
+    contradiction = sync_pb2.BadRow(row=0, reason="CONTRADICTS_ROW", message="contradicts row 1, a BLOCK")
+    daemon.error = DeltaRowsRefusedError(1, ())
+    daemon.refused = sync_pb2.DeltaRefused(
+        reason="DELTA_ROWS_REFUSED", message="row 0: no; row 7", bad_row_count=1, bad_rows=[contradiction]
+    )
+    result = push(daemon, text)
+    assert "line 2: contradicts line 4, a BLOCK (CONTRADICTS_ROW)" in result.stderr
+    assert "refused, nothing changed: line 2: no; row 7 (" in result.stderr
+    (row,) = json.loads(push(daemon, text, "--json").stdout)["bad_rows"]
+    assert (row["row"], row["line"], row["message"]) == (0, 2, "contradicts row 1, a BLOCK")
+
+
+def test_a_byte_order_mark_is_left_out(daemon):
+    assert push(daemon, "\ufeff" + PAIR).exit_code == 0
+    assert len(daemon.operations) == 1
+    assert push(daemon, f"{PAIR}\n\ufeff{BLOCK}").exit_code == 3
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--sequence", str(1 << 63)),
+        ("--base", str(1 << 63)),
+        ("--complete-until", str(1 << 63)),
+        ("--complete-until", "soon"),
+    ],
+)
+def test_options_that_no_delta_can_have_are_usage_errors(daemon, options):
+    result = push(daemon, PAIR, *options)
+    assert result.exit_code == 2
+    assert options[0] in result.stderr
+
+
 def test_a_file_is_read_where_it_lies(daemon, tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text(PAIR)

@@ -5,7 +5,14 @@ import pytest
 from click.testing import CliRunner
 
 from eir.cli.say import Commands, moment, parse_moment, progress, show_json, show_table
-from eir.errors import ConfigError, DataDirLockedError, PolicyError, StorageError
+from eir.errors import (
+    ConfigError,
+    DataDirLockedError,
+    JournalDamagedError,
+    PolicyError,
+    StateDamagedError,
+    StorageError,
+)
 
 
 def run(error: BaseException | None = None, *args: str):
@@ -32,6 +39,10 @@ def run(error: BaseException | None = None, *args: str):
         (ConfigError("file x: no"), 2, "eir: file x: no"),
         (DataDirLockedError("taken"), 3, "eir: taken"),
         (StorageError("disk full"), 1, "eir: disk full"),
+        (JournalDamagedError("malformed"), 3, "eir: malformed"),
+        (StateDamagedError("no database"), 3, "eir: no database"),
+        (UnicodeEncodeError("utf-8", "\udcff", 0, 1, "no"), 2, "eir: an argument is not UTF-8"),
+        (UnicodeEncodeError("ascii", "→", 0, 1, "no"), 1, "eir: the terminal cannot show '→'"),
         (
             FileNotFoundError(2, "No such file or directory", "rows"),
             1,
@@ -91,7 +102,7 @@ def test_moments_are_read_as_utc_unless_they_say(text, second):
     assert parse_moment(text) == second
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "-5", "2026-13-01", "۱۲۳"])
+@pytest.mark.parametrize("text", ["", "yesterday", "-5", "2026-13-01", "۱۲۳", "9" * 19])
 def test_what_is_no_moment_is_a_usage_error(text):
     with pytest.raises(click.BadParameter):
         parse_moment(text)

@@ -55,6 +55,21 @@ def test_identities_are_masked_in_messages_and_tracebacks(stream: io.StringIO) -
     assert "ValueError" in lines(stream)[0]["exception"]
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "shard-35693803-000000000006-000002.seg",
+        "shard-00000000-000000000006-000002.imsi",
+        "common-000000000006-000001.seg",
+        "overlay-000000000006-000001.seg",
+    ],
+)
+def test_names_of_segment_files_stay_readable(stream: io.StringIO, name: str) -> None:
+    structlog.get_logger().error("segment damaged", error=f"{name}: has {IMEI}")
+    (line,) = lines(stream)
+    assert line["error"] == f"{name}: has 356*********80"
+
+
 def test_what_libraries_log_goes_the_same_way(stream: io.StringIO) -> None:
     logging.getLogger("grpc").warning("peer sent %s", IMEI)
     (line,) = lines(stream)
