@@ -185,7 +185,10 @@ async def _load(state: State, policy: Policy) -> None:
     """Open the store in the writer thread, and make the checker."""
     started, config = monotonic(), state.config
     limits = store_limits(config)
-    store = await state.write(lambda: Store.open(config.data_dir, clock=state.clock, limits=limits))
+    try:
+        store = await state.write(lambda: Store.open(config.data_dir, clock=state.clock, limits=limits))
+    except OSError as error:
+        raise FatalError(f"data directory {config.data_dir}: {error.strerror or error}") from error
     state.store = store
     checker = Checker(store, policy, state.clock)
     checker.override = (await asyncio.to_thread(store.enforcement)).mode == ALLOW_ALL

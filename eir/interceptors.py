@@ -95,6 +95,8 @@ class ErrorBoundary:
                 await self.abort(context, error)
             except grpc.aio.AbortError:
                 raise
+            except grpc.aio.InternalError:
+                return None  # nothing can be sent: the client went away, or cancelled
             except Exception:  # noqa: BLE001 - a bug ends one call, not the daemon; it is logged
                 self._log.exception("handler failed", handler=handler.__qualname__)
                 await self.abort(context, errors.EirError("internal error"))

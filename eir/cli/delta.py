@@ -73,9 +73,15 @@ def delta() -> None:
 @delta.command(epilog=EXAMPLE)
 @click.argument("file", type=click.File("rb"), metavar="FILE|-")
 @click.option("--feed", default="manual", show_default=True, help="Feed that the delta belongs to.")
-@click.option("--sequence", type=click.IntRange(1, SEQUENCE_MAX), help="Sequence in the feed; the next one unless given.")
 @click.option(
-    "--base", type=click.IntRange(0, SEQUENCE_MAX), help="Sequence it builds on; where the feed stands unless given."
+    "--sequence",
+    type=click.IntRange(1, SEQUENCE_MAX),
+    help="Sequence in the feed; the next one unless given.",
+)
+@click.option(
+    "--base",
+    type=click.IntRange(0, SEQUENCE_MAX),
+    help="Sequence it builds on; where the feed stands unless given.",
 )
 @click.option("--complete-until", metavar="TIME", help="Time up to which the feed is complete with it.")
 @click.option("--reference", default="", help="The registry's reference for the whole delta.")

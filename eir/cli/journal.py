@@ -53,7 +53,9 @@ def journal() -> None:
 @journal.command()
 @click.argument("serial", type=click.IntRange(1, (1 << 63) - 1), required=False)
 @click.option("--feed", help="Deltas of this feed only.")
-@click.option("--limit", type=click.IntRange(1, 1_000_000), default=20, show_default=True, help="The latest so many.")
+@click.option(
+    "--limit", type=click.IntRange(1, 1_000_000), default=20, show_default=True, help="The latest so many."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @data_dir_option
 def show(serial: int | None, feed: str | None, limit: int, as_json: bool, data_dir: Path) -> None:
@@ -148,7 +150,9 @@ def verify(data_dir: Path) -> None:
 
 
 @journal.command()
-@click.option("--limit", type=click.IntRange(1, 1_000_000), default=20, show_default=True, help="The latest so many.")
+@click.option(
+    "--limit", type=click.IntRange(1, 1_000_000), default=20, show_default=True, help="The latest so many."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @data_dir_option
 def audit(limit: int, as_json: bool, data_dir: Path) -> None:

@@ -27,6 +27,8 @@ CLIENT_KEY: Final = "eir-client"
 """Metadata key by which a client names itself, until certificates do."""
 STREAM_IDLE_SECONDS: Final = 0.2
 """A stream on which nothing came for so long may be ended when draining."""
+STREAM_BUSY_SECONDS_MAX: Final = 3.0
+"""A stream on which requests keep coming is ended so long after draining began: core nodes never pause."""
 THREAD_ROWS_MIN: Final = 64
 """Batches from here on run in a thread, so that single checks go on meanwhile."""
 
@@ -46,6 +48,7 @@ class CheckService:
         self._seconds = {method: child.observe for method, child in state.metrics.check_seconds.items()}
         self._streams: set[asyncio.Queue[Any]] = set()
         self._refusing = False
+        self._busy_until = 0.0
 
     async def check(self, data: bytes, context: Context) -> bytes:
         """CheckEquipment."""
@@ -64,7 +67,7 @@ class CheckService:
         reader = asyncio.create_task(_read_ahead(context, queue))
         self._streams.add(queue)
         try:
-            while (data := await self._next(queue)) is not grpc.aio.EOF:
+            while (data := await self._next(queue, reader)) is not grpc.aio.EOF:
                 started = monotonic()
                 request = parse(check_pb2.StreamCheckEquipmentRequest, data)
                 if not request.HasField("check"):
@@ -77,11 +80,16 @@ class CheckService:
             self._streams.discard(queue)
             reader.cancel()
 
-    async def _next(self, queue: asyncio.Queue[Any]) -> Any:
-        """Return the next message of a stream; end a stream that is idle when new calls are refused."""
+    async def _next(self, queue: asyncio.Queue[Any], reader: asyncio.Task[None]) -> Any:
+        """Return the next message of a stream; when new calls are refused, end it once idle or out of time.
+
+        What was read before is answered; what is not answered was not judged.
+        """
         message: Any = WAKE
         while message is WAKE:
             if self._refusing:
+                if monotonic() > self._busy_until:
+                    reader.cancel()
                 try:
                     message = await asyncio.wait_for(queue.get(), STREAM_IDLE_SECONDS)
                 except TimeoutError:
@@ -99,6 +107,9 @@ class CheckService:
     def refuse(self) -> None:
         """Take no new calls, and let idle streams notice."""
         self._refusing = True
+        self._busy_until = monotonic() + min(
+            STREAM_BUSY_SECONDS_MAX, self._state.config.limits.drain_seconds_max / 2
+        )
         for queue in self._streams:
             if queue.empty():
                 queue.put_nowait(WAKE)

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from eir.whitelist.store import PendingDelta
 
 BAD_ROWS_MAX = 1000
+FEED_CHARACTERS_MAX = 64
+"""Of a feed's name in the log, where nobody has looked at it yet."""
 
 
 class SyncService:
@@ -52,6 +54,7 @@ class SyncService:
         """PushDelta."""
         self._state.loaded()
         self._state.not_draining()
+        header = None
         try:
             # Before the turn: who says nothing keeps nobody waiting.
             header = _header(await self._read(context, "header"))
@@ -61,6 +64,12 @@ class SyncService:
             self._state.metrics.deltas_refused.labels(error.reason).inc()
             if isinstance(error, DeltaGuardError):
                 self._state.metrics.guard_trips.inc()
+            self._log.warning(
+                "delta refused",
+                reason=error.reason,
+                feed=header.feed[:FEED_CHARACTERS_MAX] if header else None,
+                sequence=header.sequence if header else None,
+            )
             if isinstance(error, (DeltaRowsRefusedError, DeltaGuardError)):
                 await _write(context, refused=_report(error))
             raise

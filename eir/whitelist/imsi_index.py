@@ -66,7 +66,6 @@ class ImsiIndex:
         head = os.pread(self._file, _HEADER_BYTES, 0).ljust(_HEADER_BYTES, b"\0")
         magic, self.count, self._crc32c = _HEADER.unpack(head)
         if magic != MAGIC or os.fstat(self._file).st_size != _HEADER_BYTES + 16 * self.count:
-            os.close(self._file)
             raise SegmentDamagedError(
                 f"{path.name} is not an index of IMSIs, or was cut short", segment=path.name
             )

@@ -87,6 +87,14 @@ def test_what_cannot_be_used_ends_it_with_a_code_and_a_line(
     assert says in text
 
 
+def test_a_data_directory_that_cannot_be_made_ends_it(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    code, text = run_to_end(tmp_path / "file", {})
+    assert code == 1
+    assert f"eir: data directory {tmp_path / 'file'}: File exists" in text
+    assert "Traceback" not in text
+
+
 def test_a_policy_that_cannot_be_used_ends_it(tmp_path: Path) -> None:
     policy = tmp_path / "policy.toml"
     policy.write_text('name = "x"\nhome_plmns = ["43211"]\nslot_rule = "some"\n')
@@ -224,6 +232,33 @@ def test_every_request_of_a_stream_in_flight_is_answered(tmp_path: Path) -> None
         assert got == [str(index) for index in range(200)]
         pipe.close()
         assert daemon.wait() == 0
+
+
+def test_a_stream_that_never_pauses_is_ended_too(tmp_path: Path) -> None:
+    with running(tmp_path / "data") as daemon:
+        pipe, stop = Pipe(), threading.Event()
+        answers = daemon.checks.StreamCheckEquipment(iter(pipe), timeout=60)
+
+        def ask() -> None:
+            index = 0
+            while not stop.wait(0.002):
+                pipe.send(check_message(str(index)))
+                index += 1
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        got = [next(answers).verdict.request_id]
+        daemon.signal()
+        started = time.monotonic()
+        with pytest.raises(grpc.RpcError) as caught:
+            got += (answer.verdict.request_id for answer in answers)
+        assert daemon.wait() == 0
+        assert time.monotonic() - started < 10, "not as long as drain_seconds_max"
+        stop.set()
+        asking.join()
+        pipe.close()
+        assert detail(caught.value).reason == "DRAINING"
+        assert got == [str(index) for index in range(len(got))]
 
 
 def test_calls_in_flight_are_answered_while_others_are_turned_away(tmp_path: Path) -> None:

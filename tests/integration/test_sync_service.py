@@ -175,6 +175,7 @@ def test_a_guard_refuses_with_the_effects_and_can_be_overridden(daemon: Daemon, 
     assert [(effect.table, effect.removed) for effect in report.effects] == [("tracked", 15)]
     assert daemon.metric("eir_guard_trips_total") - trips == 1
     assert daemon.metric('eir_deltas_refused_total{reason="DELTA_GUARD"}') >= 1
+    assert any('"delta refused"' in line and "DELTA_GUARD" in line and feed in line for line in daemon.log)
     applied = daemon.push(*rows, feed=feed, override_guards=True)
     assert applied.effects[0].removed == 15
 

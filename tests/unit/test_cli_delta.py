@@ -259,7 +259,7 @@ def test_rows_that_a_lenient_feed_ignored_are_told(daemon):
 def test_rows_that_a_message_names_are_told_as_lines(daemon):
     text = f"# first\n{PAIR}\n\n{BLOCK}\n"
     contradiction = sync_pb2.BadRow(row=0, reason="CONTRADICTS_ROW", message="contradicts row 1, a BLOCK")
-    daemon.error = DeltaRowsRefusedError(1, ())
+    daemon.error = DeltaRowsRefusedError((), 1)
     daemon.refused = sync_pb2.DeltaRefused(
         reason="DELTA_ROWS_REFUSED", message="row 0: no; row 7", bad_row_count=1, bad_rows=[contradiction]
     )

@@ -199,6 +199,10 @@ def test_a_fact_that_is_none_is_a_usage_error(fact):
     assert run("policy", "explain", "--fact", fact).exit_code == 2
 
 
+def test_the_rules_are_no_json():
+    assert run("policy", "explain", "--json").exit_code == 2
+
+
 def test_policy_check_names_what_is_wrong(tmp_path):
     path = tmp_path / "policy.toml"
     path.write_text('name = "x"\nhome_plmns = ["43211"]\nslot_rule = "some"\n')

@@ -1,5 +1,7 @@
 """Where an IMSI stands: the index beside a shard, and the overlays above it."""
 
+import gc
+import os
 from pathlib import Path
 from random import Random
 
@@ -106,6 +108,20 @@ def test_an_index_that_is_cut_or_another_file_is_refused(tmp_path, spoil):
     path.write_bytes(spoil(imsi_index.image(random_model(Random(1), [TAC], 40).shard_rows().keys)))
     with pytest.raises(SegmentDamagedError, match=r"some\.imsi"):
         ImsiIndex(path)
+
+
+def test_a_refused_index_closes_its_file_once(tmp_path, monkeypatch):
+    """A number closed twice may be another file's by then."""
+    path = tmp_path / "some.imsi"
+    path.write_bytes(b"")
+    closed: list[int] = []
+    close = os.close
+    monkeypatch.setattr(imsi_index.os, "close", lambda number: (closed.append(number), close(number)))
+    with pytest.raises(SegmentDamagedError) as caught:
+        ImsiIndex(path)
+    del caught
+    gc.collect()
+    assert len(closed) == 1
 
 
 def test_a_missing_index_is_damage(tmp_path):

@@ -1,5 +1,6 @@
 """Every error leaves as one status with rich details; a bug tells the client nothing."""
 
+import asyncio
 import inspect
 from typing import Any
 
@@ -126,8 +127,6 @@ async def _run(error: Exception) -> tuple[Call, Metrics]:
 
 
 def run(error: Exception) -> tuple[Call, Metrics]:
-    import asyncio
-
     return asyncio.run(_run(error))
 
 
@@ -138,6 +137,19 @@ def test_the_boundary_ends_a_call_once_and_counts() -> None:
     info = unpacked(status_pb2.Status.FromString(value), error_details_pb2.ErrorInfo)
     assert dict(info.metadata) == {"expected": "7"}
     assert metrics.registry.get_sample_value("eir_rpc_errors_total", {"reason": "DELTA_GAP"}) == 1
+
+
+def test_a_client_that_went_away_is_no_bug() -> None:
+    """What grpc raises when an answer can no longer be sent."""
+    metrics, call = Metrics(), Call()
+
+    async def handler(request: Any, context: Any) -> Any:
+        raise grpc.aio.InternalError("Failed execute_batch")
+
+    with structlog.testing.capture_logs() as logged:
+        asyncio.run(ErrorBoundary(metrics)(handler)(b"", call))  # type: ignore[arg-type]
+    assert (logged, call.ended) == ([], [])
+    assert metrics.registry.get_sample_value("eir_rpc_errors_total", {"reason": "INTERNAL"}) is None
 
 
 def test_a_bug_is_logged_counted_and_tells_the_client_nothing() -> None:
