@@ -31,11 +31,14 @@ from eir.server.enforcement import ALLOW_ALL
 from eir.server.listeners import Listeners
 from eir.server.state import State
 from eir.whitelist.feeds import REMOVED_PERCENT_MAX, FeedRules, GuardLimits
-from eir.whitelist.store import Limits, Store
+from eir.whitelist.store import Limits, Store, locked
 
 REFRESH_SECONDS = 1.0
+REBUILD_RETRY_SECONDS_MAX = 300.0
 SWITCH_INTERVAL_SECONDS = 0.0005
 """How long a thread may keep the others waiting: a commit runs beside the checks."""
+UMASK = 0o027
+"""The data directory holds identities: others do not read it."""
 LISTENERS = ("check_listen", "manage_listen", "http_listen")
 
 STORE_LIMITS = (
@@ -53,6 +56,7 @@ log = structlog.get_logger()
 def run(config: Config) -> int:
     """Serve until a signal; return the exit code."""
     logs.setup(config.log.format, config.log.level)
+    os.umask(UMASK)
     sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
     try:
         uvloop.run(_serve(config))
@@ -95,6 +99,15 @@ def choose_engine(wanted: str) -> str:
     return "portable"
 
 
+def _free(data_dir: Path) -> None:
+    """Find out that another daemon has the directory before its ports say so less clearly.
+
+    Raises DataDirLockedError, StorageError.
+    """
+    if data_dir.is_dir():
+        locked(data_dir).close()
+
+
 async def _serve(config: Config) -> None:
     """Bring everything up, wait for a signal, take everything down."""
     stop = _signals()
@@ -106,6 +119,7 @@ async def _serve(config: Config) -> None:
         log.warning(
             "INSECURE: plain text, no client is authenticated", listener=name, at=getattr(config, name)
         )
+    await asyncio.to_thread(_free, Path(config.data_dir))
     heartbeat = Heartbeat(config.limits.loop_stall_seconds_max)
     listeners = Listeners(state)
     http = _http(state, heartbeat)
@@ -120,7 +134,7 @@ async def _serve(config: Config) -> None:
             await state.refresh()
             listeners.set_serving(serving=True)
             _say_ready(state, listeners, http)
-            tasks.append(asyncio.create_task(_keep(state)))
+            tasks += [asyncio.create_task(_keep(state)), asyncio.create_task(_fold(state))]
             await stop.wait()
     finally:
         await _drain(state, listeners, serving=state.checker is not None)
@@ -221,38 +235,46 @@ def _say_ready(state: State, listeners: Listeners, http: HttpServer) -> None:
 
 
 async def _keep(state: State) -> None:
-    """Keep gauges and staleness up to date, and rebuild segments when they need it."""
-    rebuilds: set[asyncio.Task[None]] = set()
+    """Keep gauges and staleness up to date, and the journal's log folded in."""
     while True:
         await asyncio.sleep(REFRESH_SECONDS)
-        try:
-            await state.refresh()
-            await state.checkpoint()
-            if not state.rebuilding and state.loaded().rebuild_needed():
-                task = asyncio.create_task(_rebuild(state))
-                rebuilds.add(task)
-                task.add_done_callback(rebuilds.discard)
-        except Exception:
-            # Upkeep must outlive whatever goes wrong in one round of it.
-            state.metrics.upkeep_failures.inc()
-            log.exception("upkeep failed")
+        for task in (state.refresh, state.checkpoint):
+            try:
+                await task()
+            except Exception:
+                # Upkeep must outlive whatever goes wrong in one round of it, and one task the other.
+                state.metrics.upkeep_failures.inc()
+                log.exception("upkeep failed", task=task.__name__)
 
 
-async def _rebuild(state: State) -> None:
-    """Rebuild what needs it; the next round tries again what failed."""
+async def _fold(state: State) -> None:
+    """Rebuild segments when they need it; what failed is tried again, ever more seldom."""
+    wait_seconds = REFRESH_SECONDS
+    while True:
+        await asyncio.sleep(wait_seconds)
+        if state.rebuilding or not state.loaded().rebuild_needed():
+            continue
+        failed = await _rebuild(state)
+        wait_seconds = min(wait_seconds * 2, REBUILD_RETRY_SECONDS_MAX) if failed else REFRESH_SECONDS
+
+
+async def _rebuild(state: State) -> bool:
+    """Rebuild what needs it; tells whether that failed."""
     try:
         result = await state.rebuild(all_segments=False)
     except WriterBusyError:
-        return
+        return False
     except Exception:
+        state.metrics.upkeep_failures.inc()
         log.exception("rebuild failed")
-        return
+        return True
     log.info(
         "segments rebuilt",
         serial=result.serial,
         segments=result.rebuilt_count,
         seconds=round(result.duration_seconds, 3),
     )
+    return False
 
 
 async def _drain(state: State, listeners: Listeners, *, serving: bool) -> None:

@@ -73,6 +73,10 @@ def verify(data_dir: Path) -> None:
                 if fault and record in (*journal.manifest().current, *journal.manifest().previous):
                     faults.append(fault)
                 show_done(done)
+        # Overlays that segments came from: recovering one needs them.
+        faults += [
+            fault for path in (data_dir / FOLDER).glob("overlay-*.seg") if (fault := _overlay_fault(path))
+        ]
     for fault in faults:
         note(fault)
     if faults:
@@ -96,6 +100,18 @@ def _fault(folder: Path, record: SegmentRecord) -> str:
             ImsiIndex(folder / index_name(record.file)).verify()
     except SegmentDamagedError as error:
         return error.message
+    return ""
+
+
+def _overlay_fault(path: Path) -> str:
+    """Return what is wrong with an overlay file; empty when it is in order, or gone meanwhile."""
+    from eir.errors import SegmentDamagedError
+    from eir.whitelist import segment
+
+    try:
+        segment.load(path)
+    except SegmentDamagedError as error:
+        return error.message if path.exists() else ""
     return ""
 
 

@@ -72,7 +72,9 @@ class EnforcementServiceServicer:
 
     def SetEnforcement(self, request, context):
         """SetEnforcement turns the override on or off. It is written to the audit
-        before it takes effect, and survives a restart.
+        before it takes effect, and survives a restart. Where it cannot be written
+        (a full disk), turning it on takes effect all the same, until the daemon
+        ends, and the call fails with STORAGE_UNAVAILABLE, which says so.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

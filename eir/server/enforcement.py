@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from eir import __version__
-from eir.errors import InvalidRequestError
+from eir.errors import InvalidRequestError, StorageError
 from eir.interceptors import Context
 from eir.proto import enforcement_pb2
 from eir.server.check import bounded, parse
@@ -52,14 +52,24 @@ class EnforcementService:
             bounded(field, text, bytes_max)
         async with self._turn:
             # In a thread of its own: the override waits neither for a large delta nor for batches of checks.
-            enforcement = await state.durable(
-                state.override_writer,
-                store.set_enforcement,
-                request.mode,
-                request.who,
-                request.why,
-                state.clock(),
-            )
+            try:
+                enforcement = await state.durable(
+                    state.override_writer,
+                    store.set_enforcement,
+                    request.mode,
+                    request.who,
+                    request.why,
+                    state.clock(),
+                )
+            except StorageError as error:
+                if request.mode != ALLOW_ALL:
+                    raise
+                # A full disk must not keep enforcement going.
+                checker.override = True
+                state.metrics.override_active.set(value=True)
+                self._log.exception("override on, but not durable: every check is allowed", who=request.who)
+                said = f"the override is in force until this process ends; it is not written: {error.message}"
+                raise StorageError(said) from error
             checker.override = enforcement.mode == ALLOW_ALL
         state.metrics.override_active.set(checker.override)
         self._log.warning(

@@ -12,10 +12,11 @@ from eir.config import Config
 from eir.errors import DrainingError, NotReadyError, StorageError, WriterBusyError
 from eir.metrics import Metrics
 from eir.readiness import Readiness, stale_feeds
+from eir.whitelist.segments import stop_children
+from eir.whitelist.store import RebuildResult, Store
 
 if TYPE_CHECKING:
     from eir.check import Checker
-    from eir.whitelist.store import RebuildResult, Store
 
 Result = TypeVar("Result")
 
@@ -132,7 +133,8 @@ class State:
         return result
 
     async def close(self) -> None:
-        """Close the store once nobody uses it."""
+        """Close the store once nobody uses it. A rebuild that runs is ended: the journal has its rows."""
+        stop_children()
         if self._rebuild is not None:
             await asyncio.wait({self._rebuild})
         if self.store is not None:
@@ -143,5 +145,5 @@ class State:
 
 def journal_delta_count(store: Store) -> int:
     """Return how many deltas the journal keeps: every serial from the oldest on is one."""
-    oldest = next(store.journal.deltas(), None)
-    return store.journal.last_serial() - oldest.serial + 1 if oldest else 0
+    oldest = store.journal.oldest_serial()
+    return store.journal.last_serial() - oldest + 1 if oldest else 0

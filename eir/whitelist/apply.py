@@ -349,8 +349,11 @@ def pair_utilizer(state: KeyState, ops: Ops, bad: BadRows) -> None:
 
 def put_items(
     state: KeyState, ops: Ops, name: U64, value: U64, bad: BadRows, what: str, *, replace: bool = False
-) -> None:
-    """Add one item a row; with `replace`, one that is there with another value is replaced."""
+) -> int:
+    """Add one item a row; with `replace`, one that is there with another value is replaced.
+
+    Returns how many were replaced.
+    """
     place = state.match(ops.at, name)
     there = place >= 0
     same = there.copy()
@@ -361,6 +364,7 @@ def put_items(
     state.item_value[place[changed]] = value[changed]
     new = ~there
     state.put(ops.at[new], name[new], value[new])
+    return int(changed.sum())
 
 
 # -- ranges ----------------------------------------------------------------------------------------

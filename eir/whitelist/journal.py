@@ -276,6 +276,11 @@ class Journal:
                 raise JournalDamagedError(f"{name}: chunk {index} does not match its checksum")
             yield blob
 
+    def oldest_serial(self) -> int:
+        """Return the serial of the oldest delta kept; 0 for none."""
+        rows = self._all("SELECT min(serial) FROM deltas")
+        return rows[0][0] or 0
+
     def last_serial(self) -> int:
         """Return the serial of the last delta committed; 0 for none."""
         rows = self._all("SELECT max(serial) FROM feeds")

@@ -81,7 +81,7 @@ class Overlay:
         return cls.of({})
 
     def merged(self, *newer: Mapping[Table, Columns]) -> Overlay:
-        """Return this overlay with newer rows over it, the newest last; tables not touched stay as they are."""
+        """Return this overlay with newer rows over it, the newest last; other tables stay as they are."""
         columns = dict(self.columns)
         for part in newer:
             for table, rows in part.items():

@@ -58,6 +58,8 @@ class Plan:
     added: Counter[str] = field(default_factory=Counter)
     change: Counter[str] = field(default_factory=Counter)
     """Rows after less rows before, by table."""
+    replaced: Counter[str] = field(default_factory=Counter)
+    """Rows that got another value: added, and nothing is removed for it."""
     removed: Counter[str] = field(default_factory=Counter)
     """Ranges removed, parts of one as a part of it. Of other tables it follows from the two above."""
     bad: BadRows = field(default_factory=lambda: BadRows(np.zeros(0, bool)))
@@ -271,7 +273,10 @@ class _Space:
             if kind in present:
                 ops = self._of(kind)
                 replace = kind == Op.EXEMPT
-                apply.put_items(state, ops, _name(kind, ops), _value(kind, ops), bad, what, replace=replace)
+                name, value = _name(kind, ops), _value(kind, ops)
+                self.plan.replaced[table] += apply.put_items(
+                    state, ops, name, value, bad, what, replace=replace
+                )
                 self._counted(table, ops)
 
 
@@ -413,7 +418,10 @@ def _plan_imsis(
         ops = filled.ops(index[wanted], place[: len(index)][wanted])
         names = name[ops.at]
         if op == Op.EXEMPT:
-            apply.put_items(state, ops, names, _value(op, ops), plan.bad, "exemption", replace=True)
+            replaced_count = apply.put_items(
+                state, ops, names, _value(op, ops), plan.bad, "exemption", replace=True
+            )
+            plan.replaced["imsi_exemptions"] += replaced_count
             plan.added["imsi_exemptions"] += int((~plan.bad.bad[ops.row]).sum())
         else:
             apply.drop_items(state, ops, names, plan.bad, "exemption")

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 _GROUP_STEP = 1 << 21
 """Coordinates of one (TAC, cause, authority); more than its serials, so that groups never touch."""
-_SCAN_ROWS = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -69,15 +68,13 @@ class RangePlan:
     def keys_ended(self) -> U64:
         """Paired keys of deregistered ranges that are not registered individually."""
         at = self.gone[self.filled.op[self.gone] == Op.DEREGISTER]
-        found = [np.empty(0, np.uint64)]
-        for first, last in zip(self.filled.imei[at].tolist(), self.filled.last[at].tolist(), strict=True):
-            for start in range(first, last + 1, _SCAN_ROWS):
-                keys = np.arange(start, min(start + _SCAN_ROWS, last + 1), dtype=np.uint64)
-                head = self.generation.read_keys(keys).head
-                found.append(
-                    keys[((head & np.uint64(REGISTERED)) == 0) & ((head & np.uint64(CODE_MASK)) != 0)]
-                )
-        return np.concatenate(found)
+        spans = zip(self.filled.imei[at].tolist(), self.filled.last[at].tolist(), strict=True)
+        keys = np.unique(
+            np.concatenate([np.empty(0, np.uint64), *(self.generation.paired_keys(*span) for span in spans)])
+        )
+        head = self.generation.read_keys(keys).head
+        ended: U64 = keys[((head & np.uint64(REGISTERED)) == 0) & ((head & np.uint64(CODE_MASK)) != 0)]
+        return ended
 
     def cut_keys(self, keys: U64, cause: U64, authority: U64) -> Bools:
         """Tell which keys lie in a range of this kind; those are cut out of it."""

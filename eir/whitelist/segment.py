@@ -62,7 +62,9 @@ class Segment:
     def expect(self, kind: Kind) -> None:
         """Check what the file holds. Raises SegmentDamagedError."""
         if self.kind is not kind:
-            raise self.damaged(f"is a {self.kind.name.lower()} segment where a {kind.name.lower()} one is needed")
+            raise self.damaged(
+                f"is a {self.kind.name.lower()} segment where a {kind.name.lower()} one is needed"
+            )
 
     def array(self, section: int, dtype: npt.DTypeLike, width: int = 1) -> npt.NDArray[Any]:
         """Read-only view of a section as an array, empty where it is left out; [n, width] for rows."""

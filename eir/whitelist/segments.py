@@ -38,6 +38,8 @@ EDITION_KEY: Final = "edition"
 BLOCKS_KEY: Final = "imsi_blocks"
 """The dictionary of IMSI blocks, kept beside the common segment: no shard can be read without it."""
 
+Swap = Callable[[Callable[[Generation], Generation]], None]
+_children: set[subprocess.Popen[str]] = set()
 _log = structlog.get_logger(__name__)
 
 
@@ -139,6 +141,31 @@ class Segments:
 
     # -- rebuilding -------------------------------------------------------------------------------
 
+    def reconcile(self, generation: Generation, swap: Swap) -> None:
+        """Read segments that the manifest names and the generation lacks: an earlier swap failed half-way.
+
+        Raises StorageError where they cannot be read now.
+        """
+        current = [record.file for record in self._journal.manifest().current]
+        held = {shard.segment.name for shard in generation.shards}
+        missing = [name for name in current if name.startswith(SHARD) and name not in held]
+        if not missing:
+            return
+        try:
+            common = next(name for name in current if name.startswith(COMMON))
+            tables = Common.of(segment.load(self.folder / common))
+            shards = [self.load_shard(name, tables.blocks) for name in missing]
+        except (OSError, MemoryError, SegmentDamagedError) as error:
+            raise StorageError(f"segments cannot be read: {error}") from error
+        swap(
+            lambda now: Generation.of(
+                now.serial,
+                now.levels,
+                [*(shard for shard in now.shards if shard.segment.name in current), *shards],
+                tables,
+            )
+        )
+
     def rebuild(
         self,
         generation: Generation,
@@ -147,7 +174,7 @@ class Segments:
         *,
         all_segments: bool,
         bytes_per_second_max: int,
-        swap: Callable[[Callable[[Generation], Generation]], None],
+        swap: Swap,
     ) -> int:
         """Fold an overlay into segments with a child process; returns how many files it wrote."""
         touched = [shard for shard in generation.shards if all_segments or _touches(overlay, shard)]
@@ -184,7 +211,12 @@ class Segments:
                 raise StorageError(f"rebuilding segments: {error.strerror}") from error
             raise
         del generation  # it would keep every old shard in memory until the last is replaced
-        self._swap(written, touched, swap)
+        try:
+            self._swap(written, touched, swap)
+        except (OSError, MemoryError, SegmentDamagedError) as error:
+            raise StorageError(
+                f"new segments cannot be read, the next rebuild tries again: {error}"
+            ) from error
         return len(written)
 
     def _next_edition(self) -> int:
@@ -206,7 +238,7 @@ class Segments:
         self,
         written: list[SegmentFile],
         touched: list[Shard],
-        swap: Callable[[Callable[[Generation], Generation]], None],
+        swap: Swap,
     ) -> None:
         """Put new shards in the place of old ones, one at a time: memory never doubles."""
         common_file = next(file for file in written if file.kind == COMMON)
@@ -273,14 +305,25 @@ def _touches(overlay: Overlay, shard: Shard) -> bool:
 def _run_child(job: Path) -> list[SegmentFile]:
     """Run a rebuild in a process of its own, on the cores it may have. Raises StorageError."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    done = subprocess.run(  # noqa: S603 - our own module
+    child = subprocess.Popen(  # noqa: S603 - our own module
         [sys.executable, "-m", "eir.whitelist.rebuild", str(job)],
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         env=environment,
-        check=False,
     )
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+    _children.add(child)
+    try:
+        out, told = child.communicate()
+    finally:
+        _children.discard(child)
+    if child.returncode:
+        last = (told.strip().splitlines() or [f"exit code {child.returncode}"])[-1]
         raise StorageError(f"rebuilding segments failed: {last}")
-    return [SegmentFile(**row) for row in json.loads(done.stdout)]
+    return [SegmentFile(**row) for row in json.loads(out)]
+
+
+def stop_children() -> None:
+    """End rebuilds that run: what they would fold in stays in the journal."""
+    for child in list(_children):
+        child.terminate()

@@ -312,6 +312,34 @@ class Shard:
             place += 1
         return out
 
+    def paired_keys(self, tac: int, first: int, last: int) -> U64:
+        """Keys of serials first to last whose state is paired, or more."""
+        entry = self.entry(tac)
+        found = [np.empty(0, np.int64)]
+        for block in range(first >> 16, (last >> 16) + 1) if entry >= 0 else ():
+            masks, bit = self._entries[entry * 8 + 1], 1 << block
+            if masks & bit:
+                place = self._entries[entry * 8 + 2] + (masks & (bit - 1)).bit_count()
+                found.append(self._dense_serials(place) + (block << 16))
+            elif masks >> 16 & bit:
+                place = self._entries[entry * 8 + 3] + (masks >> 16 & (bit - 1)).bit_count()
+                for column, serials in ((0, self.lists[1]), (2, self.lists[2])):
+                    begin, end = (int(place) & RANK_MASK for place in self.sparse[place : place + 2, column])
+                    found.append(serials[begin:end].astype(np.int64) + (block << 16))
+        serial = np.concatenate(found)
+        serial = serial[(serial >= first) & (serial <= last)]
+        return (serial + tac * SERIALS).astype(np.uint64)
+
+    def _dense_serials(self, place: int) -> I64:
+        """Find serials of a dense block whose state is paired, or more: those with the high bit."""
+        presence = np.unpackbits(self.dense["presence"][place : place + 1].view(np.uint8), bitorder="little")
+        present = np.flatnonzero(presence)
+        start = int(self.dense["first_line"][place])
+        planes = np.ascontiguousarray(self.lines[start : start + len(present), 9:16]).view(np.uint8)
+        line, position = np.nonzero(np.unpackbits(planes, axis=1, bitorder="little"))
+        serials: I64 = present[line] * LINE_SERIALS + position
+        return serials
+
     # -- many look-ups ----------------------------------------------------------------------------
 
     def find_many(self, keys: U64) -> tuple[U64, Ragged]:

@@ -55,7 +55,7 @@ from eir.whitelist.overlay import Overlay, Table
 from eir.whitelist.parse import rows_from_payload
 from eir.whitelist.plan import Names, Plan
 from eir.whitelist.rows import IGNORED, U64, Op, Rows, concat
-from eir.whitelist.segments import Segments
+from eir.whitelist.segments import Segments, stop_children
 from eir.whitelist.tables import TABLES, Generation
 
 COUNTS_KEY: Final = "counts"
@@ -169,7 +169,8 @@ class Store:
         return cls(data_dir, clock, limits or Limits(), files or FileLayer())
 
     def close(self) -> None:
-        """Close the journal and free the directory. Waits for a rebuild."""
+        """Close the journal and free the directory. A rebuild that runs is ended."""
+        stop_children()
         with self._rebuilding, self._lock:
             self.journal.close()
             self._lock_file.close()
@@ -259,32 +260,41 @@ class Store:
         out[wanted] = ids
         return out
 
-    def publish(self, plan: Plan, serial: int) -> None:
-        """Put a plan's rows above the segments, and replace the generation."""
+    def publish(self, plan: Plan, serial: int, commit: Callable[[], None] = lambda: None) -> None:
+        """Put a plan's rows above the segments, make them durable, and replace the generation.
+
+        All that can fail comes before the commit: what is durable is seen.
+        """
         columns = {table: rows for table, rows in plan.columns.items() if len(rows)}
-        if Table.TACS in columns:  # a check must not ask the journal: the names come before the rows
-            self.device_types = self.journal.names(NameKind.DEVICE_TYPE)
         rows = sum(len(part) for part in columns.values())
         with self._lock:
             if self._small.rows + rows <= self.limits.small_overlay_rows_max:
-                self._small = self._small.merged(columns)
+                small, large = self._small.merged(columns), self._large
             else:
-                self._large = self._large.merged(self._small.columns, columns)
-                self._small = Overlay.empty()
+                small, large = Overlay.empty(), self._large.merged(self._small.columns, columns)
+            commit()
+            if Table.TACS in columns:  # a check must not ask the journal: the names come before the rows
+                self.device_types = self.journal.names(NameKind.DEVICE_TYPE)
+            self._small, self._large = small, large
             self.counts = {table: self.counts[table] + plan.change[table] for table in TABLES}
             self.generation = self.generation.with_levels(serial, self._levels())
 
     def _levels(self) -> list[Overlay]:
         return [level for level in (self._small, self._large, *self._frozen) if level.rows]
 
-    def effects(self, plan: Plan) -> tuple[TableEffect, ...]:
-        """Effects of a plan by table, those it touches."""
+    def effects(self, plan: Plan, before: Mapping[str, int] | None = None) -> tuple[TableEffect, ...]:
+        """Effects of a plan by table, those it touches, on the rows there were before."""
+        counts = self.counts if before is None else before
         out = []
         for table in TABLES:
             added, change = plan.added[table], plan.change[table]
-            removed = plan.removed[table] if table in plan.removed else max(added - change, 0)
+            removed = (
+                plan.removed[table]
+                if table in plan.removed
+                else max(added - plan.replaced[table] - change, 0)
+            )
             if added or removed:
-                out.append(TableEffect(table, added, removed, self.counts[table] + change))
+                out.append(TableEffect(table, added, removed, counts[table] + change))
         return tuple(out)
 
     def _replay(self) -> int:
@@ -306,6 +316,7 @@ class Store:
         """
         with self._rebuilding:
             started = time.monotonic()
+            self.segments.reconcile(self.generation, self._swap)
             with self._lock:
                 serial = self.generation.serial
                 levels = self._levels()
@@ -429,9 +440,9 @@ class PendingDelta:
         if header.dry_run:
             return applied
         serial = store.generation.serial + 1
-        self._journal(plan, rows, serial, content_sha256, ignored)
-        effects = store.effects(plan)
-        store.publish(plan, serial)
+        before = store.counts
+        store.publish(plan, serial, lambda: self._journal(plan, rows, serial, content_sha256, ignored))
+        effects = store.effects(plan, before)
         return Applied(serial, False, False, effects, ignored, bad)
 
     def _journal(self, plan: Plan, rows: Rows, serial: int, content_sha256: bytes, ignored: int) -> None:

@@ -214,6 +214,19 @@ class Generation:
             extra = overlay_runs(extra, at, join(parts_extra))
         return KeyColumns(keys, head, extra)
 
+    def paired_keys(self, first: int, last: int) -> U64:
+        """Keys from first to last, of one TAC, that may be paired: their rows tell."""
+        found = [np.empty(0, np.uint64)]
+        for level in self.levels:
+            columns = level.columns.get(Table.KEYS)
+            if columns is not None:
+                start, end = np.searchsorted(columns.keys, np.array([first, last + 1], np.uint64))
+                found.append(columns.keys[start:end])
+        shard = self._shard(first // SERIALS)
+        if shard is not None:
+            found.append(shard.paired_keys(first // SERIALS, first % SERIALS, last % SERIALS))
+        return np.concatenate(found)
+
     def read_links(self, keys: U64) -> Ragged:
         """Keys of the other slots of sorted keys. One by one: links change seldom."""
         runs = [list(self.links(int(key))) for key in keys]

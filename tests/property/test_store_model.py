@@ -1,4 +1,4 @@
-"""The store against the plain model: any deltas, rebuilds and restarts, the same state and the same bad rows."""
+"""The store against the plain model: any deltas, rebuilds and restarts, one state and the same bad rows."""
 
 from __future__ import annotations
 

@@ -70,13 +70,19 @@ def test_upkeep_outlives_a_round_that_fails(monkeypatch: pytest.MonkeyPatch) -> 
     async def inside() -> None:
         state = State(load(), Metrics(), lambda: 0, "portable")
         rounds: list[int] = []
+        folded: list[int] = []
 
         async def refresh() -> None:
             rounds.append(1)
             raise ZeroDivisionError
 
         monkeypatch.setattr(daemon, "REFRESH_SECONDS", 0.001)
+
+        async def checkpoint() -> None:
+            folded.append(1)
+
         monkeypatch.setattr(state, "refresh", refresh)
+        monkeypatch.setattr(state, "checkpoint", checkpoint)
         with structlog.testing.capture_logs() as logged:
             upkeep = asyncio.create_task(daemon._keep(state))
             await asyncio.sleep(0.05)
@@ -85,5 +91,6 @@ def test_upkeep_outlives_a_round_that_fails(monkeypatch: pytest.MonkeyPatch) -> 
         assert len(rounds) > 1
         failures = state.metrics.registry.get_sample_value("eir_upkeep_failures_total")
         assert failures == len(rounds) == len(logged)
+        assert folded, "one task that fails does not keep the other from its work"
 
     asyncio.run(inside())

@@ -8,7 +8,7 @@ import json
 import resource
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -33,6 +33,7 @@ from eir.whitelist.delta import BAD_ROWS_MAX, Header
 from eir.whitelist.feeds import FeedRules, GuardLimits
 from eir.whitelist.items import REGISTERED
 from eir.whitelist.operation import Operation
+from eir.whitelist.overlay import Overlay
 from eir.whitelist.rows import BlockCause, Op, Role
 from eir.whitelist.store import MODE_ALLOW_ALL, Limits, Store
 
@@ -59,6 +60,15 @@ def store(folder: Path) -> Iterator[Store]:
     yield opened
     with contextlib.suppress(Exception):
         opened.close()
+
+
+def fails(error: Exception) -> Callable[..., None]:
+    """Make a function that raises."""
+
+    def raises(*_: object) -> None:
+        raise error
+
+    return raises
 
 
 def register(first: int, count: int = 1) -> list[Operation]:
@@ -467,4 +477,49 @@ def test_limits_of_feeds_come_from_the_caller(folder: Path) -> None:
     with pytest.raises(DeltaRowsRefusedError):
         store_model.push(store, deregister(0, 1), feed="b")
     assert json.loads(store.journal.meta_get("counts") or "") == store.counts
+    store.close()
+
+
+def test_segments_that_could_not_be_read_after_a_rebuild_are_read_by_the_next(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store.open(folder, clock=lambda: stores.NOW)
+    store_model.push(store, register(0, 2))
+    load_shard = segments.Segments.load_shard
+    monkeypatch.setattr(segments.Segments, "load_shard", fails(OSError(24, "no more")))
+    with pytest.raises(StorageError, match="the next rebuild tries again"):
+        store.rebuild()
+    assert store.generation.key_row(KEY)[0] == REGISTERED
+    monkeypatch.setattr(segments.Segments, "load_shard", load_shard)
+    store_model.push(store, register(2))
+    store.rebuild()
+    for reopened in (False, True):
+        if reopened:
+            store.close()
+            store = Store.open(folder, clock=lambda: stores.NOW)
+        assert [store.generation.key_row(KEY + n)[0] for n in range(4)] == [REGISTERED] * 3 + [0]
+        assert store.generation.overlay_rows == 0
+    store.close()
+
+
+def test_a_delta_whose_rows_cannot_be_laid_out_is_not_committed(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store_model.push(store, register(0))
+    before = standing(store)
+    with monkeypatch.context() as patch:
+        patch.setattr(Overlay, "merged", fails(MemoryError()))
+        with pytest.raises(MemoryError):
+            store_model.push(store, register(1))
+    assert standing(store) == before
+    assert store_model.push(store, register(1)).serial == store.generation.serial
+
+
+def test_renewing_exemptions_removes_none(folder: Path) -> None:
+    limits = Limits(guards=GuardLimits(guarded_rows_min=10))
+    store = Store.open(folder, clock=lambda: stores.NOW, limits=limits)
+    for until in (stores.NOW + 1, stores.NOW + 2):
+        rows = [Operation(Op.EXEMPT, KEY + n, time=until, cause=1) for n in range(40)]
+        assert not any(effect.removed for effect in store_model.push(store, rows).effects)
+        assert store.counts["exemptions"] == 40
     store.close()
