@@ -212,7 +212,9 @@ class HashTable:
         # Fewer keys than two thirds of the home places run past them by less than those are.
         slack = max(1 << (bits - 3), int(place[-1]) + 2 - (1 << bits))
         slots = np.zeros(((1 << bits) + slack, 2), np.uint64)
-        slots[place] = np.stack((columns.keys, values), axis=1).take(order, axis=0)
+        # A slot moves as one number of 16 bytes: several times faster than as a row of two.
+        pairs = np.stack((columns.keys, values), axis=1).view(np.complex128).reshape(-1)
+        slots.view(np.complex128).reshape(-1)[place] = pairs.take(order)
         return cls(slots.reshape(-1), words)
 
     def find(self, key: int) -> tuple[int, int, int] | None:
