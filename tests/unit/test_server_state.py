@@ -74,8 +74,7 @@ class FakeStore:
     def __init__(self) -> None:
         self.go, self.closed, self.wrong = threading.Event(), False, False
         self.generation = SimpleNamespace(serial=4, shards=(1, 2), overlay_rows=3)
-        deltas = iter([SimpleNamespace(serial=2)])
-        self.journal = SimpleNamespace(deltas=lambda: deltas, last_serial=lambda: 4)
+        self.journal = SimpleNamespace(oldest_serial=lambda: 2, last_serial=lambda: 4)
 
     def rebuild(self, all_segments: bool) -> RebuildResult:
         assert self.go.wait(10)
@@ -155,5 +154,5 @@ def test_refresh_brings_staleness_and_gauges_up_to_the_present(limit: int, stale
 
 
 def test_an_empty_journal_keeps_no_delta() -> None:
-    journal = SimpleNamespace(deltas=lambda: iter(()), last_serial=lambda: 0)
+    journal = SimpleNamespace(oldest_serial=lambda: 0, last_serial=lambda: 0)
     assert journal_delta_count(SimpleNamespace(journal=journal)) == 0  # type: ignore[arg-type]
