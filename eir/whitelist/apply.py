@@ -174,27 +174,32 @@ class Ops:
     @cached_property
     def imsi(self) -> U64:
         """IMSI codes."""
-        return self.columns.imsi.take(self.row)
+        return _rows(self.columns.imsi, self.row)
 
     @cached_property
     def former(self) -> U64:
         """IMSI codes of former owners."""
-        return self.columns.former.take(self.row)
+        return _rows(self.columns.former, self.row)
 
     @cached_property
     def time(self) -> U64:
         """Seconds since the Unix epoch."""
-        return self.columns.time.take(self.row)
+        return _rows(self.columns.time, self.row)
 
     @cached_property
     def cause(self) -> U64:
         """Causes or roles."""
-        return self.columns.cause.take(self.row)
+        return _rows(self.columns.cause, self.row)
 
     @cached_property
     def name(self) -> U64:
         """Numbers of authorities or device types."""
-        return self.columns.name.take(self.row)
+        return _rows(self.columns.name, self.row)
+
+
+def _rows(column: U64, row: I64) -> U64:
+    """Take rows of a column; one that is 0 throughout has no memory to take from."""
+    return column.take(row) if column.strides[0] else np.zeros(len(row), np.uint64)
 
 
 def _refuse(ops: Ops, wrong: Bools, bad: BadRows, reason: RowReason, message: str) -> Ops:

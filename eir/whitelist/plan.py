@@ -9,6 +9,7 @@ makes it durable and publishes it.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -23,8 +24,10 @@ from eir.whitelist.overlay import Table
 from eir.whitelist.plan_links import plan_links
 from eir.whitelist.plan_ranges import RangePlan
 from eir.whitelist.rows import RAW, U64, Op, Role, Rows
-from eir.whitelist.tables import Generation, raw_key, raw_words
+from eir.whitelist.tables import Generation, join, raw_key, raw_words
 
+_BLOCK_ROWS = 1 << 16
+"""Rows worked out together: their columns stay in the cache."""
 NO_END = UNTIL_MASK
 """The end of an exemption that has none."""
 _KEYED = (
@@ -154,34 +157,58 @@ def _plan_keys(
     if not (keys[1:] >= keys[:-1]).all():
         order = sorting_order(keys)
         index, keys = index[order], keys[order]
-    synthetic = [part for part in (ended, *([replaced.keys] if replaced else ())) if len(part)]
-    if synthetic:
-        unique, place = np.unique(np.concatenate((keys, *synthetic)), return_inverse=True)
-    else:
-        first = np.concatenate(([True], keys[1:] != keys[:-1]))
-        all_new = bool(first.all())
-        unique = keys if all_new else keys[first]
-        place = np.arange(len(keys)) if all_new else np.cumsum(first) - 1
-    if not len(unique):
-        return
-    before = generation.read_keys(unique)
-    state = KeyState.of(before.head, before.extra)
-    counts = state.counts()
-    touched = np.zeros(len(unique), bool)
-    if synthetic:
-        touched[place[len(index) :]] = True
-    if replaced is not None:
-        replaced.apply(state)
-    _Space(state, filled, index, place[: len(index)], unique, ranges, plan).perform(
-        np.searchsorted(unique, ended)
-    )
-    good = ~plan.bad.bad[index]
-    touched[place[: len(index)][good]] = True
-    _count(plan, counts, state.counts())
-    head, extra = state.packed()
-    plan.columns[Table.KEYS] = Columns(unique, head, extra)
-    if not touched.all():
-        plan.columns[Table.KEYS] = plan.columns[Table.KEYS].take(np.flatnonzero(touched))
+    more = np.concatenate((ended, replaced.keys)) if replaced else ended
+    # Keys that no row names may lie anywhere among the others: then all go at once.
+    blocks = [(0, len(keys))] if len(more) else list(_blocks(keys))
+    parts = []
+    for start, end in blocks:
+        rows = index[start:end]
+        unique, place = _distinct(keys[start:end], more)
+        before = generation.read_keys(unique)
+        state = KeyState.of(before.head, before.extra)
+        counts = state.counts()
+        if replaced is not None:
+            replaced.apply(state)
+        _Space(state, filled, rows, place[: len(rows)], unique, ranges, plan).perform(
+            np.searchsorted(unique, ended)
+        )
+        _count(plan, counts, state.counts())
+        touched = np.zeros(len(unique), bool)
+        touched[place[len(rows) :]] = True
+        touched[place[: len(rows)][~plan.bad.bad[rows]]] = True
+        columns = Columns(unique, *state.packed())
+        parts.append(columns if touched.all() else columns.take(np.flatnonzero(touched)))
+    if parts:
+        plan.columns[Table.KEYS] = Columns(
+            np.concatenate([part.keys for part in parts]),
+            np.concatenate([part.heads for part in parts]),
+            join([part.extra for part in parts]),
+        )
+
+
+def _blocks(keys: U64) -> Iterator[tuple[int, int]]:
+    """Cut sorted keys where they change, so that what is worked out of a block stays in the cache."""
+    start = 0
+    while start < len(keys):
+        end = min(start + _BLOCK_ROWS, len(keys))
+        if end < len(keys):
+            end = int(np.searchsorted(keys, keys[end]))
+            if end <= start:
+                end = int(np.searchsorted(keys, keys[start], side="right"))
+        yield start, end
+        start = end
+
+
+def _distinct(keys: U64, more: U64) -> tuple[U64, I64]:
+    """Find the distinct keys of sorted ones and some more, and the place of each among them."""
+    if len(more):
+        unique, place = np.unique(np.concatenate((keys, more)), return_inverse=True)
+        return unique, place
+    first = np.ones(len(keys), bool)
+    first[1:] = keys[1:] != keys[:-1]
+    if first.all():
+        return keys, np.arange(len(keys))
+    return keys[first], np.cumsum(first) - 1
 
 
 def _count(plan: Plan, before: I64, after: I64) -> None:

@@ -288,6 +288,8 @@ class Generation:
 
 def join(parts: Sequence[Ragged]) -> Ragged:
     """Lay the runs of all parts one after the other."""
+    if not any(len(part.words) for part in parts):
+        return Ragged.empty(sum(map(len, parts)))
     counts = np.concatenate([part.counts() for part in parts])
     words = np.concatenate([part.words[part.first[0] : part.first[-1]] for part in parts])
     return Ragged.of(counts, words)

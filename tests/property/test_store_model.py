@@ -39,11 +39,12 @@ def facts(store: Store) -> State:
 
 @pytest.fixture(autouse=True)
 def rebuild_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The child is the same code; a process for each step would take minutes."""
+    """The child is the same code; a process for each step would take minutes. Blocks of rows are small."""
     import json
 
-    from eir.whitelist import segments
+    from eir.whitelist import plan, segments
 
+    monkeypatch.setattr(plan, "_BLOCK_ROWS", 3)
     monkeypatch.setattr(segments, "_run_child", lambda job: run(Job(**json.loads(job.read_text()))))
 
 
