@@ -12,7 +12,7 @@ from eir.whitelist.delta import Applied, Header
 from eir.whitelist.items import AUTHORITY_BITS, CODE_MASK, REGISTERED, UNTIL_BITS, UNTIL_MASK, Item
 from eir.whitelist.operation import Operation, message
 from eir.whitelist.store import Store
-from eir.whitelist.tables import Generation
+from eir.whitelist.tables import TABLES, Generation
 
 
 def push(
@@ -105,25 +105,7 @@ def _range_facts(now: Generation, tac: int, authorities: list[str]) -> State:
 
 def counts_of(state: State) -> dict[str, int]:
     """Rows by table, as the store counts them."""
-    out = dict.fromkeys(
-        (
-            "registered",
-            "registered_ranges",
-            "pairs",
-            "utilizers",
-            "blocks",
-            "blocked_ranges",
-            "tracked",
-            "exemptions",
-            "grandfathered",
-            "links",
-            "raw",
-            "imsi_exemptions",
-            "tacs",
-            "subscribers",
-        ),
-        0,
-    )
+    out = dict.fromkeys(TABLES, 0)
     raw = set()
     for fact, value in state.items():
         table = fact[0]

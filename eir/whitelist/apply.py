@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from eir.whitelist import items
 from eir.whitelist.delta import BAD_ROWS_MAX, PAIRS_MAX, BadRow, RowReason
-from eir.whitelist.hashtable import I64, Ragged, spread
+from eir.whitelist.hashtable import I64, Ragged
 from eir.whitelist.items import CODE_MASK, REGISTERED, Item, name_of
 from eir.whitelist.rows import U64
 
@@ -411,6 +411,3 @@ class Intervals:
             return self
         breaks = np.concatenate(([True], starts[1:] != ends[:-1] + 1))
         return Intervals(starts[breaks], ends[np.concatenate((breaks[1:], [True]))])
-
-
-__all__ = ["BadRows", "Intervals", "KeyState", "Ops", "spread"]

@@ -14,11 +14,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from eir.identity import SERIALS
 from eir.whitelist import apply, imsi_index
 from eir.whitelist.apply import BadRows, Bools, KeyState, Ops
 from eir.whitelist.delta import RowReason
-from eir.whitelist.hashtable import I64, Columns, Ragged, gather, sorting_order
+from eir.whitelist.hashtable import I64, Columns, Ragged, gather, sorting_order, spread
 from eir.whitelist.items import UNTIL_BITS, UNTIL_MASK, Item, name_of
 from eir.whitelist.overlay import Table
 from eir.whitelist.plan_links import plan_links
@@ -416,7 +415,7 @@ def _plan_raw(
     counts = extra.counts()
     counts[alive] += 2
     words = Ragged.of(counts, np.empty(int(counts.sum()), np.uint64))
-    words.words[apply.spread(words.first[:-1], extra.counts())] = extra.words
+    words.words[spread(words.first[:-1], extra.counts())] = extra.words
     words.words[words.first[1:][alive] - 2] = own[alive, 0]
     words.words[words.first[1:][alive] - 1] = own[alive, 1]
     plan.change["raw"] += len(alive) - len(there)
@@ -472,6 +471,3 @@ def _plan_tacs(generation: Generation, filled: Filled, index: I64, plan: Plan) -
     plan.added["tacs"] += int((good & (heads != 0)).sum())
     plan.change["tacs"] += int((heads[good] != 0).sum()) - int((before[good] != 0).sum())
     plan.columns[Table.TACS] = Columns(tacs[good], heads[good], Ragged.empty(int(good.sum())))
-
-
-__all__ = ["NO_END", "SERIALS", "Plan", "make"]

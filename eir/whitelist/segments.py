@@ -203,7 +203,7 @@ class Segments:
             self._files.write(self.folder / folded, overlay.image(serial))
             self._files.write(job_path, json.dumps(asdict(job)).encode())
             written = _run_child(job_path)
-            self._commit(written, retired + ([common] if common else []), serial)
+            folded_common = self._commit(written, retired + ([common] if common else []), serial)
         except BaseException as error:
             with contextlib.suppress(StorageError, OSError):  # on a full disk, make room
                 self._remove_strays()
@@ -212,7 +212,7 @@ class Segments:
             raise
         del generation  # it would keep every old shard in memory until the last is replaced
         try:
-            self._swap(written, touched, swap)
+            self._swap(written, touched, folded_common, swap)
         except (OSError, MemoryError, SegmentDamagedError) as error:
             raise StorageError(
                 f"new segments cannot be read, the next rebuild tries again: {error}"
@@ -225,24 +225,25 @@ class Segments:
         self._journal.meta_set(EDITION_KEY, str(edition))
         return edition
 
-    def _commit(self, written: list[SegmentFile], retired: list[str], serial: int) -> None:
-        common = next(file for file in written if file.kind == COMMON)
-        blocks = Common.of(segment.load(self.folder / common.name)).blocks
+    def _commit(self, written: list[SegmentFile], retired: list[str], serial: int) -> Common:
+        """Make new segments those of the manifest; returns the common one, read."""
+        common_file = next(file for file in written if file.kind == COMMON)
+        common = Common.of(segment.load(self.folder / common_file.name))
         with self._journal.transaction():
             self._journal.swap_manifest([_record(file) for file in written], retired)
             self._journal.meta_set(BASE_SERIAL_KEY, str(serial))
-            self._journal.meta_set(BLOCKS_KEY, blocks.blocks.tobytes().hex())
+            self._journal.meta_set(BLOCKS_KEY, common.blocks.blocks.tobytes().hex())
         self.base_serial = serial
+        return common
 
     def _swap(
         self,
         written: list[SegmentFile],
         touched: list[Shard],
+        common: Common,
         swap: Swap,
     ) -> None:
         """Put new shards in the place of old ones, one at a time: memory never doubles."""
-        common_file = next(file for file in written if file.kind == COMMON)
-        common = Common.of(segment.load(self.folder / common_file.name))
         swap(lambda now: Generation.of(now.serial, now.levels, now.shards, common))
         fresh = [file for file in written if file.kind == SHARD]
         olds: list[Shard | None] = list(touched) or [None]
