@@ -6,22 +6,31 @@ DATA ?= data/demo
 SIZE ?= 10000000
 POPULATIONS ?= P1,P2,P3
 REGISTERED ?= 1000000
+# What is written in Rust is left out where cargo is missing: the portable engine needs none.
+CARGO := $(if $(shell command -v cargo),cargo,@echo 'cargo is not installed: left out:' cargo)
+CORE := --manifest-path core/Cargo.toml
 
-.PHONY: setup run test lint format proto sim fuzz bench docs peers clean
+.PHONY: setup native run test lint format proto sim fuzz bench docs peers clean
 
 setup: .venv/.stamp
 
-.venv/.stamp: pyproject.toml
+.venv/.stamp: pyproject.toml setup.py core/Cargo.toml core/Cargo.lock $(shell find core/src -name '*.rs')
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
-	@$(BIN)/python -c 'import importlib.util as u; print("engine: native" if u.find_spec("eir_core") else "engine: portable (the native reader is not built)")'
+	@$(BIN)/python -m eir.native
 	@touch $@
+
+# Builds the native engine in place, for the Python that PYTHON names (it has setuptools-rust).
+native:
+	$(PYTHON) setup.py --quiet build_rust --inplace --release
+	$(PYTHON) -m eir.native
 
 run: setup
 	$(BIN)/python -m eir demo --data-dir $(DATA) --registered $(REGISTERED)
 	exec $(BIN)/eir serve --data-dir $(DATA)
 
 test: setup peers
+	$(CARGO) test --quiet $(CORE)
 	HYPOTHESIS_PROFILE=ci $(BIN)/python -m pytest -q -m 'not sim'
 
 lint: setup
@@ -29,6 +38,8 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(CARGO) fmt --check $(CORE)
+	$(CARGO) clippy --quiet --all-targets --all-features $(CORE) -- -D warnings
 	$(BIN)/buf lint
 	$(BIN)/buf breaking --against eir/proto/published.binpb
 	./eir/proto/check_generated.sh
@@ -36,6 +47,7 @@ lint: setup
 format: setup
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
+	$(CARGO) fmt $(CORE)
 
 proto: setup
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. eir/proto/*.proto
@@ -57,4 +69,4 @@ peers:
 	./tests/peers.sh
 
 clean:
-	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv build core/target eir/_core*.so *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

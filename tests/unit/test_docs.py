@@ -145,6 +145,8 @@ def test_the_code_map_has_every_module_and_no_other() -> None:
     section = ARCHITECTURE.split("## Code map")[1].split("\n## ")[0]
     named = re.findall(r"^\| `(eir/[\w/]+\.py)` \|", section, re.MULTILINE)
     assert sorted(named) == sorted(modules())
+    named = re.findall(r"^\| `(core/src/[\w/]+\.rs)` \|", section, re.MULTILINE)
+    assert sorted(named) == sorted(str(path.relative_to(ROOT)) for path in (ROOT / "core/src").rglob("*.rs"))
 
 
 def anchors(page: Path) -> set[str]:

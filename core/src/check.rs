@@ -1,0 +1,300 @@
+//! A check: identity, near facts, gate, far facts, standing, status. As `Checker` of eir/check.py.
+//!
+//! No I/O, no lock, no rule: the rules are in the policy's tables.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwapOption;
+
+use crate::facts::{self, RowFacts, UNTIL_MASK};
+use crate::generation::Generation;
+use crate::identity::{Imei, Imsi, SERIALS, Subject, imei_class, imsi_class, parse_imei, parse_imsi};
+use crate::policy::{self, Policy, Stretch, WHITELISTED, far, reason};
+
+/// What a node asks; text in UTF-8 as it came.
+#[derive(Clone, Copy, Default, Debug)]
+#[allow(missing_docs)]
+pub struct Question<'a> {
+    pub imei: &'a [u8],
+    pub imsi: &'a [u8],
+    pub serving_plmn: &'a [u8],
+    pub emergency: bool,
+}
+
+/// The answer; `deadline` in seconds since the Unix epoch, 0 for none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub struct Verdict {
+    pub status: u8,
+    pub reason: u8,
+    pub deadline: u64,
+    pub serial: u64,
+    pub stale: bool,
+    pub cache_seconds: u32,
+}
+
+/// What checks are answered from; immutable.
+pub struct Tables {
+    /// The table state.
+    pub generation: Arc<Generation>,
+    /// The rules, compiled.
+    pub policy: Arc<Policy>,
+    /// By number of a device type (0: none known), whether the policy exempts it.
+    pub exempt_types: Vec<bool>,
+    /// The override: every check is allowed.
+    pub allow_all: bool,
+    /// The tables are older than the policy likes.
+    pub stale: bool,
+}
+
+/// Kinds of SIMs from 3 on; below they are `imsi_class`.
+mod imsi_kind {
+    pub const HOME: usize = 3;
+    pub const ABROAD: usize = 4;
+    pub const FOREIGN: usize = 5;
+}
+
+/// Kinds of IMEIs from 9 on; below they are `imei_class`.
+mod standing {
+    pub const SHARED: usize = 9;
+    pub const CLONED: usize = 10;
+}
+
+/// What the IMSI is to the slot.
+mod relation {
+    pub const NONE: usize = 0;
+    pub const OWNER: usize = 1;
+    pub const UTILIZER: usize = 2;
+}
+
+const fn g(name: &str) -> usize {
+    policy::weight(&policy::GATE_FIELDS, name)
+}
+
+const fn s(name: &str) -> usize {
+    policy::weight(&policy::STANDING_FIELDS, name)
+}
+
+/// A question with its text read.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    imei: Imei,
+    imsi: Imsi,
+    serving_plmn: &'a [u8],
+    emergency: bool,
+}
+
+impl Asked<'_> {
+    fn key(&self) -> Option<u64> {
+        if let Subject::Key(key) = self.imei.subject { Some(key) } else { None }
+    }
+}
+
+impl Tables {
+    /// Judges one identity at a second since the Unix epoch.
+    pub fn check(&self, question: &Question<'_>, now: u64) -> Verdict {
+        self.judge(&self.read(question), now)
+    }
+
+    /// Judges many identities at one second, in order; the verdicts are added to `out`.
+    pub fn check_batch(&self, questions: &[Question<'_>], now: u64, out: &mut Vec<Verdict>) {
+        out.extend(questions.iter().map(|question| self.check(question, now)));
+    }
+
+    /// Status that a client gets, by status.
+    pub fn status_map(&self, client: &[u8]) -> &[u8] {
+        self.policy.status_map(client)
+    }
+
+    fn read<'a>(&self, question: &Question<'a>) -> Asked<'a> {
+        Asked {
+            imei: parse_imei(question.imei, self.policy.placeholders()),
+            imsi: parse_imsi(question.imsi),
+            serving_plmn: question.serving_plmn,
+            emergency: question.emergency,
+        }
+    }
+
+    fn judge(&self, asked: &Asked<'_>, now: u64) -> Verdict {
+        let (stretch, next_change) = self.policy.at(now);
+        let (key, imsi) = (asked.key(), asked.imsi.code);
+        let tac = key.map(|key| key / SERIALS);
+        let row = match &asked.imei.subject {
+            Subject::Key(key) => self.generation.key_row(*key),
+            Subject::Raw(text, length) => self.generation.raw_row(&text[..usize::from(*length)]),
+            Subject::Nothing => facts::Row::default(),
+        };
+        let near = RowFacts::of(row, imsi, now, stretch, tac);
+        let far = Far { generation: &self.generation, key, imsi, now, stretch };
+        let imsi_class = stretch.imsi_class(imsi);
+        let tac_class = stretch.tac_class(tac);
+        let kind = match asked.imsi.class {
+            imsi_class::WELL_FORMED if !imsi_class.home() => imsi_kind::FOREIGN,
+            imsi_class::WELL_FORMED if stretch.home_plmn(asked.serving_plmn) => imsi_kind::HOME,
+            imsi_class::WELL_FORMED => imsi_kind::ABROAD,
+            other => usize::from(other),
+        };
+        let individually = usize::from(near.individually_registered());
+        let type_exempt = tac.is_some_and(|tac| self.type_exempt(tac) || stretch.tac_exempt[tac_class]);
+
+        let mut gate = usize::from(asked.emergency) * g("emergency")
+            + usize::from(self.allow_all) * g("override")
+            + usize::from(near.exempt_pair != 0) * g("pair_exempt")
+            + usize::from(near.own_block) * g("own_block")
+            + kind * g("imsi_kind")
+            + individually * g("individually_registered")
+            + usize::from(near.exempt_imei != 0) * g("imei_exempt")
+            + usize::from(imsi != 0 && imsi_class.exempt()) * g("imsi_range_exempt")
+            + usize::from(type_exempt) * g("device_type_exempt");
+        let needs = stretch.gate_needs[gate];
+        let mut exempt_imsi = 0;
+        if needs & far::LINKS != 0 {
+            gate += usize::from(far.linked_block()) * g("linked_block");
+        }
+        if needs & far::RANGES != 0 {
+            gate += usize::from(facts::range_blocks(far.pieces())) * g("range_block");
+        }
+        if needs & far::IMSI_ROWS != 0 {
+            exempt_imsi = far.imsi_exempt_until();
+            gate += usize::from(exempt_imsi != 0) * g("imsi_exempt");
+        }
+        let mut reason = stretch.gate[gate];
+        if reason == 0 {
+            let relation = match () {
+                () if imsi != 0 && near.owner == imsi => relation::OWNER,
+                () if near.utilizer => relation::UTILIZER,
+                () => relation::NONE,
+            };
+            let kind_of_imei = match asked.imei.class {
+                imei_class::KEY if near.cloned => standing::CLONED,
+                imei_class::KEY if near.pairs > stretch.pairs_per_imei_max => standing::SHARED,
+                class => usize::from(class),
+            };
+            let mut standing = relation * s("relation")
+                + usize::from(near.grandfathered) * s("grandfathered")
+                + kind * s("imsi_kind")
+                + kind_of_imei * s("standing")
+                + usize::from(near.owner != 0) * s("owned")
+                + individually * s("individually_registered");
+            let needs = stretch.standing_needs[standing];
+            if needs & far::LINKS != 0 {
+                let (paired, owned) = far.other_slots();
+                standing += usize::from(paired) * s("other_slot_paired");
+                standing += usize::from(owned) * s("other_slot_owned");
+            }
+            if needs & far::RANGES != 0 {
+                standing += usize::from(facts::range_registers(far.pieces())) * s("range_registered");
+            }
+            reason = stretch.standing[standing];
+        }
+
+        // What passes an emergency call or the override says nothing of the next check.
+        let passes = matches!(reason, reason::EMERGENCY | reason::OVERRIDE);
+        let tracked = near.tracked && !passes;
+        let outcome = stretch.outcome(tac_class, imsi_class.class, reason);
+        let status = stretch.outcomes[outcome * 8 + usize::from(tracked) * 4 + usize::from(self.stale) * 2];
+        let deadline = match reason {
+            reason::EXEMPT_PAIR | reason::EXEMPT_PAIR_BLOCKED => near.exempt_pair,
+            reason::EXEMPT_IMEI => near.exempt_imei,
+            reason::EXEMPT_IMSI => exempt_imsi,
+            _ => 0,
+        };
+        let deadline = if deadline == UNTIL_MASK { 0 } else { deadline };
+        let mut cache_seconds = 0;
+        if status == WHITELISTED && !passes {
+            // Never past the next deadline or change of the policy.
+            let ends = [deadline, next_change].into_iter().filter(|end| *end != 0);
+            cache_seconds =
+                ends.map(|end| end.saturating_sub(now)).fold(stretch.cache_seconds_max, u64::min) as u32;
+        }
+        let serial = self.generation.serial;
+        Verdict { status, reason, deadline, serial, stale: self.stale, cache_seconds }
+    }
+
+    fn type_exempt(&self, tac: u64) -> bool {
+        let number = self.generation.device_type(tac) as usize;
+        self.exempt_types.get(number).copied().unwrap_or(false)
+    }
+}
+
+/// Facts that cost a further look-up.
+struct Far<'a> {
+    generation: &'a Generation,
+    key: Option<u64>,
+    imsi: u64,
+    now: u64,
+    stretch: &'a Stretch,
+}
+
+impl<'a> Far<'a> {
+    /// Whether another slot of the device is stolen or lost.
+    fn linked_block(&self) -> bool {
+        let mut blocked = false;
+        self.each_slot(|row, _| blocked |= facts::blocks_device(row));
+        blocked
+    }
+
+    /// Whether this SIM is paired to another slot, and whether another slot is owned or was in use before.
+    fn other_slots(&self) -> (bool, bool) {
+        let (mut paired, mut owned) = (false, false);
+        self.each_slot(|row, key| {
+            let slot = RowFacts::of(row, self.imsi, self.now, self.stretch, Some(key / SERIALS));
+            paired |= self.imsi != 0 && (slot.owner == self.imsi || slot.utilizer);
+            owned |= slot.owner != 0 || slot.in_use_before;
+        });
+        (paired, owned)
+    }
+
+    fn each_slot(&self, mut found: impl FnMut(facts::Row<'a>, u64)) {
+        let Some(key) = self.key else { return };
+        self.generation.links(key, &mut |other| found(self.generation.key_row(other), other));
+    }
+
+    fn pieces(&self) -> &'a [u64] {
+        self.key.map_or(&[], |key| self.generation.range_pieces(key))
+    }
+
+    fn imsi_exempt_until(&self) -> u64 {
+        if self.imsi == 0 {
+            return 0;
+        }
+        facts::imsi_exempt_until(self.generation.imsi_row(self.imsi), self.now)
+    }
+}
+
+/// What checks read now: replaced by one pointer swap, read without waiting.
+#[derive(Default)]
+pub struct Published {
+    tables: ArcSwapOption<Tables>,
+    retired: Mutex<Vec<Arc<Tables>>>,
+}
+
+impl Published {
+    /// Nothing until it is published.
+    pub const fn new() -> Self {
+        Self { tables: ArcSwapOption::const_empty(), retired: Mutex::new(Vec::new()) }
+    }
+
+    /// What is published now: None until something is. Hold it for one request, or one batch.
+    pub fn load(&self) -> arc_swap::Guard<Option<Arc<Tables>>> {
+        self.tables.load()
+    }
+
+    /// Replaces what checks read.
+    ///
+    /// What was read before is freed here or at the next call, when no reader holds it any more: never
+    /// by a reader, since what it holds is Python's to free.
+    pub fn publish(&self, tables: Tables) {
+        let old = self.tables.swap(Some(Arc::new(tables)));
+        let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        retired.extend(old);
+        retired.retain(|tables| Arc::strong_count(tables) > 1);
+    }
+
+    /// Frees what no reader holds any more; returns how many are still held.
+    pub fn free_retired(&self) -> usize {
+        let mut retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        retired.retain(|tables| Arc::strong_count(tables) > 1);
+        retired.len()
+    }
+}

@@ -1,0 +1,194 @@
+//! Text to identity, as eir/identity.py: the one place where an IMEI or IMSI stops being text.
+//!
+//! Text is UTF-8 as it came over the wire. Sources: TS 23.003 clause 6, annex B, clause 2.2.
+
+/// Digits of an IMEI that name the equipment: TAC 8, serial 6.
+const IMEI_DIGITS: usize = 14;
+/// The longest text that may be an IMEI or a raw list entry, in characters.
+const IMEI_CHARS_MAX: usize = 16;
+const IMSI_DIGITS_MAX: usize = 15;
+/// Digits that name a network; fewer are IMSI_SHORT.
+const IMSI_DIGITS_NETWORK: usize = 6;
+/// Serials of one TAC.
+pub const SERIALS: u64 = 1_000_000;
+
+/// What an IMEI is; numbers as `ImeiClass` of eir/identity.py.
+pub mod imei_class {
+    #![allow(missing_docs)]
+    pub const KEY: u8 = 0;
+    pub const MALFORMED_EMPTY: u8 = 1;
+    pub const MALFORMED_SHORT: u8 = 2;
+    pub const MALFORMED_LONG: u8 = 3;
+    pub const MALFORMED_NON_DIGIT: u8 = 4;
+    pub const SPECIAL_ZERO: u8 = 5;
+    pub const SPECIAL_REPEATED: u8 = 6;
+    pub const SPECIAL_TEST: u8 = 7;
+    pub const SPECIAL_PLACEHOLDER: u8 = 8;
+}
+
+/// What an IMSI is, before its network is looked at; numbers as `ImsiClass` of eir/identity.py.
+pub mod imsi_class {
+    #![allow(missing_docs)]
+    pub const NONE: u8 = 0;
+    pub const MALFORMED: u8 = 1;
+    pub const SHORT: u8 = 2;
+    pub const WELL_FORMED: u8 = 3;
+}
+
+/// What the tables know an IMEI by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Subject {
+    /// The first 14 digits as a number.
+    Key(u64),
+    /// Text that is not 14 digits, as a list entry would have it: zero bytes after it.
+    Raw([u8; IMEI_CHARS_MAX], u8),
+    /// Nothing that could be listed.
+    Nothing,
+}
+
+/// An IMEI: its class, and what the tables know it by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Imei {
+    /// One of `imei_class`.
+    pub class: u8,
+    /// A key for the classes of 14 digits; raw text or nothing for the others.
+    pub subject: Subject,
+}
+
+/// An IMSI: its class and its code, 0 where there is none.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Imsi {
+    /// One of `imsi_class`.
+    pub class: u8,
+    /// The number written by 1 followed by the digits.
+    pub code: u64,
+}
+
+fn trim(text: &[u8]) -> &[u8] {
+    let space = |byte: &u8| matches!(byte, b' ' | 9..=13);
+    let Some(first) = text.iter().position(|byte| !space(byte)) else { return &[] };
+    let last = text.iter().rposition(|byte| !space(byte)).unwrap_or(first);
+    &text[first..=last]
+}
+
+/// The number that some digits write; None where a byte is no digit.
+fn number(digits: &[u8]) -> Option<u64> {
+    let mut value = 0u64;
+    let mut odd = false;
+    for byte in digits {
+        let digit = byte.wrapping_sub(b'0');
+        odd |= digit > 9;
+        value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
+    }
+    (!odd).then_some(value)
+}
+
+fn special_class(key: u64, placeholders: &[u64]) -> u8 {
+    if key % 11_111_111_111_111 == 0 {
+        return if key == 0 { imei_class::SPECIAL_ZERO } else { imei_class::SPECIAL_REPEATED };
+    }
+    let prefix = key / 100_000_000; // the first six digits
+    if (1001..=1017).contains(&prefix) || matches!(prefix / 100, 44 | 86 | 91) {
+        return imei_class::SPECIAL_TEST;
+    }
+    if placeholders.binary_search(&key).is_ok() {
+        return imei_class::SPECIAL_PLACEHOLDER;
+    }
+    imei_class::KEY
+}
+
+/// Classifies the IMEI of a check; `placeholders` are sorted keys.
+pub fn parse_imei(text: &[u8], placeholders: &[u64]) -> Imei {
+    let text = trim(text);
+    if text.is_empty() {
+        return Imei { class: imei_class::MALFORMED_EMPTY, subject: Subject::Nothing };
+    }
+    let characters = || text.iter().filter(|byte| **byte & 0xC0 != 0x80).count();
+    if text.len() > IMEI_CHARS_MAX && characters() > IMEI_CHARS_MAX {
+        return Imei { class: imei_class::MALFORMED_LONG, subject: Subject::Nothing };
+    }
+    if let Some(key) = text.get(..IMEI_DIGITS).and_then(number) {
+        return Imei { class: special_class(key, placeholders), subject: Subject::Key(key) };
+    }
+    let class = match number(text) {
+        Some(_) => imei_class::MALFORMED_SHORT,
+        None => imei_class::MALFORMED_NON_DIGIT,
+    };
+    let mut subject = Subject::Nothing;
+    if text.is_ascii() {
+        let mut upper = [0; IMEI_CHARS_MAX];
+        upper[..text.len()].copy_from_slice(text);
+        upper.make_ascii_uppercase();
+        subject = Subject::Raw(upper, text.len() as u8);
+    }
+    Imei { class, subject }
+}
+
+/// Classifies the IMSI of a check.
+pub fn parse_imsi(text: &[u8]) -> Imsi {
+    let text = trim(text);
+    if text.is_empty() {
+        return Imsi { class: imsi_class::NONE, code: 0 };
+    }
+    let digits = if text.len() <= IMSI_DIGITS_MAX { number(text) } else { None };
+    let Some(digits) = digits else { return Imsi { class: imsi_class::MALFORMED, code: 0 } };
+    let short = text.len() < IMSI_DIGITS_NETWORK;
+    let class = if short { imsi_class::SHORT } else { imsi_class::WELL_FORMED };
+    Imsi { class, code: digits + 10u64.pow(text.len() as u32) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn class(text: &str) -> u8 {
+        parse_imei(text.as_bytes(), &[35_000_001_000_005]).class
+    }
+
+    #[test]
+    fn imeis_are_classified() {
+        let expected = [
+            ("35000001000006", imei_class::KEY),
+            (" \t350000010000061\r\n", imei_class::KEY),
+            ("3500000100000612", imei_class::KEY),
+            ("35000001000006é", imei_class::KEY),
+            ("35000001000006éé", imei_class::KEY),
+            ("35000001000006ééé", imei_class::MALFORMED_LONG),
+            ("35000001000005", imei_class::SPECIAL_PLACEHOLDER),
+            ("00000000000000", imei_class::SPECIAL_ZERO),
+            ("77777777777777", imei_class::SPECIAL_REPEATED),
+            ("00101700000001", imei_class::SPECIAL_TEST),
+            ("00101800000001", imei_class::KEY),
+            ("00440000000001", imei_class::SPECIAL_TEST),
+            ("", imei_class::MALFORMED_EMPTY),
+            (" \n ", imei_class::MALFORMED_EMPTY),
+            ("3500000100000", imei_class::MALFORMED_SHORT),
+            ("35000001000006123", imei_class::MALFORMED_LONG),
+            ("3500000100000a", imei_class::MALFORMED_NON_DIGIT),
+            ("٣٥٠٠٠٠٠١", imei_class::MALFORMED_NON_DIGIT),
+        ];
+        for (text, expected) in expected {
+            assert_eq!(class(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn raw_text_is_upper_case_and_ascii() {
+        let raw = |text: &str| parse_imei(text.as_bytes(), &[]).subject;
+        assert_eq!(raw("12*#a"), Subject::Raw(*b"12*#A\0\0\0\0\0\0\0\0\0\0\0", 5));
+        assert_eq!(raw("é"), Subject::Nothing);
+    }
+
+    #[test]
+    fn imsis_are_classified() {
+        let code = |text: &str| parse_imsi(text.as_bytes());
+        assert_eq!(code("00101"), Imsi { class: imsi_class::SHORT, code: 100_101 });
+        assert_eq!(
+            code("432110000000001"),
+            Imsi { class: imsi_class::WELL_FORMED, code: 1_432_110_000_000_001 }
+        );
+        assert_eq!(code("4321100000000011").class, imsi_class::MALFORMED);
+        assert_eq!(code("43211000000000x").class, imsi_class::MALFORMED);
+        assert_eq!(code(" ").class, imsi_class::NONE);
+    }
+}

@@ -1,0 +1,21 @@
+//! The native engine of the Network EIR: reading and transport, no policy and no table writing.
+//!
+//! ```text
+//! request ──► identity ──► facts ──► check ──► verdict
+//!                            ▲         ▲
+//!               generation ──┘         └── policy (tables compiled by Python)
+//! ```
+
+pub mod check;
+pub mod facts;
+pub mod generation;
+pub mod identity;
+pub mod policy;
+#[cfg(feature = "python")]
+mod python;
+
+/// What this was built from: the version, and a hash of the sources where the build knew it.
+pub const BUILD_ID: &str = match option_env!("EIR_CORE_BUILD_ID") {
+    Some(id) => id,
+    None => env!("CARGO_PKG_VERSION"),
+};
