@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from eir.policy import settings as s
 from eir.policy.read import IMSI_DIGITS, STAGES, Node
 from eir.policy.rules import CAUSES, MODED, OFF
+
+MINUTES: Final = 24 * 60
+"""Of a day."""
 
 
 def agree(settings: s.Settings, root: Node) -> None:
@@ -25,6 +29,7 @@ def agree(settings: s.Settings, root: Node) -> None:
         _at(root, "cause", "owned_by_other", "mode").fail(
             '"enforce" although moved_sim is "allow"', 'moved_sim = "case", or another mode'
         )
+    _notices(settings, root)
     for place, phase in enumerate(settings.phase):
         _phase(settings, phase, _at(root, "phase", place))
 
@@ -84,6 +89,20 @@ def _cause(cause: s.Cause, node: Node) -> None:
         node.fail("no notice is left", "at least one of first, reminder, last: nobody is cut off unwarned")
     if cause.mode == "enforce" and "cut_off" in cause.stages_left_out:
         node.fail('mode = "enforce" without its cut_off', 'mode = "notify", or the stage cut_off')
+
+
+def _notices(settings: s.Settings, root: Node) -> None:
+    """Raise where a case could not be warned in time, or its deadline could never fall."""
+    notices = settings.notices
+    if list(notices.reminders_after_days) != sorted(notices.reminders_after_days):
+        _at(root, "notices", "reminders_after_days").fail("are not in order", "days in increasing order")
+    begin, end = notices.quiet_hours
+    cut_begin, cut_end = notices.cut_off_hours
+    if (end - begin) % MINUTES + (cut_end - cut_begin) % MINUTES > MINUTES:
+        _at(root, "notices", "cut_off_hours").fail(
+            "are longer than the hours that are not quiet",
+            "hours when people are awake",
+        )
 
 
 def _phase(settings: s.Settings, phase: s.Phase, node: Node) -> None:

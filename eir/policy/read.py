@@ -28,11 +28,13 @@ GRACE_DAYS_MAX: Final = 3_650
 PAIRS_PER_IMEI_LIMIT: Final = 64
 """More pairs on an IMEI than this are a class of clones under any policy."""
 CACHE_SECONDS_LIMIT: Final = 86_400
+PER_HOUR_LIMIT: Final = 1_000_000_000
 STAGES: Final = ("first", "reminder", "last", "cut_off")
 CLOCK_STARTS: Final = ("first_sighting", "first_notice", "date")
 IMSI_DIGITS: Final = 15
 _YEARS: Final = range(2000, 2200)
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
+_HOURS: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])-([01][0-9]|2[0-3]):([0-5][0-9])")
 _ANY_CLIENT: Final = "*"
 
 
@@ -252,6 +254,15 @@ def zone(node: Node) -> str:
     return str(node.value)
 
 
+def hours(node: Node) -> tuple[int, int]:
+    """Read `"21:00-09:00"` as minutes since midnight; hours that end before they begin go over midnight."""
+    found = _HOURS.fullmatch(node.value) if isinstance(node.value, str) else None
+    if not found:
+        node.fail(f"{_shown(node.value)} cannot be used", 'hours of the day: "21:00-09:00"')
+    begin_hour, begin_minute, end_hour, end_minute = map(int, found.groups())
+    return begin_hour * 60 + begin_minute, end_hour * 60 + end_minute
+
+
 _names = items(text)
 _stale = choice("greylisted", "keep")
 _cause = table(
@@ -262,6 +273,23 @@ _cause = table(
         "clock_start": choice(*CLOCK_STARTS),
         "clock_date": instant,
         "stages_left_out": items(choice(*STAGES)),
+    },
+)
+_notices = table(
+    s.Notices,
+    {
+        "first_after_hours": integer(0, 24 * GRACE_DAYS_MAX),
+        "reminders_after_days": items(integer(1, GRACE_DAYS_MAX)),
+        "last_before_days": integer(0, GRACE_DAYS_MAX),
+        "quiet_hours": hours,
+        "cut_off_hours": hours,
+        "spacing_hours_min": integer(1, 24 * 365),
+        "warned_days_min": integer(1, GRACE_DAYS_MAX),
+        "absent_days": integer(1, GRACE_DAYS_MAX),
+        "cut_offs_per_hour_max": integer(0, PER_HOUR_LIMIT),
+        "cases_per_hour_max": integer(1, PER_HOUR_LIMIT),
+        "notices_per_hour_max": integer(1, PER_HOUR_LIMIT),
+        "cases_per_imei_max": integer(1, PAIRS_PER_IMEI_LIMIT),
     },
 )
 _causes = table(dict, dict.fromkeys(CAUSES, _cause))
@@ -319,6 +347,7 @@ _policy = table(
             {name: choice(*admits) for name, (_, admits) in MODED.items() if name not in CAUSES},
         ),
         "cause": lambda node: {**dict.fromkeys(CAUSES, s.Cause()), **_causes(node)},
+        "notices": _notices,
         "phase": _phases,
         "status_map": named(
             table(

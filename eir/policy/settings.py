@@ -85,6 +85,24 @@ class Cause:
 
 
 @dataclass(frozen=True)
+class Notices:
+    """When notices go out and deadlines fall, for every cause; hours of the day in minutes, begin and end."""
+
+    first_after_hours: int = 0
+    reminders_after_days: tuple[int, ...] = (10, 20)
+    last_before_days: int = 3
+    quiet_hours: tuple[int, int] = (21 * 60, 9 * 60)
+    cut_off_hours: tuple[int, int] = (9 * 60, 16 * 60)
+    spacing_hours_min: int = 24
+    warned_days_min: int = 7
+    absent_days: int = 30
+    cut_offs_per_hour_max: int = 10_000
+    cases_per_hour_max: int = 100_000
+    notices_per_hour_max: int = 200_000
+    cases_per_imei_max: int = 5
+
+
+@dataclass(frozen=True)
 class Phase:
     """Modes for a cohort and a time; empty tuples select all."""
 
@@ -129,6 +147,7 @@ class Settings:
     grandfather: Grandfather = field(default_factory=Grandfather)
     mode: Modes = Modes()
     cause: dict[str, Cause] = field(default_factory=lambda: dict.fromkeys(CAUSES, Cause()))
+    notices: Notices = Notices()
     phase: tuple[Phase, ...] = ()
     status_map: dict[str, StatusMap] = field(default_factory=dict)
 

@@ -27,7 +27,13 @@ NAMED = {
 def _keys(made: type, prefix: str = "") -> set[str]:
     """Every key that a policy may have, as the page writes it."""
     found: set[str] = set()
-    nested = {"stale": s.Stale, "exempt": s.Exempt, "grandfather": s.Grandfather, "mode": s.Modes}
+    nested = {
+        "stale": s.Stale,
+        "exempt": s.Exempt,
+        "grandfather": s.Grandfather,
+        "mode": s.Modes,
+        "notices": s.Notices,
+    }
     for field in fields(made):
         key = prefix + field.name
         if key in NAMED:
@@ -82,7 +88,7 @@ def test_examples_on_the_page_compile(block: str) -> None:
 def test_every_section_has_an_example() -> None:
     """One a section of keys."""
     sections = PAGE.split("\n### ")[1:]
-    assert len(sections) == len(BLOCKS) == 9
+    assert len(sections) == len(BLOCKS) == 10
     assert all("```toml" in section for section in sections)
     assert all(f"`{name}`" in PAGE for name in CAUSES)
 

@@ -1,0 +1,93 @@
+"""A text to the parts that carry it: one `submit_sm` each.
+
+    text ──► alphabet ──► units ──► cut where nothing is torn ──► octets, headed where there are several
+
+GSM-7 where every character is in its alphabet (TS 23.038 clause 6.2.1), UCS-2
+otherwise. Several parts carry a concatenation header (TS 23.040 clause
+9.2.3.24.1). GSM-7 goes one character an octet: the SMSC packs it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+GSM7: Final = 0
+UCS2: Final = 8
+"""data_coding (SMPP 3.4 clause 5.2.19)."""
+HEADER_INDICATED: Final = 0x40
+"""esm_class of a part with a header (SMPP 3.4 clause 5.2.12)."""
+PARTS_LIMIT: Final = 255
+"""Parts that a header with an 8-bit reference can count."""
+
+_BASIC: Final = (
+    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞ\x1bÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
+    "¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
+)
+_ESCAPE: Final = 0x1B
+_CODES: Final = {
+    **{character: bytes((code,)) for code, character in enumerate(_BASIC) if code != _ESCAPE},
+    **{
+        character: bytes((_ESCAPE, code))
+        for character, code in zip("\f^{}\\[~]|€", b"\x0a\x14\x28\x29\x2f\x3c\x3d\x3e\x40\x65", strict=True)
+    },
+}
+"""Octets of a character in GSM-7: two for those behind the escape."""
+_OCTETS_MAX: Final = {GSM7: (160, 153), UCS2: (140, 134)}
+"""Octets of a text that is alone, and of a part of several (UCS-2: 70 and 67 units of two)."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What `submit_sm` carries: its data_coding, and the short_message of each part."""
+
+    data_coding: int
+    bodies: tuple[bytes, ...]
+
+    @property
+    def esm_class(self) -> int:
+        """Return the esm_class of every part."""
+        return HEADER_INDICATED if len(self.bodies) > 1 else 0
+
+
+def in_gsm7(text: str) -> bool:
+    """Tell whether every character is in the GSM-7 alphabet."""
+    return all(character in _CODES for character in text)
+
+
+def part_count(text: str) -> int:
+    """Parts that a text needs. Raises ValueError as `segment` does."""
+    return len(segment(text, 0).bodies)
+
+
+def segment(text: str, reference: int) -> Parts:
+    """Cut a text into parts; `reference` (0 to 255) tells the parts of one message from another's.
+
+    Raises ValueError for an empty text, a lone surrogate, or more than 255 parts.
+    """
+    if not text:
+        raise ValueError("an SMS without text")
+    coding = GSM7 if in_gsm7(text) else UCS2
+    try:
+        units = [_CODES[c] if coding == GSM7 else c.encode("utf-16-be") for c in text]
+    except UnicodeEncodeError as error:
+        raise ValueError(f"a lone surrogate at character {error.start}") from None
+    alone_max, part_max = _OCTETS_MAX[coding]
+    if sum(map(len, units)) <= alone_max:
+        return Parts(coding, (b"".join(units),))
+    bodies = _cut(units, part_max)
+    if len(bodies) > PARTS_LIMIT:
+        raise ValueError(f"{len(bodies)} parts; at most {PARTS_LIMIT}")
+    head = bytes((5, 0, 3, reference, len(bodies)))
+    return Parts(coding, tuple(head + bytes((at,)) + body for at, body in enumerate(bodies, 1)))
+
+
+def _cut(units: list[bytes], octets_max: int) -> list[bytes]:
+    """Fill parts with whole units: an escape and its character, or a surrogate pair, stay together."""
+    bodies, body = [], bytearray()
+    for unit in units:
+        if len(body) + len(unit) > octets_max:
+            bodies.append(bytes(body))
+            body.clear()
+        body += unit
+    return [*bodies, bytes(body)]
