@@ -177,7 +177,7 @@ def _language(where: str, table: Any) -> Language:
             raise ConfigError(
                 f"{where}.{name}: {forms[name]!r} cannot be used; allowed: {', '.join(allowed)}"
             )
-    wanted = {("", ending): table.get(ending) for ending in ENDINGS}
+    wanted: dict[tuple[str, str], Any] = {("", ending): table.get(ending) for ending in ENDINGS}
     for cause in CAUSES:
         stages = table.get(cause)
         if not isinstance(stages, dict):
