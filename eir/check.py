@@ -147,19 +147,26 @@ class Checker:
 
     def check(self, imei: str, imsi: str, serving_plmn: str, emergency: bool) -> Verdict:
         """Judge one identity. Never raises for what a phone sent."""
-        return self._check(self._store.generation, self._clock(), imei, imsi, serving_plmn, emergency)
-
-    def check_batch(self, imeis: Sequence[str], imsis: Sequence[str], serving_plmn: str) -> list[Verdict]:
-        """Judge many identities by one table state; `imsis` is empty or as long as `imeis`."""
         generation, now = self._store.generation, self._clock()
+        return self._check(self.policy, generation, now, imei, imsi, serving_plmn, emergency)
+
+    def check_batch(
+        self, imeis: Sequence[str], imsis: Sequence[str], serving_plmn: str, policy: Policy | None = None
+    ) -> list[Verdict]:
+        """Judge many identities by one table state and one policy, that in force unless it is given.
+
+        `imsis` is empty or as long as `imeis`.
+        """
+        policy, generation, now = policy or self.policy, self._store.generation, self._clock()
         given = imsis or [""] * len(imeis)
         return [
-            self._check(generation, now, imei, imsi, serving_plmn, False)
+            self._check(policy, generation, now, imei, imsi, serving_plmn, False)
             for imei, imsi in zip(imeis, given, strict=True)
         ]
 
     def _check(
         self,
+        policy: Policy,
         generation: Generation,
         now: int,
         imei_text: str,
@@ -167,7 +174,6 @@ class Checker:
         serving_plmn: str,
         emergency: bool,
     ) -> Verdict:
-        policy = self.policy
         tables = policy.at(now)
         imei = parse_imei(imei_text, policy.placeholders)
         imsi_class, imsi = parse_imsi(imsi_text)

@@ -16,7 +16,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from eir.errors import ConfigError
 
@@ -99,6 +99,24 @@ class Guards:
 
 
 @dataclass(frozen=True)
+class Decisions:
+    """What is kept of the decisions, to explain them later."""
+
+    retention_days: int = _bounded(90, 1, 3650, "days that decisions are kept")
+    bytes_max: int = _bounded(4 << 30, 1 << 20, 1 << 40, "files of decisions; the oldest make room")
+    allowed_sample_percent: float = _bounded(
+        0.1, 0.0, 100.0, "allowed pairs whose first check of a day is kept"
+    )
+    denial_repeat_seconds: int = _bounded(
+        600, 0, 86_400, "the same denial of the same pair is kept once in so long; 0: always"
+    )
+    queue_records_max: int = _bounded(
+        100_000, 1, 10_000_000, "decisions waiting to be written; more are dropped"
+    )
+    policies_max: int = _bounded(1000, 1, 100_000, "texts of policies kept")
+
+
+@dataclass(frozen=True)
 class Feed:
     """How one feed is treated."""
 
@@ -116,6 +134,9 @@ class Log:
     level: str = _choice("info", "debug", "info", "warning", "error", doc="the least that is logged")
 
 
+SECTIONS: Final = {"log": Log, "limits": Limits, "guards": Guards, "decisions": Decisions}
+
+
 @dataclass(frozen=True)
 class Config:
     """Every setting of a daemon, and where each came from."""
@@ -130,6 +151,7 @@ class Config:
     log: Log = field(default_factory=Log)
     limits: Limits = field(default_factory=Limits)
     guards: Guards = field(default_factory=Guards)
+    decisions: Decisions = field(default_factory=Decisions)
     feeds: Mapping[str, Feed] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
 
@@ -313,7 +335,7 @@ def _parsed(spec: dataclasses.Field[Any], raw: object) -> object:
 def _build(values: Mapping[str, object], feeds: Mapping[str, Feed], origins: Mapping[str, str]) -> Config:
     """Config of values by their full names."""
     top: dict[str, Any] = {name: value for name, value in values.items() if "." not in name}
-    for section, kind in (("log", Log), ("limits", Limits), ("guards", Guards)):
+    for section, kind in SECTIONS.items():
         inner: dict[str, Any] = {
             name.removeprefix(f"{section}."): value
             for name, value in values.items()

@@ -114,7 +114,6 @@ async def _serve(config: Config) -> None:
     engine, policy, metrics = choose_engine(config.engine), load_policy(config.policy), Metrics()
     state = State(config, metrics, now_seconds, engine)
     metrics.set_identity(engine, config.insecure_listeners(), LISTENERS)
-    metrics.set_policy(policy.name, policy.hash)
     for name in config.insecure_listeners():
         log.warning(
             "INSECURE: plain text, no client is authenticated", listener=name, at=getattr(config, name)
@@ -212,6 +211,8 @@ async def _load(state: State, policy: Policy) -> None:
     gc.collect()
     gc.freeze()
     state.checker = checker
+    state.decisions.start()
+    await state.use_policy(policy, "start")
     state.readiness.hold("tables")
     state.metrics.load_seconds.set(monotonic() - started)
     state.metrics.started.set(state.clock())

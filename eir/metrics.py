@@ -46,6 +46,7 @@ class Metrics:
         self._create_checks()
         self._create_tables()
         self._create_writes()
+        self._create_decisions()
         self._create_daemon()
         # One inc a check; bound on first use, because most of the 152 pairs never occur.
         self._count = lru_cache(maxsize=None)(self._checks_child)
@@ -123,6 +124,18 @@ class Metrics:
         self.rebuild_failures = self._counter("rebuild_failures_total", "Rebuilds that failed.")
         self.segments_rebuilt = self._counter("segments_rebuilt_total", "Segment files written.")
 
+    def _create_decisions(self) -> None:
+        """Create what counts the decisions that are kept."""
+        self.decisions_recorded = self._counter("decisions_recorded_total", "Decisions written to the log.")
+        self.decisions_repeated = self._counter(
+            "decisions_repeated_total", "Decisions left out of the log as repeats."
+        )
+        dropped = self._counter(
+            "decisions_dropped_total", "Decisions lost to a full queue, or a disk that failed.", "cause"
+        )
+        self.decisions_dropped = {cause: dropped.labels(cause) for cause in ("queue", "disk")}
+        self.decision_bytes = self._gauge("decision_log_bytes", "Files of the decision log.")
+
     def _create_daemon(self) -> None:
         """Create what tells of the daemon."""
         self.override_active = self._gauge("override_active", "1 while the override allows every check.")
@@ -135,6 +148,9 @@ class Metrics:
         )
         self._build = self._gauge("build_info", "What the daemon is.", "version", "engine", "python")
         self._policy = self._gauge("policy_info", "The policy in force.", "name", "hash")
+        self._policy_since = self._gauge(
+            "policy_since_timestamp_seconds", "Time since which the policy is in force in this process."
+        )
         self.upkeep_failures = self._counter("upkeep_failures_total", "Rounds of upkeep that failed.")
         self.started = self._gauge("start_timestamp_seconds", "Time the tables were loaded.")
         self.load_seconds = self._gauge("load_duration_seconds", "Loading the tables at start.")
@@ -178,10 +194,11 @@ class Metrics:
         for listener in listeners:
             self._insecure.labels(listener).set(listener in insecure)
 
-    def set_policy(self, name: str, digest: str) -> None:
-        """Show the policy in force."""
+    def set_policy(self, name: str, digest: str, since: int) -> None:
+        """Show the policy in force, and since when."""
         self._policy.clear()
         self._policy.labels(name, digest).set(1)
+        self._policy_since.set(since)
 
     def render(self) -> bytes:
         """All metrics in the text format of Prometheus."""

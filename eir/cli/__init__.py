@@ -12,7 +12,19 @@ from __future__ import annotations
 import click
 
 from eir import __version__
-from eir.cli import check, configuration, delta, demo, enforcement, journal, policy, segments, serve, status
+from eir.cli import (
+    check,
+    configuration,
+    delta,
+    demo,
+    enforcement,
+    journal,
+    policy,
+    segments,
+    serve,
+    status,
+    why,
+)
 from eir.cli.say import EXIT_CODES, Commands
 
 __all__ = ["main"]
@@ -34,6 +46,7 @@ for command in (
     check.check,
     delta.delta,
     status.status,
+    why.why,
     policy.policy,
     journal.journal,
     segments.segments,

@@ -137,6 +137,15 @@ def table(policy: Policy, now: int) -> list[TableRow]:
     return rows
 
 
+def row_of(policy: Policy, now: int, reason: Reason, tac: int, imsi_code: int) -> TableRow:
+    """Return what a reason leads to for one pair, at a second since the Unix epoch; TAC -1: none."""
+    tables = policy.at(now)
+    cohort = tables.cohort(tac, imsi_code)
+    made, rule = Outcome(tables.modes[cohort][reason]), next(rule for rule in ORDER if rule.reason is reason)
+    names = _cohort(tables.cohort_names[cohort])
+    return TableRow(rule.row, reason.name, names, _mode(reason, made), _outcome(policy, made))
+
+
 def _moment(policy: Policy, second: int) -> str:
     """Print a second as a date in the policy's zone."""
     return datetime.fromtimestamp(second, ZoneInfo(policy.settings.time_zone)).isoformat(sep=" ")

@@ -8,12 +8,13 @@ Nothing here waits but for the transport, and nothing is logged for a check.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import grpc
 from google.protobuf.message import DecodeError, Message
 
-from eir.check import Checker, Verdict
+from eir.check import Checker
 from eir.clock import monotonic
 from eir.errors import DrainingError, InvalidRequestError
 from eir.interceptors import Context
@@ -45,6 +46,8 @@ class CheckService:
         """Bind what every check needs."""
         self._state = state
         self._count = state.metrics.count
+        self._keep = state.decisions.wanted.keep
+        self._record = state.decisions.record
         self._seconds = {method: child.observe for method, child in state.metrics.check_seconds.items()}
         self._streams: set[asyncio.Queue[Any]] = set()
         self._refusing = False
@@ -121,15 +124,8 @@ class CheckService:
         request = parse(check_pb2.BatchCheckEquipmentRequest, data)
         self._check_batch(request)
         await in_time(context)
-        rows = len(request.imei)
-        imsis = request.imsi or [""] * rows
-        if rows < THREAD_ROWS_MIN:
-            verdicts = checker.check_batch(request.imei, imsis, request.serving_plmn)
-        else:
-            verdicts = await asyncio.to_thread(
-                checker.check_batch, list(request.imei), list(imsis), request.serving_plmn
-            )
-        answer = self._columns(checker, verdicts, request.request_id, client_of(context)).SerializeToString()
+        judge = partial(self._judge_batch, checker, request, client_of(context))
+        answer = judge() if len(request.imei) < THREAD_ROWS_MIN else await asyncio.to_thread(judge)
         self._seconds["batch"](monotonic() - started)
         return answer
 
@@ -148,6 +144,8 @@ class CheckService:
         reason, deadline = verdict.reason, verdict.deadline
         status = checker.policy.status_map(client)[verdict.status]
         self._count(status, reason)
+        if self._keep(verdict.status, status, reason, imei, imsi):
+            self._record(self._state.clock(), imei, imsi, plmn, client, status, reason, verdict.serial)
         return check_pb2.CheckEquipmentResponse(
             status=status,  # type: ignore[arg-type]  # an int is what the wire has
             reason=reason,  # type: ignore[arg-type]
@@ -174,11 +172,15 @@ class CheckService:
         bounded("request_id", request.request_id, REQUEST_ID_BYTES_MAX)
         plmn_valid(request.serving_plmn)
 
-    def _columns(
-        self, checker: Checker, verdicts: list[Verdict], request_id: str, client: str
-    ) -> check_pb2.BatchCheckEquipmentResponse:
-        """Return the answer to a batch."""
-        status_map = checker.policy.status_map(client)
+    def _judge_batch(
+        self, checker: Checker, request: check_pb2.BatchCheckEquipmentRequest, client: str
+    ) -> bytes:
+        """Return the answer to a batch: all of it by one policy."""
+        policy, plmn = checker.policy, request.serving_plmn
+        imeis = list(request.imei)
+        imsis = list(request.imsi) or [""] * len(imeis)
+        verdicts = checker.check_batch(imeis, imsis, plmn, policy)
+        status_map = policy.status_map(client)
         statuses = [status_map[verdict.status] for verdict in verdicts]
         reasons = [verdict.reason for verdict in verdicts]
         deadlines = [verdict.deadline for verdict in verdicts]
@@ -189,6 +191,10 @@ class CheckService:
         pairs = list(zip(statuses, reasons, strict=True))
         for pair in set(pairs):
             self._count(*pair, pairs.count(pair))
+        now, keep = self._state.clock(), self._keep
+        for imei, imsi, verdict, status in zip(imeis, imsis, verdicts, statuses, strict=True):
+            if keep(verdict.status, status, verdict.reason, imei, imsi):
+                self._record(now, imei, imsi, plmn, client, status, verdict.reason, verdict.serial)
         return check_pb2.BatchCheckEquipmentResponse(
             status=statuses,  # type: ignore[arg-type]
             reason=reasons,  # type: ignore[arg-type]
@@ -196,8 +202,8 @@ class CheckService:
             serial=verdicts[0].serial if verdicts else self._state.loaded().generation.serial,
             stale=verdicts[0].stale if verdicts else checker.stale,
             cache_seconds=caches if any(caches) else (),
-            request_id=request_id,
-        )
+            request_id=request.request_id,
+        ).SerializeToString()
 
 
 async def _read_ahead(context: Context, queue: asyncio.Queue[Any]) -> None:

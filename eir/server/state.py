@@ -7,8 +7,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
+import structlog
+
 from eir.clock import monotonic
 from eir.config import Config
+from eir.decisions.log import DecisionLog
+from eir.decisions.policies import keep_policy
 from eir.errors import DrainingError, NotReadyError, StorageError, WriterBusyError
 from eir.metrics import Metrics
 from eir.readiness import Readiness, stale_feeds
@@ -17,8 +21,10 @@ from eir.whitelist.store import RebuildResult, Store
 
 if TYPE_CHECKING:
     from eir.check import Checker
+    from eir.policy import Policy
 
 Result = TypeVar("Result")
+log = structlog.get_logger()
 
 
 class State:
@@ -36,6 +42,8 @@ class State:
         self.store: Store | None = None
         self.checker: Checker | None = None
         self.draining = asyncio.Event()
+        self.decisions = DecisionLog(config.decisions, config.data_dir, metrics, clock)
+        self.policy_since = 0
         self._rebuild: asyncio.Task[RebuildResult] | None = None
         self.writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="writer")
         self.override_writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="override")
@@ -51,6 +59,28 @@ class State:
         if self.checker is None:
             raise NotReadyError
         return self.checker
+
+    async def use_policy(self, policy: Policy, why: str) -> None:
+        """Judge by a policy from now on; its text is kept to explain today's decisions later.
+
+        Checks never wait for it, and a disk that fails does not keep a policy out.
+        """
+        store, checker, now = self.loaded(), self.working(), self.clock()
+
+        def keep() -> None:
+            keep_policy(self.config.data_dir, policy, self.config.decisions.policies_max)
+            store.note_policy(policy.name, policy.hash, why, now)
+
+        try:
+            await asyncio.to_thread(keep)
+        except (OSError, StorageError) as error:
+            self.metrics.upkeep_failures.inc()
+            log.warning("policy not kept: its decisions cannot be explained later", error=str(error))
+        # Decisions name the policy that is in the queue before them.
+        checker.policy = policy
+        self.decisions.use_policy(policy.hash)
+        self.policy_since = now
+        self.metrics.set_policy(policy.name, policy.hash, now)
 
     def not_draining(self) -> None:
         """Raise DrainingError when the daemon is stopping."""
@@ -137,6 +167,7 @@ class State:
         stop_children()
         if self._rebuild is not None:
             await asyncio.wait({self._rebuild})
+        await asyncio.to_thread(self.decisions.close)
         if self.store is not None:
             await self.write(self.store.close)
         self.writer.shutdown()

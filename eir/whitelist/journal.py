@@ -253,6 +253,14 @@ class Journal:
             yield from map(_delta_record, rows)
             after_serial = rows[-1][0]
 
+    def deltas_back(self, from_serial: int) -> Iterator[DeltaRecord]:
+        """Iterate over deltas from a serial back. Raises JournalDamagedError naming the damaged one."""
+        while rows := self._all(
+            "SELECT * FROM deltas WHERE serial <= ? ORDER BY serial DESC LIMIT 256", from_serial
+        ):
+            yield from map(_delta_record, rows)
+            from_serial = rows[-1][0] - 1
+
     def find_delta(self, feed: str, sequence: int) -> DeltaRecord | None:
         """Return the delta of a feed by its sequence; None if there was none, or it was pruned."""
         rows = self._all(

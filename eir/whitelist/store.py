@@ -60,6 +60,7 @@ from eir.whitelist.tables import TABLES, Generation
 
 COUNTS_KEY: Final = "counts"
 ENFORCEMENT_KEY: Final = "enforcement"
+POLICY_KEY: Final = "policy"
 MODE_POLICY: Final = 1
 MODE_ALLOW_ALL: Final = 2
 
@@ -214,6 +215,14 @@ class Store:
             self.journal.audit_add(now, who, what, why)
             self.journal.meta_set(ENFORCEMENT_KEY, json.dumps(state.__dict__))
         return state
+
+    def note_policy(self, name: str, policy_hash: str, why: str, now: int) -> None:
+        """Note in the audit which policy is in force, where it is another than before; durable on return."""
+        if self.journal.meta_get(POLICY_KEY) == policy_hash:
+            return
+        with self.journal.transaction():
+            self.journal.audit_add(now, "daemon", f"policy in force: {name}", why, policy_hash)
+            self.journal.meta_set(POLICY_KEY, policy_hash)
 
     # -- deltas -----------------------------------------------------------------------------------
 

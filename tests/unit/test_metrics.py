@@ -25,7 +25,7 @@ def filled() -> Metrics:
     metrics.set_feeds([FeedRecord("hamta", 7, 3, 1_700_000_000, 1_700_000_100)])
     metrics.set_tables([TableSize("pairs", 10, 60)])
     metrics.set_identity("portable", ["check_listen"], ["check_listen", "http_listen"])
-    metrics.set_policy("default", "0" * 64)
+    metrics.set_policy("default", "0" * 64, 1_700_000_000)
     metrics.set_readiness(readiness)
     return metrics
 
@@ -81,7 +81,7 @@ def test_listeners_and_policy_are_shown() -> None:
     metrics = filled()
     assert sample(metrics, "eir_insecure_listener", listener="check_listen") == 1
     assert sample(metrics, "eir_insecure_listener", listener="http_listen") == 0
-    metrics.set_policy("other", "1" * 64)
+    metrics.set_policy("other", "1" * 64, 1_700_000_001)
     assert sample(metrics, "eir_policy_info", name="other", hash="1" * 64) == 1
     assert sample(metrics, "eir_policy_info", name="default", hash="0" * 64) is None
 

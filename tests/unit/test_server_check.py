@@ -78,7 +78,10 @@ class FakeChecker:
             return Verdict(Status.WHITELISTED, Reason.EXEMPT_IMEI, 1_700_000_000, 5, False, 30)
         return Verdict(Status.GREYLISTED, Reason.NOT_REGISTERED, 0, 5, False, 0)
 
-    def check_batch(self, imeis: Sequence[str], imsis: Sequence[str], plmn: str) -> list[Verdict]:
+    def check_batch(
+        self, imeis: Sequence[str], imsis: Sequence[str], plmn: str, policy: object
+    ) -> list[Verdict]:
+        assert policy is self.policy
         return [self.check(imei, imsi, plmn, False) for imei, imsi in zip(imeis, imsis, strict=True)]
 
 
@@ -215,3 +218,34 @@ def test_a_network_is_5_or_6_digits(plmn: str) -> None:
     plmn_valid(plmn)
     with pytest.raises(InvalidRequestError):
         plmn_valid(plmn + "x")
+
+
+@pytest.mark.parametrize("rows", [0, 3, 100])
+def test_what_was_told_is_offered_to_the_decision_log(rows: int) -> None:
+    """0 rows: one by one; else a batch, in the loop or in a thread."""
+
+    async def use(service: CheckService, _: FakeChecker, state: State) -> None:
+        if not rows:
+            request = Request(imei="2", imsi="7", serving_plmn="43211")
+            await service.check(request.SerializeToString(), Call())  # type: ignore[arg-type]
+            stream = check_pb2.StreamCheckEquipmentRequest(check=request)
+            await service.stream(None, Call(messages=[stream.SerializeToString()]))  # type: ignore[arg-type]
+        else:
+            batch = check_pb2.BatchCheckEquipmentRequest(
+                imei=["2"] * rows, imsi=["7"] * rows, serving_plmn="43211"
+            )
+            await service.batch(batch.SerializeToString(), Call())  # type: ignore[arg-type]
+        # Grey by the policy, though the client's map makes it white.
+        told = (1_700_000_000, "2", "7", "43211", "node", Status.WHITELISTED, Reason.NOT_REGISTERED, 5)
+        assert list(state.decisions._queue) == [told] * (rows or 2)
+
+    run(use)
+
+
+def test_what_is_simply_allowed_is_not_kept_but_for_a_sample() -> None:
+    async def use(service: CheckService, _: FakeChecker, state: State) -> int:
+        for number in range(100):
+            await service.check(Request(imei=f"{number}1").SerializeToString(), Call())  # type: ignore[arg-type]
+        return len(state.decisions._queue)
+
+    assert run(use) == 0

@@ -2,14 +2,18 @@
 
 import asyncio
 import threading
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from eir.config import Config, Feed
+from eir.decisions.policies import find_policy
 from eir.errors import DrainingError, NotReadyError, StorageError, WriterBusyError
 from eir.metrics import Metrics
+from eir.policy import compile_policy, default_policy_text
 from eir.server.state import State, journal_delta_count
 from eir.whitelist.journal import FeedRecord
 from eir.whitelist.store import RebuildResult
@@ -156,3 +160,45 @@ def test_refresh_brings_staleness_and_gauges_up_to_the_present(limit: int, stale
 def test_an_empty_journal_keeps_no_delta() -> None:
     journal = SimpleNamespace(oldest_serial=lambda: 0, last_serial=lambda: 0)
     assert journal_delta_count(SimpleNamespace(journal=journal)) == 0  # type: ignore[arg-type]
+
+
+def policy_state(tmp_path: Path, store: Any) -> State:
+    config = replace(Config(), data_dir=tmp_path)
+    state = State(config, Metrics(), lambda: 10_000, "portable")
+    state.store = store
+    state.checker = SimpleNamespace(policy=None)  # type: ignore[assignment]
+    return state
+
+
+def test_a_policy_that_comes_into_force_is_kept_noted_and_shown(tmp_path: Path) -> None:
+    noted: list[object] = []
+    store = SimpleNamespace(note_policy=lambda *words: noted.append(words))
+    policy = compile_policy(default_policy_text())
+
+    async def inside() -> State:
+        state = policy_state(tmp_path, store)
+        await state.use_policy(policy, "start")
+        return state
+
+    state = asyncio.run(inside())
+    assert state.working().policy is policy
+    assert noted == [("default", policy.hash, "start", 10_000)]
+    assert find_policy(tmp_path, policy.hash)[1] == policy.text
+    assert state.policy_since == value(state, "eir_policy_since_timestamp_seconds") == 10_000
+    assert list(state.decisions._queue) == [policy.hash[:16]]
+
+
+def test_a_disk_that_fails_does_not_keep_a_policy_out(tmp_path: Path) -> None:
+    def full(*_: object) -> None:
+        raise StorageError("disk full")
+
+    policy = compile_policy(default_policy_text())
+
+    async def inside() -> State:
+        state = policy_state(tmp_path, SimpleNamespace(note_policy=full))
+        await state.use_policy(policy, "reload")
+        return state
+
+    state = asyncio.run(inside())
+    assert state.working().policy is policy
+    assert value(state, "eir_upkeep_failures_total") == 1

@@ -523,3 +523,13 @@ def test_renewing_exemptions_removes_none(folder: Path) -> None:
         assert not any(effect.removed for effect in store_model.push(store, rows).effects)
         assert store.counts["exemptions"] == 40
     store.close()
+
+
+def test_a_policy_is_noted_when_it_is_another_one(store: Store) -> None:
+    for at, policy_hash in ((1, "aa"), (2, "aa"), (3, "bb"), (4, "aa")):
+        store.note_policy("ours", policy_hash, "start", at)
+    rows = [(row.at, row.who, row.what, row.why, row.detail) for row in store.journal.audit_rows()]
+    assert rows == [
+        (at, "daemon", "policy in force: ours", "start", policy_hash)
+        for at, policy_hash in ((1, "aa"), (3, "bb"), (4, "aa"))
+    ]
