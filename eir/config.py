@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from eir.errors import ConfigError
+from eir.feed.servers import servers
 
 KUBERNETES = re.compile(r"EIR_(SERVICE|PORT)(_|$)")
 """Variables that Kubernetes sets beside a service named eir: not ours."""
@@ -36,6 +37,10 @@ def _choice(default: str, *choices: str, doc: str) -> Any:
 
 def _address(default: str, doc: str) -> Any:
     return field(default=default, metadata={"doc": doc, "address": True})
+
+
+def _servers(default: str, doc: str) -> Any:
+    return field(default=default, metadata={"doc": doc, "servers": True})
 
 
 def _other(default: object, doc: str) -> Any:
@@ -123,6 +128,25 @@ class Feed:
     lenient: bool = _other(False, "ignore and count rows that cannot be applied, instead of refusing")
     stale_after_seconds: int = _bounded(
         0, 0, 31_536_000, "age of the feed beyond which the tables are stale; 0: never"
+    )
+    redis_urls: str = _servers(
+        "",
+        "Redis servers that have the feed's stream, tried in turn, with spaces between; empty: not followed",
+    )
+    redis_stream: str = _other("", "key of the stream; empty: eir:feed:NAME")
+    redis_username: str = _other("", "user of the servers; empty: their default user")
+    redis_password_file: str = _other("", "file that has the password, and nothing else")
+    redis_password_variable: str = _other("", "environment variable that has the password, if no file has")
+    redis_ca_file: str = _other("", "certificates to trust, in PEM; empty: the system's")
+    redis_certificate_file: str = _other("", "certificate to show to the servers, in PEM")
+    redis_key_file: str = _other("", "its key, in PEM")
+    redis_connect_seconds_max: int = _bounded(5, 1, 300, "wait for a connection to a server")
+    redis_answer_seconds_max: int = _bounded(10, 1, 300, "wait for an answer of a server")
+    redis_read_messages_max: int = _bounded(8, 1, 256, "messages read at a time, each of 4 MiB at most")
+    redis_transfers_max: int = _bounded(4, 1, 64, "deltas on their way at a time")
+    redis_backoff_seconds_max: int = _bounded(30, 1, 3600, "wait before a server is tried again")
+    redis_silence_seconds_max: int = _bounded(
+        120, 0, 86_400, "no message for so long: the next of several servers is tried; 0: never"
     )
 
 
@@ -329,6 +353,8 @@ def _parsed(spec: dataclasses.Field[Any], raw: object) -> object:
         raise ValueError(" or ".join(limits["choices"]))
     if "address" in limits:
         address(text)
+    if "servers" in limits:
+        servers(text)
     return Path(text) if issubclass(kind, Path) else text
 
 

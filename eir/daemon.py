@@ -120,6 +120,10 @@ async def _serve(config: Config) -> None:
         )
     await asyncio.to_thread(_free, Path(config.data_dir))
     heartbeat = Heartbeat(config.limits.loop_stall_seconds_max)
+    if any(feed.redis_urls for feed in config.feeds.values()):
+        from eir.server.follow import consumers  # redis is not imported where no feed is followed
+
+        state.consumers = consumers(state)
     listeners = Listeners(state)
     http = _http(state, heartbeat)
     tasks = [asyncio.create_task(heartbeat.beat()), asyncio.create_task(stop.wait())]
@@ -134,6 +138,7 @@ async def _serve(config: Config) -> None:
             listeners.set_serving(serving=True)
             _say_ready(state, listeners, http)
             tasks += [asyncio.create_task(_keep(state)), asyncio.create_task(_fold(state))]
+            tasks += [asyncio.create_task(consumer.run()) for consumer in state.consumers.values()]
             await stop.wait()
     finally:
         await _drain(state, listeners, serving=state.checker is not None)

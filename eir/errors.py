@@ -172,6 +172,23 @@ class DeltaTooLargeError(RejectedError):
     reason = "DELTA_TOO_LARGE"
 
 
+class FeedMessageError(RejectedError):
+    """A message of a feed's stream cannot be used."""
+
+    reason = "FEED_MESSAGE"
+
+    def __init__(self, cause: str, message: str) -> None:
+        """Name the cause, by which refusals are counted."""
+        super().__init__(message, cause=cause)
+        self.cause = cause
+
+
+class FeedStateError(RejectedError):
+    """The feed is not in a state in which that can be done."""
+
+    reason = "FEED_STATE"
+
+
 class NotReadyError(UnavailableError):
     """The tables are not loaded yet."""
 
@@ -188,6 +205,12 @@ class WriterBusyError(UnavailableError):
     """Too many deltas are waiting to be applied."""
 
     reason = "WRITER_BUSY"
+
+
+class StreamUnavailableError(UnavailableError):
+    """The stream of a feed cannot be read now."""
+
+    reason = "STREAM_UNAVAILABLE"
 
 
 class StorageError(UnavailableError):

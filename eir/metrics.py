@@ -17,6 +17,7 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from eir import __version__
+from eir.feed.follower import FeedState
 from eir.readiness import Readiness
 from eir.verdict import Reason, Status
 
@@ -35,6 +36,36 @@ MALFORMED: Final = (
 """Reasons that name a class of identity which phones should not send."""
 
 
+class FeedMetrics:
+    """What is counted of one feed that is followed; children are bound once."""
+
+    def __init__(self, metrics: Metrics, feed: str) -> None:
+        """Bind the children of `feed`."""
+        self._feed, self._metrics = feed, metrics
+        self.messages = metrics.feed_messages.labels(feed)
+        self.repeats = metrics.feed_repeats.labels(feed)
+        self.gaps = metrics.feed_gaps.labels(feed)
+        self.connects = metrics.feed_connects.labels(feed)
+        self.connected = metrics.feed_connected.labels(feed)
+        self.lag_messages = metrics.feed_lag_messages.labels(feed)
+        self.lag_seconds = metrics.feed_lag_seconds.labels(feed)
+        self.read = metrics.feed_read.labels(feed)
+        self._snapshot_needed = metrics.feed_snapshot_needed.labels(feed)
+        self._sequence = metrics.feed_stream_sequence.labels(feed)
+        self._states = {state: metrics.feed_state.labels(feed, state) for state in FeedState}
+
+    def refusals(self, cause: str) -> Counter:
+        """Counter of the refusals of a cause."""
+        return self._metrics.feed_refusals.labels(self._feed, cause)
+
+    def show(self, state: FeedState, *, snapshot_needed: bool, sequence: int) -> None:
+        """Show how following goes."""
+        for one, gauge in self._states.items():
+            gauge.set(one is state)
+        self._snapshot_needed.set(snapshot_needed)
+        self._sequence.set(sequence)
+
+
 class Metrics:
     """All metrics of one daemon, in a registry of their own."""
 
@@ -47,6 +78,7 @@ class Metrics:
         self._create_tables()
         self._create_writes()
         self._create_decisions()
+        self._create_feeds()
         self._create_daemon()
         # One inc a check; bound on first use, because most of the 152 pairs never occur.
         self._count = lru_cache(maxsize=None)(self._checks_child)
@@ -135,6 +167,33 @@ class Metrics:
         )
         self.decisions_dropped = {cause: dropped.labels(cause) for cause in ("queue", "disk")}
         self.decision_bytes = self._gauge("decision_log_bytes", "Files of the decision log.")
+
+    def _create_feeds(self) -> None:
+        """Create what tells of the feeds that are followed on streams."""
+        self.feed_connected = self._gauge("feed_connected", "1 while a feed's stream can be read.", "feed")
+        self.feed_connects = self._counter("feed_connects_total", "Connections made to a stream.", "feed")
+        self.feed_state = self._gauge("feed_state", "1 for the state that following is in.", "feed", "state")
+        self.feed_snapshot_needed = self._gauge(
+            "feed_snapshot_needed", "1 while a stream cannot bring its feed on.", "feed"
+        )
+        self.feed_gaps = self._counter(
+            "feed_gaps_total", "Places where a stream lacks the next delta.", "feed"
+        )
+        self.feed_messages = self._counter("feed_messages_total", "Messages read from a stream.", "feed")
+        self.feed_repeats = self._counter("feed_repeats_total", "Messages of what had been applied.", "feed")
+        self.feed_refusals = self._counter(
+            "feed_refusals_total", "Messages, transfers and deltas of a stream refused.", "feed", "cause"
+        )
+        self.feed_lag_messages = self._gauge(
+            "feed_lag_messages", "Messages of a stream not read yet.", "feed"
+        )
+        self.feed_lag_seconds = self._gauge(
+            "feed_lag_seconds", "Age of the stream's end over the last message read.", "feed"
+        )
+        self.feed_read = self._gauge("feed_read_timestamp_seconds", "Time a stream was last read.", "feed")
+        self.feed_stream_sequence = self._gauge(
+            "feed_stream_sequence", "Largest sequence that a stream named.", "feed"
+        )
 
     def _create_daemon(self) -> None:
         """Create what tells of the daemon."""

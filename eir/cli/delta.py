@@ -116,8 +116,8 @@ def push(
         dry_run=dry_run,
         override_guards=override,
     )
-    with _rewindable(file) as rows, client.connect(address) as channel:
-        header.row_count = sum(1 for _ in _lines(rows))
+    with rewindable(file) as rows, client.connect(address) as channel:
+        header.row_count = sum(1 for _ in lines(rows))
         header.sequence, header.base_sequence = _place(channel, feed, sequence, base)
         try:
             applied = _push(channel, header, rows)
@@ -128,7 +128,7 @@ def push(
 
 
 @contextmanager
-def _rewindable(file: IO[bytes]) -> Iterator[IO[bytes]]:
+def rewindable(file: IO[bytes]) -> Iterator[IO[bytes]]:
     """Give a file that can be read twice; what comes through a pipe is kept on disk meanwhile."""
     try:
         file.seek(0)
@@ -139,7 +139,7 @@ def _rewindable(file: IO[bytes]) -> Iterator[IO[bytes]]:
             yield kept
 
 
-def _lines(file: IO[bytes]) -> Iterator[Line]:
+def lines(file: IO[bytes]) -> Iterator[Line]:
     """Iterate over the lines that have a row, from the beginning."""
     file.seek(0)
     number = 0
@@ -209,7 +209,7 @@ def _send_chunks(
     digest = hashlib.sha256()
     in_flight: list[int] = []
     done = 0
-    for index, (payload, row_count) in enumerate(_payloads(rows)):
+    for index, (payload, row_count) in enumerate(payloads(rows)):
         digest.update(payload)
         requests.put(sync_pb2.PushDeltaRequest(chunk=sync_pb2.DeltaChunk(index=index, payload=payload)))
         in_flight.append(row_count)
@@ -224,7 +224,7 @@ def _send_chunks(
     return digest.digest()
 
 
-def _payloads(rows: IO[bytes]) -> Iterator[tuple[bytes, int]]:
+def payloads(rows: IO[bytes]) -> Iterator[tuple[bytes, int]]:
     """Iterate over serialized DeltaRows, each with its number of rows.
 
     Raises Failure naming every line that is no operation.
@@ -235,7 +235,7 @@ def _payloads(rows: IO[bytes]) -> Iterator[tuple[bytes, int]]:
 
     message, size = sync_pb2.DeltaRows(), 0
     faults: list[str] = []
-    for line in _lines(rows):
+    for line in lines(rows):
         try:
             operation = operation_from_json(line.text.decode(), line.number)
         except UnicodeDecodeError as error:
@@ -265,7 +265,7 @@ def _found_lines(bad_rows: list[sync_pb2.BadRow], rows: IO[bytes]) -> dict[int, 
     """Return the lines of the bad rows, and of the rows that their messages name."""
     wanted = {bad.row for bad in bad_rows}
     wanted.update(int(row) for bad in bad_rows for row in OTHER_ROW.findall(bad.message))
-    return {row: line for row, line in enumerate(_lines(rows)) if row in wanted} if wanted else {}
+    return {row: line for row, line in enumerate(lines(rows)) if row in wanted} if wanted else {}
 
 
 def _by_line(message: str, lines: dict[int, Line]) -> str:

@@ -57,6 +57,10 @@ def _as_dict(
             "serial": feed.serial,
             "complete_until": feed.complete_until,
             "applied_at": feed.applied_at,
+            "state": feed.state,
+            "state_message": feed.state_message,
+            "snapshot_needed": feed.snapshot_needed,
+            "refused_sequence": feed.refused_sequence,
         }
         for feed in feeds
     }
@@ -83,9 +87,19 @@ def _show(answer: enforcement_pb2.GetStatusResponse, feeds: list[sync_pb2.FeedPo
     if feeds:
         click.echo()
         show_table(
-            ("feed", "sequence", "serial", "applied", "complete until"),
+            ("feed", "sequence", "serial", "applied", "complete until", "stream"),
             [
-                (feed.feed, feed.sequence, feed.serial, moment(feed.applied_at), moment(feed.complete_until))
+                (
+                    feed.feed,
+                    feed.sequence,
+                    feed.serial,
+                    moment(feed.applied_at),
+                    moment(feed.complete_until),
+                    feed.state or "-",
+                )
                 for feed in feeds
             ],
         )
+        for feed in feeds:
+            if feed.snapshot_needed:
+                click.echo(f"feed {feed.feed} needs a snapshot: docs/operating.md says how")

@@ -51,6 +51,12 @@ class ExemptCause(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     EXEMPT_CAUSE_M2M: _ClassVar[ExemptCause]
     EXEMPT_CAUSE_COURT: _ClassVar[ExemptCause]
     EXEMPT_CAUSE_OTHER: _ClassVar[ExemptCause]
+
+class FeedResolution(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    FEED_RESOLUTION_UNSPECIFIED: _ClassVar[FeedResolution]
+    FEED_RESOLUTION_ACCEPT: _ClassVar[FeedResolution]
+    FEED_RESOLUTION_SKIP: _ClassVar[FeedResolution]
 OPERATION_KIND_UNSPECIFIED: OperationKind
 OPERATION_KIND_REGISTER: OperationKind
 OPERATION_KIND_DEREGISTER: OperationKind
@@ -84,6 +90,9 @@ EXEMPT_CAUSE_DIPLOMAT: ExemptCause
 EXEMPT_CAUSE_M2M: ExemptCause
 EXEMPT_CAUSE_COURT: ExemptCause
 EXEMPT_CAUSE_OTHER: ExemptCause
+FEED_RESOLUTION_UNSPECIFIED: FeedResolution
+FEED_RESOLUTION_ACCEPT: FeedResolution
+FEED_RESOLUTION_SKIP: FeedResolution
 
 class PushDeltaRequest(_message.Message):
     __slots__ = ("header", "chunk", "commit")
@@ -296,15 +305,41 @@ class GetFeedPositionResponse(_message.Message):
     def __init__(self, feeds: _Optional[_Iterable[_Union[FeedPosition, _Mapping]]] = ..., serial: _Optional[int] = ...) -> None: ...
 
 class FeedPosition(_message.Message):
-    __slots__ = ("feed", "sequence", "serial", "complete_until", "applied_at")
+    __slots__ = ("feed", "sequence", "serial", "complete_until", "applied_at", "state", "state_message", "snapshot_needed", "refused_sequence")
     FEED_FIELD_NUMBER: _ClassVar[int]
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     SERIAL_FIELD_NUMBER: _ClassVar[int]
     COMPLETE_UNTIL_FIELD_NUMBER: _ClassVar[int]
     APPLIED_AT_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    STATE_MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOT_NEEDED_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     feed: str
     sequence: int
     serial: int
     complete_until: int
     applied_at: int
-    def __init__(self, feed: _Optional[str] = ..., sequence: _Optional[int] = ..., serial: _Optional[int] = ..., complete_until: _Optional[int] = ..., applied_at: _Optional[int] = ...) -> None: ...
+    state: str
+    state_message: str
+    snapshot_needed: bool
+    refused_sequence: int
+    def __init__(self, feed: _Optional[str] = ..., sequence: _Optional[int] = ..., serial: _Optional[int] = ..., complete_until: _Optional[int] = ..., applied_at: _Optional[int] = ..., state: _Optional[str] = ..., state_message: _Optional[str] = ..., snapshot_needed: _Optional[bool] = ..., refused_sequence: _Optional[int] = ...) -> None: ...
+
+class ResolveFeedRequest(_message.Message):
+    __slots__ = ("feed", "resolution", "sequence", "who", "why")
+    FEED_FIELD_NUMBER: _ClassVar[int]
+    RESOLUTION_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    WHO_FIELD_NUMBER: _ClassVar[int]
+    WHY_FIELD_NUMBER: _ClassVar[int]
+    feed: str
+    resolution: FeedResolution
+    sequence: int
+    who: str
+    why: str
+    def __init__(self, feed: _Optional[str] = ..., resolution: _Optional[_Union[FeedResolution, str]] = ..., sequence: _Optional[int] = ..., who: _Optional[str] = ..., why: _Optional[str] = ...) -> None: ...
+
+class ResolveFeedResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...

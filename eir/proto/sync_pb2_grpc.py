@@ -45,6 +45,11 @@ class RegistrySyncServiceStub:
                 request_serializer=eir_dot_proto_dot_sync__pb2.GetFeedPositionRequest.SerializeToString,
                 response_deserializer=eir_dot_proto_dot_sync__pb2.GetFeedPositionResponse.FromString,
                 _registered_method=True)
+        self.ResolveFeed = channel.unary_unary(
+                '/eir.v1.RegistrySyncService/ResolveFeed',
+                request_serializer=eir_dot_proto_dot_sync__pb2.ResolveFeedRequest.SerializeToString,
+                response_deserializer=eir_dot_proto_dot_sync__pb2.ResolveFeedResponse.FromString,
+                _registered_method=True)
 
 
 class RegistrySyncServiceServicer:
@@ -69,6 +74,15 @@ class RegistrySyncServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ResolveFeed(self, request, context):
+        """ResolveFeed brings a feed on that stands before a delta: an operator
+        accepts the delta as it is, or skips to a later sequence. It is written to
+        the audit.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_RegistrySyncServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -81,6 +95,11 @@ def add_RegistrySyncServiceServicer_to_server(servicer, server):
                     servicer.GetFeedPosition,
                     request_deserializer=eir_dot_proto_dot_sync__pb2.GetFeedPositionRequest.FromString,
                     response_serializer=eir_dot_proto_dot_sync__pb2.GetFeedPositionResponse.SerializeToString,
+            ),
+            'ResolveFeed': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResolveFeed,
+                    request_deserializer=eir_dot_proto_dot_sync__pb2.ResolveFeedRequest.FromString,
+                    response_serializer=eir_dot_proto_dot_sync__pb2.ResolveFeedResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -138,6 +157,33 @@ class RegistrySyncService:
             '/eir.v1.RegistrySyncService/GetFeedPosition',
             eir_dot_proto_dot_sync__pb2.GetFeedPositionRequest.SerializeToString,
             eir_dot_proto_dot_sync__pb2.GetFeedPositionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResolveFeed(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/eir.v1.RegistrySyncService/ResolveFeed',
+            eir_dot_proto_dot_sync__pb2.ResolveFeedRequest.SerializeToString,
+            eir_dot_proto_dot_sync__pb2.ResolveFeedResponse.FromString,
             options,
             channel_credentials,
             insecure,

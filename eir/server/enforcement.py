@@ -23,6 +23,14 @@ ALLOW_ALL = enforcement_pb2.ENFORCEMENT_MODE_ALLOW_ALL
 MODES = (enforcement_pb2.ENFORCEMENT_MODE_POLICY, ALLOW_ALL)
 
 
+def check_reasons(who: str, why: str) -> None:
+    """Raise InvalidRequestError where it is not said who does something, or why."""
+    for field, text, bytes_max in (("who", who, WHO_BYTES_MAX), ("why", why, WHY_BYTES_MAX)):
+        if not text.strip():
+            raise InvalidRequestError(field, f"is empty; allowed are 1 to {bytes_max} bytes")
+        bounded(field, text, bytes_max)
+
+
 class EnforcementService:
     """Shows and sets the override, tells the state, rebuilds segments."""
 
@@ -43,13 +51,7 @@ class EnforcementService:
         request = parse(enforcement_pb2.SetEnforcementRequest, data)
         if request.mode not in MODES:
             raise InvalidRequestError("mode", "allowed are POLICY and ALLOW_ALL")
-        for field, text, bytes_max in (
-            ("who", request.who, WHO_BYTES_MAX),
-            ("why", request.why, WHY_BYTES_MAX),
-        ):
-            if not text.strip():
-                raise InvalidRequestError(field, f"is empty; allowed are 1 to {bytes_max} bytes")
-            bounded(field, text, bytes_max)
+        check_reasons(request.who, request.why)
         async with self._turn:
             # In a thread of its own: the override waits neither for a large delta nor for batches of checks.
             try:

@@ -162,6 +162,7 @@ class Listeners:
                 SYNC: {
                     "PushDelta": stream(guard(sync.push)),
                     "GetFeedPosition": unary(guard(sync.position)),
+                    "ResolveFeed": unary(guard(sync.resolve)),
                 },
                 ENFORCEMENT: {
                     "GetEnforcement": unary(guard(enforcement.get)),

@@ -22,6 +22,7 @@ from eir.whitelist.store import RebuildResult, Store
 if TYPE_CHECKING:
     from eir.check import Checker
     from eir.policy import Policy
+    from eir.feed.consumer import Consumer
 
 Result = TypeVar("Result")
 log = structlog.get_logger()
@@ -41,6 +42,7 @@ class State:
         self.started_at = clock()
         self.store: Store | None = None
         self.checker: Checker | None = None
+        self.consumers: dict[str, Consumer] = {}
         self.draining = asyncio.Event()
         self.decisions = DecisionLog(config.decisions, config.data_dir, metrics, clock)
         self.policy_since = 0
@@ -117,6 +119,11 @@ class State:
             self.readiness.fail("fresh", f"stale feeds: {', '.join(stale)}", required=False)
         else:
             self.readiness.hold("fresh")
+        troubles = [f"{name}: {message}" for name, one in self.consumers.items() if (message := one.message)]
+        if troubles:
+            self.readiness.fail("feeds", "; ".join(troubles), required=False)
+        else:
+            self.readiness.hold("feeds")
         metrics = self.metrics
         metrics.stale.set(checker.stale)
         metrics.serial.set(store.generation.serial)

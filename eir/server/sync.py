@@ -16,28 +16,29 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import structlog
 
-from eir.clock import monotonic
 from eir.errors import (
     DeltaGuardError,
     DeltaInvalidError,
     DeltaRowsRefusedError,
     DeltaTooLargeError,
     EirError,
+    FeedStateError,
+    InvalidRequestError,
     RejectedError,
     WriterBusyError,
 )
 from eir.interceptors import Context
 from eir.proto import sync_pb2
 from eir.server.check import parse
+from eir.server.enforcement import check_reasons
+from eir.server.intake import Intake
 from eir.server.state import State
 from eir.whitelist.delta import Applied, BadRow, Header, TableEffect
 
 if TYPE_CHECKING:
-    from eir.whitelist.store import PendingDelta
+    from eir.whitelist.journal import FeedRecord
 
 BAD_ROWS_MAX = 1000
-FEED_CHARACTERS_MAX = 64
-"""Of a feed's name in the log, where nobody has looked at it yet."""
 
 
 class SyncService:
@@ -45,7 +46,7 @@ class SyncService:
 
     def __init__(self, state: State) -> None:
         """Serve over `state`."""
-        self._state = state
+        self._state, self._intake = state, Intake(state)
         self._turn = asyncio.Lock()
         self._waiting = 0
         self._log = structlog.get_logger()
@@ -61,30 +62,15 @@ class SyncService:
             async with self._my_turn():
                 await self._push(header, context)
         except RejectedError as error:
-            self._state.metrics.deltas_refused.labels(error.reason).inc()
-            if isinstance(error, DeltaGuardError):
-                self._state.metrics.guard_trips.inc()
-            self._log.warning(
-                "delta refused",
-                reason=error.reason,
-                feed=header.feed[:FEED_CHARACTERS_MAX] if header else None,
-                sequence=header.sequence if header else None,
-            )
+            self._intake.refused(header, error)
             if isinstance(error, (DeltaRowsRefusedError, DeltaGuardError)):
                 await _write(context, refused=_report(error))
             raise
 
     async def _push(self, header: Header, context: Context) -> None:
         """Take one delta, having the writer."""
-        state, store = self._state, self._state.loaded()
-        limits, size = state.config.limits, 0
-        if header.row_count > limits.delta_rows_max:
-            raise DeltaTooLargeError(
-                f"row_count: {header.row_count}; allowed are {limits.delta_rows_max}",
-                delta_rows_max=limits.delta_rows_max,
-            )
-        await self._check_feed(header.feed)
-        pending = await state.write(store.push, header)
+        limits, size = self._state.config.limits, 0
+        pending = await self._intake.begin(header)
         try:
             await _write(context, accepted=sync_pb2.DeltaAccepted(repeat=pending.repeat))
             index = 0
@@ -95,43 +81,17 @@ class SyncService:
                         f"the payloads have more than {limits.delta_bytes_max} bytes together",
                         delta_bytes_max=limits.delta_bytes_max,
                     )
-                await self._chunk(pending, message.chunk, index)
+                if message.chunk.index != index:
+                    raise DeltaInvalidError(
+                        f"chunk index {message.chunk.index}: expected {index}", expected_index=index
+                    )
+                await self._intake.chunk(pending, index, message.chunk.payload)
                 await _write(context, chunk_durable=sync_pb2.ChunkDurable(index=index))
                 index += 1
-            started = monotonic()
-            applied = await state.write(pending.commit, message.commit.content_sha256)
-            state.metrics.commit_seconds.observe(monotonic() - started)
+            applied = await self._intake.commit(pending, header, message.commit.content_sha256)
         finally:
-            # After a commit it does nothing. Queued, not awaited: it runs before the next delta, also when
-            # this call was cancelled.
-            state.writer.submit(pending.abort)
-        self._note(header, applied)
+            self._intake.abandon(pending)
         await _write(context, applied=_applied(applied))
-
-    async def _check_feed(self, feed: str) -> None:
-        """Raise DeltaInvalidError for one feed too many: feeds are kept for ever, and label metrics."""
-        known = {position.feed for position in await asyncio.to_thread(self._state.loaded().feeds)}
-        feeds_max = self._state.config.limits.feeds_max
-        if feed not in known and len(known) >= feeds_max:
-            raise DeltaInvalidError(
-                f"feed: {len(known)} others have pushed, {feeds_max} may", feeds_max=feeds_max
-            )
-
-    async def _chunk(self, pending: PendingDelta, chunk: sync_pb2.DeltaChunk, index: int) -> None:
-        """Make one chunk durable."""
-        metrics, size_max = self._state.metrics, self._state.config.limits.chunk_bytes_max
-        if chunk.index != index:
-            raise DeltaInvalidError(f"chunk index {chunk.index}: expected {index}", expected_index=index)
-        if len(chunk.payload) > size_max:
-            raise DeltaTooLargeError(
-                f"chunk {index} has {len(chunk.payload)} bytes; allowed are {size_max}",
-                chunk_bytes_max=size_max,
-            )
-        started = monotonic()
-        await self._state.write(pending.chunk, index, chunk.payload)
-        metrics.chunk_seconds.observe(monotonic() - started)
-        metrics.journal_chunks.inc()
-        metrics.journal_bytes.inc(len(chunk.payload))
 
     async def _read(self, context: Context, *expected: str) -> sync_pb2.PushDeltaRequest:
         """Return the next message, which must be one of those expected."""
@@ -166,47 +126,64 @@ class SyncService:
         finally:
             self._turn.release()
 
-    def _note(self, header: Header, applied: Applied) -> None:
-        """Count and log a delta."""
-        metrics = self._state.metrics
-        if not (applied.repeat or applied.dry_run):
-            metrics.deltas_applied.inc()
-            metrics.rows_ignored.inc(applied.ignored_row_count)
-            metrics.serial.set(applied.serial)
-        self._log.info(
-            "delta",
-            feed=header.feed,
-            sequence=header.sequence,
-            rows=header.row_count,
-            serial=applied.serial,
-            repeat=applied.repeat,
-            dry_run=applied.dry_run,
-            ignored=applied.ignored_row_count,
-            overridden=header.override_guards,
-        )
-
     async def position(self, data: bytes, _: Context) -> bytes:
         """GetFeedPosition."""
         request = parse(sync_pb2.GetFeedPositionRequest, data)
         store = self._state.loaded()
         positions = await asyncio.to_thread(store.feeds)
-        feeds = [
-            sync_pb2.FeedPosition(
-                feed=position.feed,
-                sequence=position.sequence,
-                serial=position.serial,
-                complete_until=position.complete_until,
-                applied_at=position.applied_at,
-            )
-            for position in positions
-            if request.feed in {"", position.feed}
-        ]
+        found = {position.feed: _position(position) for position in positions}
+        for name, consumer in self._state.consumers.items():
+            feed = found.setdefault(name, sync_pb2.FeedPosition(feed=name))
+            feed.state, feed.state_message = consumer.state, consumer.message
+            feed.snapshot_needed = consumer.snapshot_needed
+            feed.refused_sequence = consumer.follower.refused.sequence if consumer.follower.refused else 0
+        feeds = [feed for name, feed in found.items() if request.feed in {"", name}]
         if request.feed and not feeds:
             feeds = [sync_pb2.FeedPosition(feed=request.feed)]
         feeds.sort(key=lambda feed: feed.feed)
         return sync_pb2.GetFeedPositionResponse(
             feeds=feeds, serial=store.generation.serial
         ).SerializeToString()
+
+    async def resolve(self, data: bytes, _: Context) -> bytes:
+        """ResolveFeed: an operator brings a feed on."""
+        state, intake = self._state, self._intake
+        request = parse(sync_pb2.ResolveFeedRequest, data)
+        state.loaded()
+        state.not_draining()
+        if request.resolution == sync_pb2.FEED_RESOLUTION_UNSPECIFIED:
+            raise InvalidRequestError("resolution", "allowed are ACCEPT and SKIP")
+        check_reasons(request.who, request.why)
+        if request.resolution == sync_pb2.FEED_RESOLUTION_SKIP:
+            async with self._my_turn():
+                await intake.skip(request.feed, request.sequence, request.who, request.why)
+        else:
+            consumer = state.consumers.get(request.feed)
+            if consumer is None:
+                raise FeedStateError(f"feed {request.feed}: this daemon follows no stream of it")
+            what = f"feed {request.feed}: the refused delta of sequence {request.sequence} is to be accepted"
+            await intake.audit(request.who, what, request.why)
+            consumer.accept(request.sequence)
+        self._log.warning(
+            "feed resolved",
+            feed=request.feed,
+            resolution=sync_pb2.FeedResolution.Name(request.resolution),
+            sequence=request.sequence,
+            who=request.who,
+            why=request.why,
+        )
+        return sync_pb2.ResolveFeedResponse().SerializeToString()
+
+
+def _position(position: FeedRecord) -> sync_pb2.FeedPosition:
+    """Return where a feed stands as a message."""
+    return sync_pb2.FeedPosition(
+        feed=position.feed,
+        sequence=position.sequence,
+        serial=position.serial,
+        complete_until=position.complete_until,
+        applied_at=position.applied_at,
+    )
 
 
 def _header(message: sync_pb2.PushDeltaRequest) -> Header:

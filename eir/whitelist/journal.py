@@ -298,6 +298,20 @@ class Journal:
         """Return where each feed stands, by name."""
         return [FeedRecord(*row) for row in self._all("SELECT * FROM feeds ORDER BY feed")]
 
+    def heartbeat(self, feed: str, sequence: int, complete_until: int) -> bool:
+        """Note until when a feed is complete, if it stands at `sequence`; tells whether it does.
+
+        Never an earlier time than before; durable on return.
+        """
+        with self.transaction():
+            if sequence == 0:
+                self._db.execute("INSERT OR IGNORE INTO feeds VALUES (?, 0, 0, 0, 0)", (feed,))
+            found = self._db.execute(
+                "UPDATE feeds SET complete_until = max(complete_until, ?) WHERE feed = ? AND sequence = ?",
+                (complete_until, feed, sequence),
+            )
+            return found.rowcount == 1
+
     def prune(self, before_serial: int, keep_days: int, now: int) -> int:
         """Delete deltas older than both bounds; return how many. Feeds keep their positions.
 

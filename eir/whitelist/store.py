@@ -187,6 +187,10 @@ class Store:
         """Where each feed stands."""
         return self.journal.feeds()
 
+    def position(self, feed: str) -> int:
+        """Sequence of the last delta of a feed, 0 for none."""
+        return next((known.sequence for known in self.feeds() if known.feed == feed), 0)
+
     def table_sizes(self) -> list[TableSize]:
         """Rows and bytes of each table."""
         sizes = self.segments.bytes_by_table(self.generation)
@@ -238,7 +242,7 @@ class Store:
 
     def place(self, header: Header) -> tuple[Placement, AppliedBefore | None]:
         """Tell what to do with a delta, and what was applied under its sequence."""
-        position = next((feed.sequence for feed in self.feeds() if feed.feed == header.feed), 0)
+        position = self.position(header.feed)
         record = self.journal.find_delta(header.feed, header.sequence)
         before = (
             AppliedBefore(record.base_sequence, record.row_count, record.content_sha256) if record else None
@@ -363,6 +367,7 @@ class PendingDelta:
         """Use `Store.push`."""
         self._store, self._header, self._before = store, header, before
         self.repeat = repeat
+        self.ignore_bad_rows = store.limits.feeds.get(header.feed, FeedRules()).lenient
         self._hash = hashlib.sha256()
         self._token: int | None = None
         self._parts: list[Rows] = []
@@ -439,7 +444,7 @@ class PendingDelta:
         _check_subscribers(store.journal, rows, plan)
         bad = tuple(sorted([*self._bad, *told, *plan.bad.told], key=lambda row: row.row)[:BAD_ROWS_MAX])
         ignored = plan.bad.count
-        if ignored and not store.limits.feeds.get(header.feed, FeedRules()).lenient:
+        if ignored and not self.ignore_bad_rows:
             raise DeltaRowsRefusedError(bad, ignored)
         effects = store.effects(plan)
         guard = check_guards(effects, store.counts, store.limits.guards)
