@@ -318,7 +318,8 @@ def _checked(name: str, spec: dataclasses.Field[Any] | None, raw: object, origin
     try:
         return _parsed(spec, raw)
     except ValueError as error:
-        raise ConfigError(f"{origin}: {name} = {raw!r}: allowed is {error}") from None
+        shown = "" if "servers" in spec.metadata else f" = {raw!r}"  # there may be a password in it
+        raise ConfigError(f"{origin}: {name}{shown}: allowed is {error}") from None
 
 
 def _parsed(spec: dataclasses.Field[Any], raw: object) -> object:

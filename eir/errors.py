@@ -177,7 +177,7 @@ class FeedMessageError(RejectedError):
 
     reason = "FEED_MESSAGE"
 
-    def __init__(self, cause: str, message: str) -> None:
+    def __init__(self, cause: str = "", message: str = "") -> None:
         """Name the cause, by which refusals are counted."""
         super().__init__(message, cause=cause)
         self.cause = cause

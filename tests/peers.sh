@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Programs that tests use beside Python: promtool (Debian's prometheus), h2load (nghttp2-client).
+# Programs that tests use beside Python: promtool (Debian's prometheus), h2load (nghttp2-client), redis-server.
 set -euo pipefail
-declare -A package=([promtool]=prometheus [h2load]=nghttp2-client)
+declare -A package=([promtool]=prometheus [h2load]=nghttp2-client [redis-server]=redis-server)
 missing=()
 for program in "${!package[@]}"; do
   command -v "$program" >/dev/null || missing+=("${package[$program]}")

@@ -48,15 +48,13 @@ class RedisServer:
         self.process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         end = time.monotonic() + STARTED_SECONDS_MAX
         while True:
-            try:
-                self.client().ping()
+            with contextlib.suppress(redis.BusyLoadingError, redis.ConnectionError):
+                with contextlib.suppress(redis.AuthenticationError):
+                    self.client().ping()
                 return
-            except (redis.ConnectionError, redis.AuthenticationError) as error:
-                if isinstance(error, redis.AuthenticationError):
-                    return
-                assert self.process.poll() is None, "redis-server ended"
-                assert time.monotonic() < end, "redis-server does not answer"
-                time.sleep(0.02)
+            assert self.process.poll() is None, "redis-server ended"
+            assert time.monotonic() < end, "redis-server does not answer"
+            time.sleep(0.02)
 
     @property
     def url(self) -> str:

@@ -37,7 +37,7 @@ def test_show_has_every_setting_and_those_of_each_feed(tmp_path: Path) -> None:
     assert config.feeds == {"hamta": Feed(lenient=True), "a.b": Feed(stale_after_seconds=5)}
     names = {setting.name for setting in config.show()}
     assert names == set(settings()) | {
-        f"feeds.{feed}.{name}" for feed in ("hamta", "a.b") for name in ("lenient", "stale_after_seconds")
+        f"feeds.{feed}.{spec.name}" for feed in ("hamta", "a.b") for spec in dataclasses.fields(Feed)
     }
 
 
@@ -141,6 +141,8 @@ def rows() -> list[str]:
             allowed = ", ".join(limits["choices"])
         elif "address" in limits:
             allowed = "HOST:PORT"
+        elif "servers" in limits:
+            allowed = "URLs"
         elif isinstance(spec.default, bool):
             allowed = "true, false"
         elif isinstance(spec.default, Path):

@@ -5,7 +5,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from eir.metrics import MALFORMED, Metrics
+from eir.feed.follower import FeedState
+from eir.metrics import MALFORMED, FeedMetrics, Metrics
 from eir.readiness import Readiness
 from eir.verdict import Reason, Status
 from eir.whitelist.journal import FeedRecord
@@ -27,6 +28,9 @@ def filled() -> Metrics:
     metrics.set_identity("portable", ["check_listen"], ["check_listen", "http_listen"])
     metrics.set_policy("default", "0" * 64, 1_700_000_000)
     metrics.set_readiness(readiness)
+    feed = FeedMetrics(metrics, "hamta")
+    feed.refusals("DELTA_GAP").inc()
+    feed.show(FeedState.SNAPSHOT, snapshot_needed=True, sequence=9)
     return metrics
 
 
