@@ -21,8 +21,8 @@ from eir.whitelist.store import RebuildResult, Store
 
 if TYPE_CHECKING:
     from eir.check import Checker
-    from eir.policy import Policy
     from eir.feed.consumer import Consumer
+    from eir.policy import Policy
 
 Result = TypeVar("Result")
 log = structlog.get_logger()
