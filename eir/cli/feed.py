@@ -226,7 +226,7 @@ def _resolve(resolution: str, name: str, sequence: int, who: str, why: str, addr
         client.sync(channel).ResolveFeed(
             sync_pb2.ResolveFeedRequest(
                 feed=name,
-                resolution=f"FEED_RESOLUTION_{resolution}",  # type: ignore[arg-type]  # enums go by name
+                resolution=f"FEED_RESOLUTION_{resolution}",
                 sequence=sequence,
                 who=who,
                 why=why,
