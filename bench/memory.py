@@ -22,7 +22,8 @@ from eir.clock import now_seconds
 from eir.proto import enforcement_pb2
 from eir.whitelist.items import KIND_SHIFT, Item
 from eir.whitelist.overlay import Table
-from eir.whitelist.shard import Section, Shard
+from eir.whitelist.shard import Shard
+from eir.whitelist.shard_layout import Section
 from eir.whitelist.store import Store
 
 DIRECTORIES = "registration: directories of TACs and blocks"

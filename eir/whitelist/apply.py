@@ -9,7 +9,6 @@ have no order of their own: SIMs replaced, then removals, then additions.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, Protocol
@@ -33,17 +32,43 @@ class BadRows:
     bad: Bools
     told: list[BadRow] = field(default_factory=list)
 
-    def add(self, rows: I64, reason: RowReason, message: str | Callable[[int], str]) -> None:
-        """Mark rows; `message` is made from the place in `rows` where it is a function."""
+    def add(self, rows: I64, reason: RowReason, message: str) -> None:
+        """Mark rows."""
         self.bad[rows] = True
-        for place, row in enumerate(rows[: max(BAD_ROWS_MAX - len(self.told), 0)].tolist()):
-            text = message if isinstance(message, str) else message(place)
-            self.told.append(BadRow(row, reason, text))
+        for row in rows[: max(BAD_ROWS_MAX - len(self.told), 0)].tolist():
+            self.told.append(BadRow(row, reason, message))
 
     @property
     def count(self) -> int:
         """Number of bad rows."""
-        return int(self.bad.sum())
+        return int(np.count_nonzero(self.bad))
+
+
+@dataclass
+class BadAmong:
+    """Bad rows among some of a delta: `rows` are those, by place."""
+
+    whole: BadRows
+    rows: I64
+    count: int = 0
+    """How many were marked here."""
+
+    def add(self, places: I64, reason: RowReason, message: str) -> None:
+        """Mark rows by their place among these; each at most once."""
+        if len(places):
+            self.whole.add(self.rows[places], reason, message)
+            self.count += len(places)
+
+    def good(self) -> Bools:
+        """Tell which of these rows are not bad."""
+        return ~self.whole.bad[self.rows]
+
+
+class Marks(Protocol):
+    """Where operations mark bad rows."""
+
+    def add(self, rows: I64, reason: RowReason, message: str) -> None:
+        """Mark rows."""
 
 
 @dataclass
@@ -127,7 +152,7 @@ class KeyState:
         """Items by kind; place 0 is registered, place 15 owners."""
         kinds = (self.item_name >> np.uint64(items.KIND_SHIFT)).astype(np.int64)
         out = np.bincount(kinds, minlength=16).astype(np.int64)
-        out[0], out[15] = int(self.registered.sum()), int(np.count_nonzero(self.owner))
+        out[0], out[15] = np.count_nonzero(self.registered), np.count_nonzero(self.owner)
         return out
 
 
@@ -198,11 +223,16 @@ class Ops:
 
 
 def _rows(column: U64, row: I64) -> U64:
-    """Take rows of a column; one that is 0 throughout has no memory to take from."""
-    return column.take(row) if column.strides[0] else np.zeros(len(row), np.uint64)
+    """Take rows of a column, in its order: all, where there are as many."""
+    return column if len(row) == len(column) else rows_of(column, row)
 
 
-def _refuse(ops: Ops, wrong: Bools, bad: BadRows, reason: RowReason, message: str) -> Ops:
+def rows_of(column: U64, row: I64) -> U64:
+    """Take rows of a column; one of a single value takes no memory, before and after."""
+    return column.take(row) if column.strides[0] else np.broadcast_to(column[:1].sum(), len(row))
+
+
+def _refuse(ops: Ops, wrong: Bools, bad: Marks, reason: RowReason, message: str) -> Ops:
     """Report the wrong ones, go on with the rest."""
     if not wrong.any():
         return ops
@@ -259,7 +289,7 @@ def _positions(wanted: U64, values: U64) -> tuple[I64, I64]:
 # -- remove ----------------------------------------------------------------------------------------
 
 
-def unpair(state: KeyState, ops: Ops, bad: BadRows) -> None:
+def unpair(state: KeyState, ops: Ops, bad: Marks) -> None:
     """End pairs; an owner's end ends the utilizers of the slot too."""
     owner = (state.owner[ops.at] == ops.imsi) & (ops.cause != 2)
     place = np.where(ops.cause == 1, -1, state.match(ops.at, ops.imsi | np.uint64(name_of(Item.UTILIZER))))
@@ -273,7 +303,7 @@ def unpair(state: KeyState, ops: Ops, bad: BadRows) -> None:
 
 
 def drop_items(
-    state: KeyState, ops: Ops, name: U64, bad: BadRows, what: str, elsewhere: Bools | None = None
+    state: KeyState, ops: Ops, name: U64, bad: Marks, what: str, elsewhere: Bools | None = None
 ) -> None:
     """Remove one item a row; `elsewhere` tells rows that take something off a range."""
     place = state.match(ops.at, name)
@@ -282,7 +312,7 @@ def drop_items(
     state.drop(place[place >= 0])
 
 
-def deregister(state: KeyState, ops: Ops, in_range: Bools, bad: BadRows) -> None:
+def deregister(state: KeyState, ops: Ops, in_range: Bools, bad: Marks) -> None:
     """End the registration and the pairs; `in_range` tells keys in a registered range."""
     wrong = ~state.registered[ops.at] & ~in_range
     ops = _refuse(ops, wrong, bad, RowReason.NOT_THERE, "the IMEI is not registered")
@@ -299,19 +329,19 @@ def end_pairs(state: KeyState, at: I64) -> None:
 # -- add -------------------------------------------------------------------------------------------
 
 
-def register(state: KeyState, ops: Ops, bad: BadRows) -> None:
+def register(state: KeyState, ops: Ops, bad: Marks) -> None:
     """Register IMEIs individually."""
     wrong = state.registered[ops.at]
     ops = _refuse(ops, wrong, bad, RowReason.ALREADY_THERE, "the IMEI is registered already")
     state.registered[ops.at] = True
 
 
-def pair_owner(state: KeyState, ops: Ops, bad: BadRows) -> None:
+def pair_owner(state: KeyState, ops: Ops, bad: Marks) -> None:
     """Pair owners: an activation, or a transfer that names the owner it expects."""
     present = state.owner[ops.at]
-    ops_there = (present == ops.imsi) & (present != 0)
-    ops = _refuse(ops, ops_there, bad, RowReason.ALREADY_THERE, "the IMSI owns the IMEI already")
-    present = state.owner[ops.at]
+    there = (present == ops.imsi) & (present != 0)
+    ops = _refuse(ops, there, bad, RowReason.ALREADY_THERE, "the IMSI owns the IMEI already")
+    present = present if len(ops) == len(present) else present[~there]
     wrong = present != ops.former
     if wrong.any():
         owned = wrong & (present != 0)
@@ -323,17 +353,17 @@ def pair_owner(state: KeyState, ops: Ops, bad: BadRows) -> None:
         bad.add(
             ops.row[wrong & ~owned], RowReason.OWNER_MISMATCH, "the IMEI has no owner, former_imsi names one"
         )
-        ops = ops.take(~wrong)
-    transfer = ops.take(state.owner[ops.at] != 0)
-    if len(transfer):
-        former = state.owner[transfer.at]
+        ops, present = ops.take(~wrong), present[~wrong]
+    transferred = present != 0
+    if transferred.any():
+        transfer, former = ops.take(transferred), present[transferred]
         gone = state.match(transfer.at, former | np.uint64(name_of(Item.GRANDFATHER_PAIR)))
         state.drop(gone[gone >= 0])
         state.drop_kind(transfer.at, Item.UTILIZER)
     state.owner[ops.at] = ops.imsi
 
 
-def pair_utilizer(state: KeyState, ops: Ops, bad: BadRows) -> None:
+def pair_utilizer(state: KeyState, ops: Ops, bad: Marks) -> None:
     """Pair utilizers: SIMs the owner declared for the slot."""
     ops = _refuse(
         ops, state.owner[ops.at] == 0, bad, RowReason.NO_OWNER, "the IMEI has no owner to declare a utilizer"
@@ -353,7 +383,7 @@ def pair_utilizer(state: KeyState, ops: Ops, bad: BadRows) -> None:
 
 
 def put_items(
-    state: KeyState, ops: Ops, name: U64, value: U64, bad: BadRows, what: str, *, replace: bool = False
+    state: KeyState, ops: Ops, name: U64, value: U64, bad: Marks, what: str, *, replace: bool = False
 ) -> int:
     """Add one item a row; with `replace`, one that is there with another value is replaced.
 

@@ -11,11 +11,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from eir.whitelist import apply, imsi_index
-from eir.whitelist.apply import BadRows, Bools, KeyState, Ops
+from eir.whitelist.apply import BadAmong, BadRows, Bools, KeyState, Ops, rows_of
 from eir.whitelist.delta import RowReason
 from eir.whitelist.hashtable import I64, Columns, Ragged, gather, sorting_order, spread
 from eir.whitelist.items import UNTIL_BITS, UNTIL_MASK, Item, name_of
@@ -77,9 +79,12 @@ class Names:
     device_types: U64
 
 
+_COLUMNS = ("op", "imei", "last", "other", "imsi", "former", "time", "cause", "name")
+
+
 @dataclass(frozen=True)
 class Filled:
-    """Rows with every column filled in."""
+    """Rows with every column filled in; a column of a single value takes no memory."""
 
     op: U64
     imei: U64
@@ -90,24 +95,42 @@ class Filled:
     time: U64
     cause: U64
     name: U64
-    rows: Rows
 
     @classmethod
     def of(cls, rows: Rows, names: Names) -> Filled:
         """Fill in; names become their durable numbers."""
-        columns = {
-            name: rows.column(name).astype(np.uint64, copy=False)
-            for name in ("op", "imei", "imei_last", "imei_other", "imsi", "former_imsi", "time", "cause")
+        columns = {name: rows.column(name) for name in ("imei", "imsi", "time")}
+        columns |= {
+            name: rows.column(long)
+            for name, long in (("last", "imei_last"), ("other", "imei_other"), ("former", "former_imsi"))
         }
-        name = rows.column("name")
+        columns |= {name: _wide(rows.column(name)) for name in ("op", "cause", "name")}
         if rows.name is not None:
-            name = np.where(rows.op == Op.TAC, names.device_types[rows.name], names.authorities[rows.name])
-        renamed = {"imei_last": "last", "imei_other": "other", "former_imsi": "former"}
-        return cls(**{renamed.get(key, key): column for key, column in columns.items()}, name=name, rows=rows)
+            columns["name"] = np.where(
+                rows.op == Op.TAC, names.device_types[rows.name], names.authorities[rows.name]
+            )
+        return cls(**columns)
+
+    def take(self, index: I64) -> Filled:
+        """Rows at these places."""
+        return Filled(*(rows_of(getattr(self, name), index) for name in _COLUMNS))
+
+    def kinds(self) -> set[int]:
+        """Kinds of operations among the rows."""
+        op = self.op if self.op.strides[0] else self.op[:1]
+        return set(np.flatnonzero(np.bincount(op.astype(np.int64))).tolist())
 
     def ops(self, index: I64, at: I64) -> Ops:
         """Operations at these rows, whose keys are at these places."""
         return Ops(self, index, at)
+
+
+def _wide(column: npt.NDArray[np.unsignedinteger[Any]]) -> U64:
+    """Make u64 of a narrow column."""
+    first = column[:1]
+    if len(column) and column[-1] == first and (column == first).all():
+        return np.broadcast_to(np.uint64(first[0]), len(column))
+    return column.astype(np.uint64)
 
 
 def make(generation: Generation, rows: Rows, names: Names, already_bad: Bools) -> Plan:
@@ -115,7 +138,7 @@ def make(generation: Generation, rows: Rows, names: Names, already_bad: Bools) -
     plan = Plan(bad=BadRows(already_bad.copy()))
     filled = Filled.of(rows, names)
     usable = ~plan.bad.bad
-    present = set(np.flatnonzero(np.bincount(rows.op)).tolist())
+    present = filled.kinds()
     single = filled.last == 0
     raw = filled.imei >= np.uint64(RAW)
     has_imei = filled.imei != 0
@@ -127,7 +150,7 @@ def make(generation: Generation, rows: Rows, names: Names, already_bad: Bools) -
     ranges = RangePlan(generation, filled, np.flatnonzero(keyed & ~single), plan)
     _plan_keys(generation, filled, np.flatnonzero(keyed & single & has_imei & ~raw), ranges, plan, replaced)
     if replaced is not None or raw.any():
-        _plan_raw(generation, filled, np.flatnonzero(keyed & raw), plan, replaced)
+        _plan_raw(generation, filled, np.flatnonzero(keyed & raw), rows.raw_texts, plan, replaced)
     if present & {Op.EXEMPT, Op.UNEXEMPT, Op.REPLACE_SIM}:
         _plan_imsis(generation, filled, np.flatnonzero(keyed & ~has_imei), plan, replaced)
     if present & {Op.LINK, Op.UNLINK}:
@@ -168,15 +191,18 @@ def _plan_keys(
         counts = state.counts()
         if replaced is not None:
             replaced.apply(state)
-        _Space(state, filled, rows, place[: len(rows)], unique, ranges, plan).perform(
+        bad = BadAmong(plan.bad, rows)
+        _Space(state, filled.take(rows), place[: len(rows)], unique, ranges, plan, bad).perform(
             np.searchsorted(unique, ended)
         )
         _count(plan, counts, state.counts())
-        touched = np.zeros(len(unique), bool)
-        touched[place[len(rows) :]] = True
-        touched[place[: len(rows)][~plan.bad.bad[rows]]] = True
         columns = Columns(unique, *state.packed())
-        parts.append(columns if touched.all() else columns.take(np.flatnonzero(touched)))
+        if bad.count:
+            touched = np.zeros(len(unique), bool)
+            touched[place[len(rows) :]] = True
+            touched[place[: len(rows)][bad.good()]] = True
+            columns = columns.take(np.flatnonzero(touched))
+        parts.append(columns)
     if parts:
         plan.columns[Table.KEYS] = Columns(
             np.concatenate([part.keys for part in parts]),
@@ -224,30 +250,30 @@ class _Space:
     """Operations on one space of keys: IMEI keys, or raw texts (which have no ranges)."""
 
     state: KeyState
-    filled: Filled
-    index: I64
+    rows: Filled
     place: I64
+    """Place of the key of each row."""
     keys: U64
     ranges: RangePlan | None
     plan: Plan
+    bad: BadAmong
 
     def perform(self, ended: I64) -> None:
         """Apply the operations in their canonical order; `ended` are keys that lose a registered range."""
-        present = set(np.flatnonzero(np.bincount(self.filled.op[self.index].astype(np.int64))).tolist())
+        present = self.rows.kinds()
         self._remove(present, ended)
         self._add(present)
 
     def _of(self, kind: Op, role: int | None = None) -> Ops:
-        op = self.filled.op[self.index]
-        wanted = op == kind
+        wanted = self.rows.op == kind
         if role is not None:
-            wanted &= (self.filled.cause[self.index] == Role.UTILIZER) == (role == Role.UTILIZER)
+            wanted &= (self.rows.cause == Role.UTILIZER) == (role == Role.UTILIZER)
         if wanted.all():
-            return self.filled.ops(self.index, self.place)
-        return self.filled.ops(self.index[wanted], self.place[wanted])
+            return self.rows.ops(np.arange(len(wanted)), self.place)
+        return self.rows.ops(np.flatnonzero(wanted), self.place[wanted])
 
-    def _counted(self, table: str, ops: Ops) -> None:
-        self.plan.added[table] += int((~self.plan.bad.bad[ops.row]).sum())
+    def _counted(self, table: str, ops: Ops, bad_before: int) -> None:
+        self.plan.added[table] += len(ops) - (self.bad.count - bad_before)
 
     def _cut(self, ops: Ops, cause: U64, authority: U64) -> Bools:
         """Take keys off ranges; tells those that were in one."""
@@ -256,7 +282,7 @@ class _Space:
         return self.ranges.cut_keys(self.keys[ops.at], cause, authority)
 
     def _remove(self, present: set[int], ended: I64) -> None:
-        state, bad = self.state, self.plan.bad
+        state, bad = self.state, self.bad
         if Op.UNPAIR in present:
             apply.unpair(state, self._of(Op.UNPAIR), bad)
         for kind, what in (
@@ -276,20 +302,20 @@ class _Space:
             apply.deregister(state, ops, self._cut(ops, registration, registration), bad)
 
     def _add(self, present: set[int]) -> None:
-        state, bad = self.state, self.plan.bad
+        state, bad = self.state, self.bad
         if Op.REGISTER in present:
-            ops = self._of(Op.REGISTER)
+            ops, before = self._of(Op.REGISTER), bad.count
             apply.register(state, ops, bad)
-            self._counted("registered", ops)
+            self._counted("registered", ops, before)
         if Op.PAIR in present:
             for role, table, pair in (
                 (Role.OWNER, "pairs", apply.pair_owner),
                 (Role.UTILIZER, "utilizers", apply.pair_utilizer),
             ):
-                ops = self._of(Op.PAIR, role)
+                ops, before = self._of(Op.PAIR, role), bad.count
                 if len(ops):
                     pair(state, ops, bad)
-                    self._counted(table, ops)
+                    self._counted(table, ops, before)
         for kind, table, what in (
             (Op.BLOCK, "blocks", "block"),
             (Op.TRACK, "tracked", "tracking"),
@@ -297,13 +323,13 @@ class _Space:
             (Op.GRANDFATHER, "grandfathered", "grandfathering"),
         ):
             if kind in present:
-                ops = self._of(kind)
+                ops, before = self._of(kind), bad.count
                 replace = kind == Op.EXEMPT
                 name, value = _name(kind, ops), _value(kind, ops)
                 self.plan.replaced[table] += apply.put_items(
                     state, ops, name, value, bad, what, replace=replace
                 )
-                self._counted(table, ops)
+                self._counted(table, ops, before)
 
 
 def _name(kind: Op, ops: Ops) -> U64:
@@ -385,9 +411,14 @@ def _without_text(extra: Ragged) -> Ragged:
 
 
 def _plan_raw(
-    generation: Generation, filled: Filled, index: I64, plan: Plan, replaced: Replaced | None
+    generation: Generation,
+    filled: Filled,
+    index: I64,
+    raw_texts: list[str],
+    plan: Plan,
+    replaced: Replaced | None,
 ) -> None:
-    texts = [filled.rows.raw_texts[int(place)] for place in filled.imei[index] & np.uint64(RAW - 1)]
+    texts = [raw_texts[int(place)] for place in filled.imei[index] & np.uint64(RAW - 1)]
     hashes = np.array([raw_key(text) for text in texts], np.uint64)
     more = replaced.raw if replaced is not None else np.empty(0, np.uint64)
     unique, place = np.unique(np.concatenate((hashes, more)), return_inverse=True)
@@ -408,7 +439,9 @@ def _plan_raw(
     before_counts = state.counts()
     if replaced is not None:
         replaced.apply(state)
-    _Space(state, filled, index, place, unique, None, plan).perform(np.empty(0, np.int64))
+    _Space(state, filled.take(index), place, unique, None, plan, BadAmong(plan.bad, index)).perform(
+        np.empty(0, np.int64)
+    )
     _count(plan, before_counts, state.counts())
     head, extra = state.packed()
     alive = np.flatnonzero((head != 0) | (extra.counts() > 0))

@@ -28,7 +28,8 @@ from eir.whitelist.journal import Journal, SegmentRecord
 from eir.whitelist.overlay import Overlay, Table
 from eir.whitelist.rebuild import Job, SegmentFile, Writer, edition_of, index_name, overlay_name
 from eir.whitelist.recover import BASE_SERIAL_KEY, NamesOf, Recovery, load
-from eir.whitelist.shard import Section, Shard
+from eir.whitelist.shard import Shard
+from eir.whitelist.shard_layout import Section
 from eir.whitelist.tables import Common, Generation
 
 SHARD: Final = "shard"

@@ -13,95 +13,35 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass
-from enum import IntEnum
-from typing import TYPE_CHECKING, Final
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from eir.identity import SERIALS
-from eir.whitelist.hashtable import I64, Ragged, gather, spread
+from eir.whitelist.hashtable import I64, Ragged
 from eir.whitelist.imsi_blocks import ImsiBlocks
 from eir.whitelist.items import REGISTERED
 from eir.whitelist.rows import U64
 from eir.whitelist.segment import Kind, Segment
+from eir.whitelist.shard_find import Finder
+from eir.whitelist.shard_layout import (
+    DENSE_DTYPE,
+    FLAG,
+    LINE_SERIALS,
+    META_LENGTH,
+    NEIGHBOURS,
+    RANK_MASK,
+    RUN_DTYPE,
+    TAC_DTYPE,
+    Meta,
+    Section,
+    State,
+)
 
 if TYPE_CHECKING:
     from eir.whitelist.imsi_index import ImsiIndex
-
-BLOCK_SERIALS: Final = 1 << 16
-BLOCKS_PER_TAC: Final = 16
-LINE_SERIALS: Final = 224
-LINES_PER_BLOCK: Final = -(-BLOCK_SERIALS // LINE_SERIALS)
-FLAG: Final = 1 << 31
-"""In the running rank of paired keys: paired keys here are registered individually."""
-RANK_MASK: Final = FLAG - 1
-_EXPAND_MAX: Final = 48
-"""Serials of a block laid out for one key asked for; beyond, each key is searched by itself."""
-
-TAC_DTYPE: Final = np.dtype(
-    [
-        ("tac", "<u4"),
-        ("dense_mask", "<u2"),
-        ("sparse_mask", "<u2"),
-        ("dense_first", "<u4"),
-        ("sparse_first", "<u4"),
-        ("ranges_first", "<u4"),
-        ("runs_first", "<u4"),
-        ("far_first", "<u4"),
-        ("reserved", "<u4"),
-    ]
-)
-DENSE_DTYPE: Final = np.dtype(
-    [("presence", "<u8", 5), ("before", "<u2", 5), ("pad", "<u2"), ("first_line", "<u4"), ("reserved", "<u8")]
-)
-NEIGHBOURS: Final = -(1 << 31)
-"""Shift of a run whose slots are linked two by two, from its first serial on."""
-RUN_DTYPE: Final = np.dtype([("first", "<u4"), ("length", "<u4"), ("other_tac", "<u4"), ("shift", "<i4")])
-
-
-class Section(IntEnum):
-    """Sections of a shard."""
-
-    TACS = 1
-    DENSE = 2
-    LINES = 3
-    SPARSE = 4
-    SPARSE_PAIRED = 5
-    SPARSE_REGISTERED = 6
-    SPARSE_MORE = 7
-    OWNERS = 8
-    MORE_FIRST = 9
-    WORDS = 10
-    RANGES = 11
-    RUNS = 12
-    FAR = 13
-    FAR_TACS = 14
-    META = 15
-
-
-class Meta(IntEnum):
-    """Places in the META section."""
-
-    OWNER_BITS = 0
-    DENSE_PAIRED = 1
-    DENSE_MORE = 2
-    PAIRED = 3
-    MORE = 4
-    KEYS = 5
-    IMSI_BLOCKS = 6
-
-
-META_LENGTH: Final = 8
-
-
-class State(IntEnum):
-    """The two bits of a key."""
-
-    ABSENT = 0
-    REGISTERED = 1
-    PAIRED = 2
-    MORE = 3
 
 
 @dataclass(frozen=True)
@@ -119,23 +59,6 @@ class KeyColumns:
     def __len__(self) -> int:
         """Return the number of rows."""
         return len(self.key)
-
-
-def unpack_bits(words: U64, index: I64, width: int) -> U64:
-    """Read `width`-bit numbers at these places of a bit-packed array."""
-    bit = index * width
-    word = bit >> 6
-    shift = (bit & 63).astype(np.uint64)
-    low = words[word] >> shift
-    high = words[word + 1] << (np.uint64(64) - shift)  # numpy: a shift by 64 is 0
-    values: U64 = (low | high) & np.uint64((1 << width) - 1)
-    return values
-
-
-_POSITION_MASK: Final = np.array(
-    [[((1 << max(0, min(32, p - 32 * w))) - 1) for w in range(7)] for p in range(LINE_SERIALS)], np.uint32
-)
-"""Bits of a plane before a position, by position."""
 
 
 class Shard:
@@ -159,9 +82,6 @@ class Shard:
         view = segment.array
         self.tacs = view(Section.TACS, TAC_DTYPE)
         self.dense = view(Section.DENSE, DENSE_DTYPE)
-        self._dense_words = self.dense.view("<u8").reshape(-1)
-        self._dense_before = self.dense.view("<u2").reshape(-1)
-        self._dense_first_line = self.dense["first_line"].astype(np.int64)
         self.lines = view(Section.LINES, "<u4", 16)
         self.sparse = view(Section.SPARSE, "<u4", 3)
         self.lists = tuple(
@@ -342,155 +262,14 @@ class Shard:
 
     # -- many look-ups ----------------------------------------------------------------------------
 
+    @cached_property
+    def finder(self) -> Finder:
+        """What finds many keys at once; made when it is first asked for."""
+        return Finder(self)
+
     def find_many(self, keys: U64) -> tuple[U64, Ragged]:
         """Heads (0: absent) and words of many keys, best sorted."""
-        state, flag, rank = self.states(keys)
-        head = np.where(state == State.REGISTERED, np.uint64(REGISTERED), np.uint64(0))
-        paired = np.flatnonzero(state == State.PAIRED)
-        if len(paired):
-            owner = self.blocks.codes(unpack_bits(self.owners, rank[paired], self.width))
-            head[paired] = owner | np.where(flag[paired], np.uint64(REGISTERED), np.uint64(0))
-        more = np.flatnonzero(state == State.MORE)
-        if not len(more):
-            return head, Ragged.empty(len(keys))
-        first = self.more_first[rank[more]].astype(np.int64)
-        end = self.more_first[rank[more] + 1].astype(np.int64)
-        head[more] = self.words[first]
-        counts = np.zeros(len(keys), np.int64)
-        counts[more] = end - first - 1
-        start = np.zeros(len(keys), np.int64)
-        start[more] = first + 1
-        return head, gather(self.words, start, counts)
-
-    def states(self, keys: U64) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_], I64]:
-        """State, individually-registered flag and rank of many keys."""
-        state = np.zeros(len(keys), np.uint8)
-        flag = np.zeros(len(keys), bool)
-        rank = np.zeros(len(keys), np.int64)
-        if not len(self.tac_numbers) or not len(keys):
-            return state, flag, rank
-        tac_of = keys // np.uint64(SERIALS)
-        serial = (keys - tac_of * np.uint64(SERIALS)).astype(np.int64)
-        tac = tac_of.astype(np.int64)
-        # Sorted keys come in runs of one TAC: what is of the TAC is looked up once a run.
-        begins = np.flatnonzero(np.diff(tac, prepend=-1))
-        lengths = np.diff(begins, append=len(keys))
-        wanted = tac[begins].astype(np.uint32)
-        entry = np.minimum(np.searchsorted(self.tac_numbers, wanted), len(self.tac_numbers) - 1)
-        known = self.tac_numbers[entry] == wanted
-        block = serial >> 16
-        for mask_name, first_name, states_of in (
-            ("dense_mask", "dense_first", self._dense_states),
-            ("sparse_mask", "sparse_first", self._sparse_states),
-        ):
-            masks = np.where(known, self.tacs[mask_name][entry], 0).astype(np.int32)
-            if not masks.any():
-                continue
-            mask = np.repeat(masks, lengths)
-            at = np.flatnonzero((mask >> block) & 1)
-            block_at = block if len(at) == len(keys) else block[at]
-            ahead = np.bitwise_count(mask[at] & ((1 << block_at) - 1))
-            place = np.repeat(self.tacs[first_name][entry].astype(np.int64), lengths)[at] + ahead
-            found = states_of(place, serial[at] & 0xFFFF)
-            if len(at) == len(keys):
-                return found
-            state[at], flag[at], rank[at] = found
-        return state, flag, rank
-
-    def _dense_states(self, place: I64, low: I64) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_], I64]:
-        line = low // LINE_SERIALS
-        position = low - line * LINE_SERIALS
-        word = line >> 6
-        bit = np.uint64(1) << (line & 63).astype(np.uint64)
-        presence = self._dense_words.take(place * 8 + word)
-        there = (presence & bit) != 0
-        at = self._dense_first_line.take(place) + np.bitwise_count(presence & (bit - np.uint64(1)))
-        at += self._dense_before.take(place * 32 + 20 + word)
-        if not there.all():
-            at[~there] = 0
-        lines = self.lines.take(at, axis=0)
-        own = np.arange(0, 16 * len(place), 16) + (position >> 5)
-        shift = (position & 31).astype(np.uint32)
-        flat = lines.reshape(-1)
-        low_bit = (flat.take(own + 2) >> shift) & np.uint32(1)
-        high_bit = (flat.take(own + 9) >> shift) & np.uint32(1) & there
-        state = ((low_bit & there) | high_bit << np.uint32(1)).astype(np.uint8)
-        flag = (lines[:, 0] & np.uint32(FLAG)) != 0
-        rank = np.zeros(len(place), np.int64)
-        # Only what is paired or has more has a rank.
-        ranked = np.flatnonzero(high_bit)
-        if len(ranked) < len(place):
-            lines, low_bit, position = lines[ranked], low_bit[ranked], position[ranked]
-        if not len(ranked):
-            return state, flag, rank
-        # paired is high without low, more is both
-        planes = lines[:, 2:9] ^ (low_bit - np.uint32(1))[:, None]
-        planes &= lines[:, 9:16]
-        planes &= _POSITION_MASK.take(position, axis=0)
-        counts = np.bitwise_count(planes)
-        before = counts[:, 0].astype(np.int64)
-        for column in range(1, 7):
-            before += counts[:, column]
-        rank[ranked] = before + np.where(low_bit, lines[:, 1], lines[:, 0] & np.uint32(RANK_MASK))
-        return state, flag, rank
-
-    def _sparse_states(
-        self, place: I64, low: I64
-    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_], I64]:
-        state = np.zeros(len(place), np.uint8)
-        rank = np.zeros(len(place), np.int64)
-        flag = (self.sparse[place, 0] & np.uint32(FLAG)) != 0
-        todo = np.arange(len(place))
-        for code, column, base in (
-            (State.PAIRED, 0, self.meta[Meta.DENSE_PAIRED]),
-            (State.REGISTERED, 1, 0),
-            (State.MORE, 2, self.meta[Meta.DENSE_MORE]),
-        ):
-            at = self._find_sparse(self.lists[code - 1], column, place[todo], low[todo])
-            hit = at >= 0
-            found = todo[hit]
-            state[found] = code
-            rank[found] = at[hit] + base
-            todo = todo[~hit]
-        return state, flag, rank
-
-    def _find_sparse(self, serials: npt.NDArray[np.uint16], column: int, place: I64, low: I64) -> I64:
-        """Index of each serial in the list of its block, -1 where it is not in it."""
-        if not len(place) or not len(serials):
-            return np.full(len(place), -1, np.int64)
-        blocks = place[np.flatnonzero(np.diff(place, prepend=-1))]
-        first = self.sparse[blocks, column].astype(np.int64) & RANK_MASK
-        length = (self.sparse[blocks + 1, column].astype(np.int64) & RANK_MASK) - first
-        number = np.cumsum(np.diff(place, prepend=-1) != 0) - 1
-        wanted = low.astype(np.uint16)
-        if not (np.diff(blocks) > 0).all() or int(length.sum()) > _EXPAND_MAX * len(place):
-            at = _bisect(serials, wanted, first[number], (first + length)[number])
-        else:
-            # Many of each block are asked for: one search over the blocks laid end to end.
-            some = serials.take(spread(first, length)).astype(np.int64)
-            some += np.repeat(np.arange(len(blocks), dtype=np.int64) << 16, length)
-            at = np.searchsorted(some, (number << 16) | low)
-            starts = np.cumsum(length) - length
-            at += (first - starts)[number]
-        end = (first + length)[number]
-        hit = (at < end) & (serials.take(at, mode="clip") == wanted)
-        return np.where(hit, at, -1)
-
-
-def _bisect(values: npt.NDArray[np.uint16], wanted: npt.NDArray[np.uint16], first: I64, end: I64) -> I64:
-    """Insert place of each wanted number in its own sorted slice of `values`."""
-    if not len(values):
-        return first
-    low, length = first.copy(), end - first
-    todo = np.flatnonzero(length)
-    while len(todo):
-        half = (length[todo] + 1) >> 1
-        middle = low[todo] + half
-        step = values.take(middle - 1, mode="clip") < wanted[todo]
-        low[todo] = np.where(step, middle, low[todo])
-        length[todo] = np.where(step, length[todo] - half, half - 1)
-        todo = todo[length[todo] > 0]
-    return low
+        return self.finder.find(keys)
 
 
 def pieces_at(ranges: memoryview, first: int, end: int, serial: int) -> list[int]:

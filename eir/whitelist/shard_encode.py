@@ -19,7 +19,8 @@ from eir.whitelist.imsi_blocks import ImsiBlocks
 from eir.whitelist.items import CODE_MASK, REGISTERED, piece_parts, piece_words
 from eir.whitelist.rows import U64
 from eir.whitelist.segment import Kind, pack
-from eir.whitelist.shard import (
+from eir.whitelist.shard import KeyColumns, Shard
+from eir.whitelist.shard_layout import (
     BLOCK_SERIALS,
     BLOCKS_PER_TAC,
     DENSE_DTYPE,
@@ -29,10 +30,8 @@ from eir.whitelist.shard import (
     NEIGHBOURS,
     RUN_DTYPE,
     TAC_DTYPE,
-    KeyColumns,
     Meta,
     Section,
-    Shard,
     State,
     unpack_bits,
 )

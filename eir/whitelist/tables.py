@@ -197,7 +197,7 @@ class Generation:
         if not len(missing):
             return KeyColumns(keys, head, extra)
         parts_at, parts_head, parts_extra = [], [], []
-        wanted = keys[missing]
+        wanted = keys if len(missing) == len(keys) else keys[missing]
         edges = np.searchsorted(wanted, np.array(self.shard_tacs, np.uint64) * np.uint64(SERIALS)).tolist()
         edges.append(len(wanted))
         for shard, start, end in zip(self.shards, edges, edges[1:], strict=False):
@@ -290,9 +290,12 @@ def join(parts: Sequence[Ragged]) -> Ragged:
     """Lay the runs of all parts one after the other."""
     if not any(len(part.words) for part in parts):
         return Ragged.empty(sum(map(len, parts)))
-    counts = np.concatenate([part.counts() for part in parts])
-    words = np.concatenate([part.words[part.first[0] : part.first[-1]] for part in parts])
-    return Ragged.of(counts, words)
+    first, words, length = [], [], 0
+    for part in parts:
+        first.append(part.first[:-1] + (length - part.first[0]))
+        words.append(part.words[part.first[0] : part.first[-1]])
+        length += len(words[-1])
+    return Ragged(np.concatenate([*first, [length]]), np.concatenate(words))
 
 
 def overlay_runs(base: Ragged, at: I64, runs: Ragged) -> Ragged:

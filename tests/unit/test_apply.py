@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from eir.whitelist import apply, items
-from eir.whitelist.apply import BadRows, Intervals, KeyState, Ops
+from eir.whitelist.apply import BadAmong, BadRows, Intervals, KeyState, Ops
 from eir.whitelist.delta import PAIRS_MAX, RowReason
 from eir.whitelist.hashtable import Ragged
 from eir.whitelist.items import REGISTERED, Item, name_of
@@ -200,7 +200,24 @@ def test_intervals_join_and_split() -> None:
 
 def test_bad_rows_are_counted_all_and_told_first() -> None:
     told = bad(3_000)
-    told.add(np.arange(2_000), RowReason.NOT_THERE, lambda place: f"row {place}")
+    told.add(np.arange(2_000), RowReason.NOT_THERE, "gone")
     told.add(np.array([1_999, 2_999]), RowReason.NOT_THERE, "again")
-    assert (told.count, len(told.told), told.told[-1].message) == (2_001, 1_000, "row 999")
+    assert (told.count, len(told.told), told.told[-1].row, told.told[-1].message) == (
+        2_001,
+        1_000,
+        999,
+        "gone",
+    )
+
+
+def test_bad_rows_among_some_are_marked_in_the_whole_and_counted_here() -> None:
+    whole = bad(10)
+    some = BadAmong(whole, np.array([7, 3, 5]))
+    some.add(np.array([0, 2]), RowReason.NOT_THERE, "gone")
+    assert (np.flatnonzero(whole.bad).tolist(), some.count, some.good().tolist()) == (
+        [5, 7],
+        2,
+        [False, True, False],
+    )
+    assert [row.row for row in whole.told] == [7, 5]
     assert items.KIND_SHIFT == 60
