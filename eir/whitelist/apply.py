@@ -20,7 +20,7 @@ from eir.whitelist import items
 from eir.whitelist.delta import BAD_ROWS_MAX, PAIRS_MAX, BadRow, RowReason
 from eir.whitelist.hashtable import I64, Ragged
 from eir.whitelist.items import CODE_MASK, REGISTERED, Item, name_of
-from eir.whitelist.rows import U64
+from eir.whitelist.rows import U64, Role
 
 Bools = npt.NDArray[np.bool_]
 
@@ -134,7 +134,10 @@ class KeyState:
         """Remove all items of a kind at these rows."""
         if len(self.item_row) and len(rows):
             wanted = (self.item_name >> np.uint64(items.KIND_SHIFT)) == np.uint64(kind)
-            self.drop(np.flatnonzero(wanted & np.isin(self.item_row, rows)))
+            if wanted.any():
+                mine = np.zeros(len(self), bool)
+                mine[rows] = True
+                self.drop(np.flatnonzero(wanted & mine[self.item_row]))
 
     def put(self, row: I64, name: U64, value: U64) -> None:
         """Add items (none of which is there)."""
@@ -291,13 +294,15 @@ def _positions(wanted: U64, values: U64) -> tuple[I64, I64]:
 
 def unpair(state: KeyState, ops: Ops, bad: Marks) -> None:
     """End pairs; an owner's end ends the utilizers of the slot too."""
-    owner = (state.owner[ops.at] == ops.imsi) & (ops.cause != 2)
-    place = np.where(ops.cause == 1, -1, state.match(ops.at, ops.imsi | np.uint64(name_of(Item.UTILIZER))))
-    wrong = ~owner & (place < 0)
-    place = place[~owner & ~wrong]
-    ended = ops.at[owner & ~wrong]
-    _refuse(ops, wrong, bad, RowReason.NOT_THERE, "the IMEI is not paired with this IMSI")
-    state.drop(place)
+    owner = state.owner[ops.at] == ops.imsi
+    owner &= ops.cause != Role.UTILIZER
+    ended = ops.at[owner]
+    if len(ended) < len(ops):
+        others = ops.take(~owner)
+        place = state.match(others.at, others.imsi | np.uint64(name_of(Item.UTILIZER)))
+        place[others.cause == Role.OWNER] = -1
+        _refuse(others, place < 0, bad, RowReason.NOT_THERE, "the IMEI is not paired with this IMSI")
+        state.drop(place[place >= 0])
     state.owner[ended] = 0
     state.drop_kind(ended, Item.UTILIZER)
 

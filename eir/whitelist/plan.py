@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from eir.whitelist import apply, imsi_index
 from eir.whitelist.apply import BadAmong, BadRows, Bools, KeyState, Ops, rows_of
+from eir.whitelist.aside import in_order
 from eir.whitelist.delta import RowReason
 from eir.whitelist.hashtable import I64, Columns, Ragged, gather, sorting_order, spread
 from eir.whitelist.items import UNTIL_BITS, UNTIL_MASK, Item, name_of
@@ -182,11 +183,11 @@ def _plan_keys(
     more = np.concatenate((ended, replaced.keys)) if replaced else ended
     # Keys that no row names may lie anywhere among the others: then all go at once.
     blocks = [(0, len(keys))] if len(more) else list(_blocks(keys))
+    distinct = [_distinct(keys[start:end], more) for start, end in blocks]
+    found = in_order(generation.read_keys, [unique for unique, _ in distinct])
     parts = []
-    for start, end in blocks:
+    for (start, end), (unique, place), before in zip(blocks, distinct, found, strict=True):
         rows = index[start:end]
-        unique, place = _distinct(keys[start:end], more)
-        before = generation.read_keys(unique)
         state = KeyState.of(before.head, before.extra)
         counts = state.counts()
         if replaced is not None:

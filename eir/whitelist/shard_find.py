@@ -36,8 +36,8 @@ U16 = npt.NDArray[np.uint16]
 
 _PIECE: Final = 32
 """Serials of a sparse list that are compared at once; one of so many is in its sample."""
-_PROBE: Final = 64
-"""One of so many keys tells which list is worth searching first."""
+_PROBES: Final = 32
+"""So many keys tell which list is worth searching first."""
 _COLUMNS: Final = (State.PAIRED, State.REGISTERED, State.MORE)
 """Columns of the index of sparse blocks."""
 _HALF_LINE: Final = np.dtype("V32")
@@ -74,8 +74,9 @@ class Blocks(NamedTuple):
     @classmethod
     def of(cls, tacs: npt.NDArray[np.void], form: str) -> Blocks:
         """Find the dense or sparse blocks of the TACs' entries."""
-        masks = tacs[f"{form}_mask"][:-1]
-        entry, block = np.nonzero((masks[:, None] >> np.arange(BLOCKS_PER_TAC)) & 1)
+        masks = np.ascontiguousarray(tacs[f"{form}_mask"][:-1])
+        bit = np.flatnonzero(np.unpackbits(masks.view(np.uint8), bitorder="little"))
+        entry, block = np.divmod(bit, BLOCKS_PER_TAC)
         base = tacs["tac"][:-1][entry].astype(np.uint64) * np.uint64(SERIALS)
         start = (block * BLOCK_SERIALS).astype(np.uint64)
         end = np.minimum(start + np.uint64(BLOCK_SERIALS), np.uint64(SERIALS))
@@ -86,21 +87,23 @@ class Blocks(NamedTuple):
         """Sorted keys that lie in these blocks (None: all): block and serial within the block of each."""
         first = max(int(np.searchsorted(self.start, keys[0], "right")) - 1, 0)
         end = int(np.searchsorted(self.start, keys[-1], "right"))
+        if not end:  # all keys come before the first block
+            return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint32)
         if end - first > len(keys):
             block = np.searchsorted(self.start, keys, "right") - 1
-            inside = (block >= 0) & (keys < self.end.take(block, mode="clip"))
-            at = None if inside.all() else np.flatnonzero(inside)
-            block = block if at is None else block[at]
-            start = self.start.take(block)
         else:
-            span = slice(first, end)
-            low = np.searchsorted(keys, self.start[span])
-            lengths = np.searchsorted(keys, self.end[span]) - low
-            at = None if int(lengths.sum()) == len(keys) else spread(low, lengths)
-            block = np.repeat(np.arange(first, end), lengths)
-            start = np.repeat(self.start[span], lengths)
-        mine = keys if at is None else keys[at]
-        return at, self.place.take(block), (mine - start).astype(np.uint32)
+            begin = np.searchsorted(keys, self.start[first:end])
+            # Keys before the first block count as its own, and are found to lie outside.
+            begin[:1] = 0
+            block = np.repeat(np.arange(first, end), np.diff(begin, append=len(keys)))
+        start = self.start.take(block, mode="clip")
+        offset = (keys - start).astype(np.uint32)
+        inside = keys < self.end.take(block, mode="clip")
+        inside &= keys >= start
+        if inside.all():
+            return None, self.place.take(block), offset
+        at = np.flatnonzero(inside)
+        return at, self.place.take(block[at]), offset[at]
 
 
 class SparseList:
@@ -113,10 +116,10 @@ class SparseList:
         self._pieces = serials[: whole * _PIECE].view(f"V{2 * _PIECE}")
         self._rest = np.full(_PIECE, 0, np.uint16)
         self._rest[: len(serials) - whole * _PIECE] = serials[whole * _PIECE :]
-        at = np.arange(0, len(serials), _PIECE)
-        # The last block that begins at or before the place: those before it are over, or empty.
-        block = np.searchsorted(ends, at, "right") - 1
-        self._sample = block << 16 | serials[at]
+        sample = serials[::_PIECE]
+        # The last block that begins at or before each: those before it are over, or empty.
+        begun = np.bincount((ends[:-1] + _PIECE - 1) // _PIECE, minlength=len(sample))
+        self._sample = (np.cumsum(begun)[: len(sample)] - 1) << 16 | sample
 
     def find(self, place: I64, low: npt.NDArray[np.uint32]) -> tuple[I64, I64]:
         """Find keys: which of them are in the list, and where in it. Fastest where they are in order."""
@@ -258,7 +261,8 @@ class Finder:
         none = np.empty(0, np.int64)
         parts = [(none, none)]
         todo: I64 | None = None
-        probe = place[::_PROBE], low[::_PROBE]
+        step = len(place) // _PROBES + 1
+        probe = place[::step], low[::step]
         # A key is in one list at most: the fuller the first is of them, the less is left for the others.
         for code, base, serials in sorted(self._lists, key=lambda one: -len(one[2].find(*probe)[0])):
             mine = (place, low) if todo is None else (place[todo], low[todo])

@@ -206,8 +206,8 @@ class Generation:
                 parts_at.append(missing[start:end])
                 parts_head.append(found_head)
                 parts_extra.append(found_extra)
-        if len(parts_at) == 1 and len(parts_at[0]) == len(keys):
-            return KeyColumns(keys, parts_head[0], parts_extra[0])
+        if sum(map(len, parts_head)) == len(keys):  # of shards alone, which are in the order of the keys
+            return KeyColumns(keys, np.concatenate(parts_head), join(parts_extra))
         if parts_at:
             at = np.concatenate(parts_at)
             head[at] = np.concatenate(parts_head)
@@ -288,6 +288,8 @@ class Generation:
 
 def join(parts: Sequence[Ragged]) -> Ragged:
     """Lay the runs of all parts one after the other."""
+    if len(parts) == 1:
+        return parts[0]
     if not any(len(part.words) for part in parts):
         return Ragged.empty(sum(map(len, parts)))
     first, words, length = [], [], 0

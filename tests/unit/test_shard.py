@@ -21,7 +21,7 @@ from eir.identity import SERIALS, imsi_code
 from eir.whitelist import segment, shard_encode
 from eir.whitelist.hashtable import Ragged
 from eir.whitelist.imsi_blocks import BLOCKS_MAX, ImsiBlocks
-from eir.whitelist.items import REGISTERED, piece_parts, unpack
+from eir.whitelist.items import REGISTERED, Item, name_of, piece_parts, unpack
 from eir.whitelist.shard import KeyColumns, Shard
 from eir.whitelist.shard_encode import LinkColumns, RangeColumns, ShardRows
 from eir.whitelist.shard_layout import FLAG, LINE_SERIALS, NEIGHBOURS, Meta, Section, State, unpack_bits
@@ -239,6 +239,55 @@ def test_find_many_over_many_unsorted_keys():
     assert [tuple(extra.run(place).tolist()) for place in range(len(keys))] == [
         model.rows.get(k, (0, ()))[1] for k in keys
     ]
+
+
+def mixed_shard(random: Random) -> tuple[Shard, np.ndarray]:
+    """Dense lots and sparse serials, in blocks next to each other and far apart, with pairs and items among them."""
+    serials = [
+        *range(3_000),  # dense
+        *range(70_000, 72_000),  # dense
+        *random.sample(range(131_072, 999_990), 1_500),  # sparse
+        999_999,
+    ]
+    model = Model()
+    for tac in (TAC, TAC + 1, TAC + 40, 86_000_000):
+        for serial in serials if tac != TAC + 40 else random.sample(range(65_536), 200):
+            kind = random.random()
+            words = (name_of(Item.TRACK),) if kind > 0.9 else ()
+            owner = home(random.randrange(10**6)) if kind < 0.6 or kind > 0.95 else 0
+            model.rows[key_of(tac, serial)] = (REGISTERED | owner, words)
+    return model.shard(), u64(sorted(model.rows))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_many_keys_are_found_as_one_is(seed):
+    random = Random(seed)
+    shard, keys = mixed_shard(random)
+    around = np.unique(
+        np.concatenate((keys, keys + np.uint64(1), keys - np.uint64(1), keys + np.uint64(65_536)))
+    )
+    parts = [
+        around,
+        keys,
+        keys[:1],
+        around[-3:],
+        u64([]),
+        u64([TAC * SERIALS - 7]),
+        u64([99_999_999 * SERIALS]),
+    ]
+    parts += [around[(around >= low) & (around < low + 131_072)] for low in random.sample(keys.tolist(), 5)]
+    parts.append(u64(sorted({*range(5), *random.sample(around.tolist(), 40)})))
+    for asked in parts:
+        heads, extra = shard.find_many(asked)
+        for place, key in enumerate(asked.tolist()):
+            head, words = shard.find(*divmod(key, SERIALS))
+            assert (int(heads[place]), tuple(extra.run(place).tolist())) == (head, tuple(words or ()))
+
+
+def test_many_keys_before_the_first_block_of_a_form_are_absent():
+    model = Model({key_of(TAC, 900_000 + serial): (REGISTERED, ()) for serial in (1, 5)})
+    heads, extra = model.shard().find_many(np.arange(TAC * SERIALS, TAC * SERIALS + 500, dtype=np.uint64))
+    assert (heads.any(), len(extra.words)) == (False, 0)
 
 
 def test_a_shard_without_meta_is_damaged():
