@@ -242,7 +242,7 @@ def test_find_many_over_many_unsorted_keys():
 
 
 def mixed_shard(random: Random) -> tuple[Shard, np.ndarray]:
-    """Dense lots and sparse serials, in blocks next to each other and far apart, with pairs and items among them."""
+    """Dense lots and sparse serials, in blocks near and far, with pairs and items among them."""
     serials = [
         *range(3_000),  # dense
         *range(70_000, 72_000),  # dense
