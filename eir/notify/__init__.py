@@ -3,6 +3,7 @@
     sighting, delta, receipt ──► case ──► schedule ──► messages ──► segmentation ──► SMSC
                                   (state)   (due at)     (text)        (parts)
 
-Pure. States and their transitions stand in `case.TRANSITIONS`, once; `schedule`
-is a function of the case, its timetable and the time.
+Pure but for the link to the SMSC. States and their transitions stand in
+`case.TRANSITIONS`, once; `schedule` is a function of the case, its timetable
+and the time.
 """
