@@ -58,6 +58,8 @@ async def linked(smsc: Smsc, **terms: float) -> AsyncIterator[tuple[Link, list[s
     try:
         async with asyncio.timeout(SECONDS_MAX):
             await link.bound.wait()
+            while not smsc.sessions:
+                await asyncio.sleep(0.01)
             yield link, arrived
     finally:
         for task in reversed(tasks):
