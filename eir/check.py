@@ -164,6 +164,17 @@ class Checker:
             for imei, imsi in zip(imeis, given, strict=True)
         ]
 
+    def compare(
+        self, policies: tuple[Policy, Policy], imei: str, imsi: str, serving_plmn: str, emergency: bool
+    ) -> tuple[Verdict, Verdict]:
+        """Judge one identity by two policies, at one moment and by one table state."""
+        generation, now = self._store.generation, self._clock()
+        one, other = policies
+        return (
+            self._check(one, generation, now, imei, imsi, serving_plmn, emergency),
+            self._check(other, generation, now, imei, imsi, serving_plmn, emergency),
+        )
+
     def _check(
         self,
         policy: Policy,

@@ -64,6 +64,7 @@ class Limits:
     delta_bytes_max: int = _bounded(4 << 30, 1 << 20, 64 << 30, "payloads of one delta together")
     pushes_waiting_max: int = _bounded(8, 0, 1000, "deltas waiting while another is applied")
     push_idle_seconds_max: int = _bounded(30, 1, 3600, "wait for the next message of a delta")
+    policy_bytes_max: int = _bounded(1 << 20, 1 << 10, 4 << 20, "text of a policy that is sent to be tried")
     drain_seconds_max: int = _bounded(30, 0, 3600, "wait for calls in flight when stopping")
     drain_notice_seconds: int = _bounded(
         1, 0, 3600, "answers go on for so long after health and readiness said no"
@@ -122,6 +123,16 @@ class Decisions:
 
 
 @dataclass(frozen=True)
+class Trials:
+    """Bounds of a policy on trial."""
+
+    cpu_percent_max: float = _bounded(10.0, 0.1, 100.0, "of one processor, for judging by a second policy")
+    seconds_max: int = _bounded(86_400, 1, 31_536_000, "length of a trial")
+    queue_checks_max: int = _bounded(10_000, 1, 1_000_000, "checks waiting to be judged; more are left out")
+    lines_max: int = _bounded(1000, 1, 100_000, "lines of a report; other changes are counted together")
+
+
+@dataclass(frozen=True)
 class Feed:
     """How one feed is treated."""
 
@@ -158,7 +169,7 @@ class Log:
     level: str = _choice("info", "debug", "info", "warning", "error", doc="the least that is logged")
 
 
-SECTIONS: Final = {"log": Log, "limits": Limits, "guards": Guards, "decisions": Decisions}
+SECTIONS: Final = {"log": Log, "limits": Limits, "guards": Guards, "decisions": Decisions, "trials": Trials}
 
 
 @dataclass(frozen=True)
@@ -176,6 +187,7 @@ class Config:
     limits: Limits = field(default_factory=Limits)
     guards: Guards = field(default_factory=Guards)
     decisions: Decisions = field(default_factory=Decisions)
+    trials: Trials = field(default_factory=Trials)
     feeds: Mapping[str, Feed] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
 

@@ -110,7 +110,7 @@ def _free(data_dir: Path) -> None:
 
 async def _serve(config: Config) -> None:
     """Bring everything up, wait for a signal, take everything down."""
-    stop = _signals()
+    stop, hangup = _signals()
     engine, policy, metrics = choose_engine(config.engine), load_policy(config.policy), Metrics()
     state = State(config, metrics, now_seconds, engine)
     metrics.set_identity(engine, config.insecure_listeners(), LISTENERS)
@@ -139,6 +139,7 @@ async def _serve(config: Config) -> None:
             _say_ready(state, listeners, http)
             tasks += [asyncio.create_task(_keep(state)), asyncio.create_task(_fold(state))]
             tasks += [asyncio.create_task(consumer.run()) for consumer in state.consumers.values()]
+            tasks.append(asyncio.create_task(_reload(state, hangup)))
             await stop.wait()
     finally:
         await _drain(state, listeners, serving=state.checker is not None)
@@ -150,9 +151,9 @@ async def _serve(config: Config) -> None:
         log.info("stopped")
 
 
-def _signals() -> asyncio.Event:
-    """Return the event of the first SIGTERM or SIGINT; a second one ends the process."""
-    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+def _signals() -> tuple[asyncio.Event, asyncio.Event]:
+    """Return the event of the first SIGTERM or SIGINT (a second one ends the process), and that of SIGHUP."""
+    stop, hangup, loop = asyncio.Event(), asyncio.Event(), asyncio.get_running_loop()
 
     def received(number: int) -> None:
         if stop.is_set():
@@ -162,7 +163,8 @@ def _signals() -> asyncio.Event:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, received, number)
-    return stop
+    loop.add_signal_handler(signal.SIGHUP, hangup.set)
+    return stop, hangup
 
 
 def _http(state: State, heartbeat: Heartbeat) -> HttpServer:
@@ -251,6 +253,19 @@ async def _keep(state: State) -> None:
                 # Upkeep must outlive whatever goes wrong in one round of it, and one task the other.
                 state.metrics.upkeep_failures.inc()
                 log.exception("upkeep failed", task=task.__name__)
+
+
+async def _reload(state: State, hangup: asyncio.Event) -> None:
+    """Read the policy again at every SIGHUP; one that came while the tables were loaded counts too."""
+    while True:
+        await hangup.wait()
+        hangup.clear()
+        try:
+            await state.reload_policy(lambda: load_policy(state.config.policy))
+        except Exception:
+            # The next signal must find somebody who listens.
+            state.metrics.upkeep_failures.inc()
+            log.exception("reload failed")
 
 
 async def _fold(state: State) -> None:

@@ -112,6 +112,12 @@ class JournalDamagedError(CorruptError):
     reason = "JOURNAL_DAMAGED"
 
 
+class TrialRunningError(RejectedError):
+    """Another policy is on trial."""
+
+    reason = "TRIAL_RUNNING"
+
+
 class DeltaInvalidError(RejectedError):
     """The delta's header or framing cannot be used."""
 

@@ -32,6 +32,7 @@ CODES: Final[tuple[tuple[type[errors.EirError], grpc.StatusCode], ...]] = (
     (errors.DeltaRowsRefusedError, Code.FAILED_PRECONDITION),
     (errors.DeltaGuardError, Code.FAILED_PRECONDITION),
     (errors.FeedStateError, Code.FAILED_PRECONDITION),
+    (errors.TrialRunningError, Code.FAILED_PRECONDITION),
     (errors.DeltaConflictError, Code.ALREADY_EXISTS),
     # As gRPC itself answers a message that is too large.
     (errors.DeltaTooLargeError, Code.RESOURCE_EXHAUSTED),

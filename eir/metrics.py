@@ -79,6 +79,7 @@ class Metrics:
         self._create_writes()
         self._create_decisions()
         self._create_feeds()
+        self._create_policy()
         self._create_daemon()
         # One inc a check; bound on first use, because most of the 152 pairs never occur.
         self._count = lru_cache(maxsize=None)(self._checks_child)
@@ -195,6 +196,27 @@ class Metrics:
             "feed_stream_sequence", "Largest sequence that a stream named.", "feed"
         )
 
+    def _create_policy(self) -> None:
+        """Create what tells of the policy and of one on trial."""
+        self._policy = self._gauge("policy_info", "The policy in force.", "name", "hash")
+        self._policy_since = self._gauge(
+            "policy_since_timestamp_seconds", "Time since which the policy is in force in this process."
+        )
+        reloads = self._counter("policy_reloads_total", "Reloads of the policy, by result.", "result")
+        self.policy_reloads = {
+            result: reloads.labels(result) for result in ("applied", "unchanged", "refused")
+        }
+        self.policy_refused = self._gauge(
+            "policy_refused", "1 while the policy file is one that was refused, and the old one stays."
+        )
+        self.trial_active = self._gauge("policy_trial_active", "1 while a second policy is on trial.")
+        checks = self._counter(
+            "policy_trial_checks_total",
+            "Checks of trials: the same, changed, or left out.",
+            "result",
+        )
+        self.trial_checks = {result: checks.labels(result) for result in ("same", "changed", "left_out")}
+
     def _create_daemon(self) -> None:
         """Create what tells of the daemon."""
         self.override_active = self._gauge("override_active", "1 while the override allows every check.")
@@ -206,10 +228,6 @@ class Metrics:
             "insecure_listener", "1 where a plain-text listener is not loopback.", "listener"
         )
         self._build = self._gauge("build_info", "What the daemon is.", "version", "engine", "python")
-        self._policy = self._gauge("policy_info", "The policy in force.", "name", "hash")
-        self._policy_since = self._gauge(
-            "policy_since_timestamp_seconds", "Time since which the policy is in force in this process."
-        )
         self.upkeep_failures = self._counter("upkeep_failures_total", "Rounds of upkeep that failed.")
         self.started = self._gauge("start_timestamp_seconds", "Time the tables were loaded.")
         self.load_seconds = self._gauge("load_duration_seconds", "Loading the tables at start.")

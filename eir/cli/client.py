@@ -103,6 +103,13 @@ def sync(channel: grpc.Channel) -> Any:
     return sync_pb2_grpc.RegistrySyncServiceStub(channel)  # type: ignore[no-untyped-call]
 
 
+def policy(channel: grpc.Channel) -> Any:
+    """Return the stub of PolicyService."""
+    from eir.proto import policy_pb2_grpc
+
+    return policy_pb2_grpc.PolicyServiceStub(channel)  # type: ignore[no-untyped-call]
+
+
 def enforcement(channel: grpc.Channel) -> Any:
     """Return the stub of EnforcementService."""
     from eir.proto import enforcement_pb2_grpc

@@ -77,7 +77,11 @@ def _show(answer: enforcement_pb2.GetStatusResponse, feeds: list[sync_pb2.FeedPo
         return
     set_by = f", set by {answer.enforcement.changed_by}" if answer.enforcement.changed_by else ""
     click.echo(f"enforcement: {MODES.get(answer.enforcement.mode, '?')}{set_by}")
-    click.echo(f"policy: {answer.policy_name} ({answer.policy_hash[:12]})")
+    since = moment(answer.policy_since)
+    click.echo(f"policy: {answer.policy_name} ({answer.policy_hash[:12]}), in force since {since}")
+    if answer.policy_refused_at:
+        at, why = moment(answer.policy_refused_at), answer.policy_refused_why
+        click.echo(f"policy refused at {at}, the one above stays: {why}")
     stale = " (stale)" if answer.stale else ""
     rebuilding = ", being rebuilt" if answer.rebuild_running else ""
     click.echo(f"serial {answer.serial:,}{stale}; {count(answer.segment_count, 'segment')}{rebuilding}")

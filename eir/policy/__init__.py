@@ -18,7 +18,7 @@ from importlib import resources
 
 from eir.errors import PolicyError
 from eir.policy.agree import agree
-from eir.policy.printing import explain, explain_facts, row_of, table
+from eir.policy.printing import cohort_of, explain, explain_facts, row_of, table
 from eir.policy.read import read
 from eir.policy.settings import Settings, StatusMap
 from eir.policy.tables import PolicyTables, compile_tables
@@ -28,6 +28,7 @@ __all__ = [
     "Policy",
     "PolicyError",
     "PolicyTables",
+    "cohort_of",
     "compile_policy",
     "default_policy_text",
     "explain",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from eir.errors import InvalidRequestError
-from eir.identity import ImsiClass, parse_imsi
+from eir.identity import IMEI_DIGITS, ImsiClass, normalise, parse_imsi
 from eir.policy.rules import MODED, ORDER, Outcome, Rule
 from eir.policy.tables import left_in
 from eir.verdict import (
@@ -36,6 +36,7 @@ _WORDS: Final[Mapping[str, type[IntEnum]]] = {
     "grandfathered": Grandfathered,
     "standing": Standing,
 }
+TAC_DIGITS: Final = 8
 _BITS: Final = ("tracked", "stale", "past_deadline")
 _TRUTH: Final = {"1": 1, "true": 1, "yes": 1, "0": 0, "false": 0, "no": 0}
 FACT_NAMES: Final = (*FACTS, *_BITS, "tac", "imsi")
@@ -144,6 +145,13 @@ def row_of(policy: Policy, now: int, reason: Reason, tac: int, imsi_code: int) -
     made, rule = Outcome(tables.modes[cohort][reason]), next(rule for rule in ORDER if rule.reason is reason)
     names = _cohort(tables.cohort_names[cohort])
     return TableRow(rule.row, reason.name, names, _mode(reason, made), _outcome(policy, made))
+
+
+def cohort_of(policy: Policy, now: int, imei: str, imsi: str) -> str:
+    """Name the cohort of a pair as a check has it, at a second since the Unix epoch."""
+    tables, digits = policy.at(now), normalise(imei)
+    tac = int(digits[:TAC_DIGITS]) if len(digits) == IMEI_DIGITS and digits.isdecimal() else -1
+    return _cohort(tables.cohort_names[tables.cohort(tac, parse_imsi(imsi).code)])
 
 
 def _moment(policy: Policy, second: int) -> str:

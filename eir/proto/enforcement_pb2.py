@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x65ir/proto/enforcement.proto\x12\x06\x65ir.v1\"i\n\x0b\x45nforcement\x12%\n\x04mode\x18\x01 \x01(\x0e\x32\x17.eir.v1.EnforcementMode\x12\x12\n\nchanged_at\x18\x02 \x01(\x03\x12\x12\n\nchanged_by\x18\x03 \x01(\t\x12\x0b\n\x03why\x18\x04 \x01(\t\"\x17\n\x15GetEnforcementRequest\"B\n\x16GetEnforcementResponse\x12(\n\x0b\x65nforcement\x18\x01 \x01(\x0b\x32\x13.eir.v1.Enforcement\"X\n\x15SetEnforcementRequest\x12%\n\x04mode\x18\x01 \x01(\x0e\x32\x17.eir.v1.EnforcementMode\x12\x0b\n\x03who\x18\x02 \x01(\t\x12\x0b\n\x03why\x18\x03 \x01(\t\"B\n\x16SetEnforcementResponse\x12(\n\x0b\x65nforcement\x18\x01 \x01(\x0b\x32\x13.eir.v1.Enforcement\"\x12\n\x10GetStatusRequest\"\xf0\x02\n\x11GetStatusResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x02 \x01(\t\x12\x12\n\nstarted_at\x18\x03 \x01(\x03\x12\x0e\n\x06serial\x18\x04 \x01(\x04\x12\r\n\x05stale\x18\x05 \x01(\x08\x12\r\n\x05ready\x18\x06 \x01(\x08\x12\x19\n\x11not_ready_reasons\x18\x07 \x03(\t\x12(\n\x0b\x65nforcement\x18\x08 \x01(\x0b\x32\x13.eir.v1.Enforcement\x12\x13\n\x0bpolicy_hash\x18\t \x01(\t\x12\x13\n\x0bpolicy_name\x18\n \x01(\t\x12!\n\x06tables\x18\x0b \x03(\x0b\x32\x11.eir.v1.TableSize\x12\x15\n\rsegment_count\x18\x0c \x01(\r\x12\x19\n\x11overlay_row_count\x18\r \x01(\x04\x12\x17\n\x0frebuild_running\x18\x0e \x01(\x08\x12\x1b\n\x13journal_delta_count\x18\x0f \x01(\x04\"7\n\tTableSize\x12\r\n\x05table\x18\x01 \x01(\t\x12\x0c\n\x04rows\x18\x02 \x01(\x04\x12\r\n\x05\x62ytes\x18\x03 \x01(\x04\"%\n\x16RebuildSegmentsRequest\x12\x0b\n\x03\x61ll\x18\x01 \x01(\x08\"Z\n\x17RebuildSegmentsResponse\x12\x0e\n\x06serial\x18\x01 \x01(\x04\x12\x15\n\rrebuilt_count\x18\x02 \x01(\r\x12\x18\n\x10\x64uration_seconds\x18\x03 \x01(\x01*p\n\x0f\x45nforcementMode\x12 \n\x1c\x45NFORCEMENT_MODE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x45NFORCEMENT_MODE_POLICY\x10\x01\x12\x1e\n\x1a\x45NFORCEMENT_MODE_ALLOW_ALL\x10\x02\x32\xcc\x02\n\x12\x45nforcementService\x12O\n\x0eGetEnforcement\x12\x1d.eir.v1.GetEnforcementRequest\x1a\x1e.eir.v1.GetEnforcementResponse\x12O\n\x0eSetEnforcement\x12\x1d.eir.v1.SetEnforcementRequest\x1a\x1e.eir.v1.SetEnforcementResponse\x12@\n\tGetStatus\x12\x18.eir.v1.GetStatusRequest\x1a\x19.eir.v1.GetStatusResponse\x12R\n\x0fRebuildSegments\x12\x1e.eir.v1.RebuildSegmentsRequest\x1a\x1f.eir.v1.RebuildSegmentsResponseB\x19Z\x17network-eir/eirv1;eirv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x65ir/proto/enforcement.proto\x12\x06\x65ir.v1\"i\n\x0b\x45nforcement\x12%\n\x04mode\x18\x01 \x01(\x0e\x32\x17.eir.v1.EnforcementMode\x12\x12\n\nchanged_at\x18\x02 \x01(\x03\x12\x12\n\nchanged_by\x18\x03 \x01(\t\x12\x0b\n\x03why\x18\x04 \x01(\t\"\x17\n\x15GetEnforcementRequest\"B\n\x16GetEnforcementResponse\x12(\n\x0b\x65nforcement\x18\x01 \x01(\x0b\x32\x13.eir.v1.Enforcement\"X\n\x15SetEnforcementRequest\x12%\n\x04mode\x18\x01 \x01(\x0e\x32\x17.eir.v1.EnforcementMode\x12\x0b\n\x03who\x18\x02 \x01(\t\x12\x0b\n\x03why\x18\x03 \x01(\t\"B\n\x16SetEnforcementResponse\x12(\n\x0b\x65nforcement\x18\x01 \x01(\x0b\x32\x13.eir.v1.Enforcement\"\x12\n\x10GetStatusRequest\"\xbd\x03\n\x11GetStatusResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x02 \x01(\t\x12\x12\n\nstarted_at\x18\x03 \x01(\x03\x12\x0e\n\x06serial\x18\x04 \x01(\x04\x12\r\n\x05stale\x18\x05 \x01(\x08\x12\r\n\x05ready\x18\x06 \x01(\x08\x12\x19\n\x11not_ready_reasons\x18\x07 \x03(\t\x12(\n\x0b\x65nforcement\x18\x08 \x01(\x0b\x32\x13.eir.v1.Enforcement\x12\x13\n\x0bpolicy_hash\x18\t \x01(\t\x12\x13\n\x0bpolicy_name\x18\n \x01(\t\x12!\n\x06tables\x18\x0b \x03(\x0b\x32\x11.eir.v1.TableSize\x12\x15\n\rsegment_count\x18\x0c \x01(\r\x12\x19\n\x11overlay_row_count\x18\r \x01(\x04\x12\x17\n\x0frebuild_running\x18\x0e \x01(\x08\x12\x1b\n\x13journal_delta_count\x18\x0f \x01(\x04\x12\x14\n\x0cpolicy_since\x18\x10 \x01(\x03\x12\x19\n\x11policy_refused_at\x18\x11 \x01(\x03\x12\x1a\n\x12policy_refused_why\x18\x12 \x01(\t\"7\n\tTableSize\x12\r\n\x05table\x18\x01 \x01(\t\x12\x0c\n\x04rows\x18\x02 \x01(\x04\x12\r\n\x05\x62ytes\x18\x03 \x01(\x04\"%\n\x16RebuildSegmentsRequest\x12\x0b\n\x03\x61ll\x18\x01 \x01(\x08\"Z\n\x17RebuildSegmentsResponse\x12\x0e\n\x06serial\x18\x01 \x01(\x04\x12\x15\n\rrebuilt_count\x18\x02 \x01(\r\x12\x18\n\x10\x64uration_seconds\x18\x03 \x01(\x01*p\n\x0f\x45nforcementMode\x12 \n\x1c\x45NFORCEMENT_MODE_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x45NFORCEMENT_MODE_POLICY\x10\x01\x12\x1e\n\x1a\x45NFORCEMENT_MODE_ALLOW_ALL\x10\x02\x32\xcc\x02\n\x12\x45nforcementService\x12O\n\x0eGetEnforcement\x12\x1d.eir.v1.GetEnforcementRequest\x1a\x1e.eir.v1.GetEnforcementResponse\x12O\n\x0eSetEnforcement\x12\x1d.eir.v1.SetEnforcementRequest\x1a\x1e.eir.v1.SetEnforcementResponse\x12@\n\tGetStatus\x12\x18.eir.v1.GetStatusRequest\x1a\x19.eir.v1.GetStatusResponse\x12R\n\x0fRebuildSegments\x12\x1e.eir.v1.RebuildSegmentsRequest\x1a\x1f.eir.v1.RebuildSegmentsResponseB\x19Z\x17network-eir/eirv1;eirv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,8 +32,8 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'eir.proto.enforcement_pb2',
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'Z\027network-eir/eirv1;eirv1'
-  _globals['_ENFORCEMENTMODE']._serialized_start=976
-  _globals['_ENFORCEMENTMODE']._serialized_end=1088
+  _globals['_ENFORCEMENTMODE']._serialized_start=1053
+  _globals['_ENFORCEMENTMODE']._serialized_end=1165
   _globals['_ENFORCEMENT']._serialized_start=39
   _globals['_ENFORCEMENT']._serialized_end=144
   _globals['_GETENFORCEMENTREQUEST']._serialized_start=146
@@ -47,13 +47,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSTATUSREQUEST']._serialized_start=397
   _globals['_GETSTATUSREQUEST']._serialized_end=415
   _globals['_GETSTATUSRESPONSE']._serialized_start=418
-  _globals['_GETSTATUSRESPONSE']._serialized_end=786
-  _globals['_TABLESIZE']._serialized_start=788
-  _globals['_TABLESIZE']._serialized_end=843
-  _globals['_REBUILDSEGMENTSREQUEST']._serialized_start=845
-  _globals['_REBUILDSEGMENTSREQUEST']._serialized_end=882
-  _globals['_REBUILDSEGMENTSRESPONSE']._serialized_start=884
-  _globals['_REBUILDSEGMENTSRESPONSE']._serialized_end=974
-  _globals['_ENFORCEMENTSERVICE']._serialized_start=1091
-  _globals['_ENFORCEMENTSERVICE']._serialized_end=1423
+  _globals['_GETSTATUSRESPONSE']._serialized_end=863
+  _globals['_TABLESIZE']._serialized_start=865
+  _globals['_TABLESIZE']._serialized_end=920
+  _globals['_REBUILDSEGMENTSREQUEST']._serialized_start=922
+  _globals['_REBUILDSEGMENTSREQUEST']._serialized_end=959
+  _globals['_REBUILDSEGMENTSRESPONSE']._serialized_start=961
+  _globals['_REBUILDSEGMENTSRESPONSE']._serialized_end=1051
+  _globals['_ENFORCEMENTSERVICE']._serialized_start=1168
+  _globals['_ENFORCEMENTSERVICE']._serialized_end=1500
 # @@protoc_insertion_point(module_scope)

@@ -59,7 +59,7 @@ class GetStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetStatusResponse(_message.Message):
-    __slots__ = ("version", "engine", "started_at", "serial", "stale", "ready", "not_ready_reasons", "enforcement", "policy_hash", "policy_name", "tables", "segment_count", "overlay_row_count", "rebuild_running", "journal_delta_count")
+    __slots__ = ("version", "engine", "started_at", "serial", "stale", "ready", "not_ready_reasons", "enforcement", "policy_hash", "policy_name", "tables", "segment_count", "overlay_row_count", "rebuild_running", "journal_delta_count", "policy_since", "policy_refused_at", "policy_refused_why")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     ENGINE_FIELD_NUMBER: _ClassVar[int]
     STARTED_AT_FIELD_NUMBER: _ClassVar[int]
@@ -75,6 +75,9 @@ class GetStatusResponse(_message.Message):
     OVERLAY_ROW_COUNT_FIELD_NUMBER: _ClassVar[int]
     REBUILD_RUNNING_FIELD_NUMBER: _ClassVar[int]
     JOURNAL_DELTA_COUNT_FIELD_NUMBER: _ClassVar[int]
+    POLICY_SINCE_FIELD_NUMBER: _ClassVar[int]
+    POLICY_REFUSED_AT_FIELD_NUMBER: _ClassVar[int]
+    POLICY_REFUSED_WHY_FIELD_NUMBER: _ClassVar[int]
     version: str
     engine: str
     started_at: int
@@ -90,7 +93,10 @@ class GetStatusResponse(_message.Message):
     overlay_row_count: int
     rebuild_running: bool
     journal_delta_count: int
-    def __init__(self, version: _Optional[str] = ..., engine: _Optional[str] = ..., started_at: _Optional[int] = ..., serial: _Optional[int] = ..., stale: _Optional[bool] = ..., ready: _Optional[bool] = ..., not_ready_reasons: _Optional[_Iterable[str]] = ..., enforcement: _Optional[_Union[Enforcement, _Mapping]] = ..., policy_hash: _Optional[str] = ..., policy_name: _Optional[str] = ..., tables: _Optional[_Iterable[_Union[TableSize, _Mapping]]] = ..., segment_count: _Optional[int] = ..., overlay_row_count: _Optional[int] = ..., rebuild_running: _Optional[bool] = ..., journal_delta_count: _Optional[int] = ...) -> None: ...
+    policy_since: int
+    policy_refused_at: int
+    policy_refused_why: str
+    def __init__(self, version: _Optional[str] = ..., engine: _Optional[str] = ..., started_at: _Optional[int] = ..., serial: _Optional[int] = ..., stale: _Optional[bool] = ..., ready: _Optional[bool] = ..., not_ready_reasons: _Optional[_Iterable[str]] = ..., enforcement: _Optional[_Union[Enforcement, _Mapping]] = ..., policy_hash: _Optional[str] = ..., policy_name: _Optional[str] = ..., tables: _Optional[_Iterable[_Union[TableSize, _Mapping]]] = ..., segment_count: _Optional[int] = ..., overlay_row_count: _Optional[int] = ..., rebuild_running: _Optional[bool] = ..., journal_delta_count: _Optional[int] = ..., policy_since: _Optional[int] = ..., policy_refused_at: _Optional[int] = ..., policy_refused_why: _Optional[str] = ...) -> None: ...
 
 class TableSize(_message.Message):
     __slots__ = ("table", "rows", "bytes")

@@ -144,6 +144,8 @@ class CheckService:
         reason, deadline = verdict.reason, verdict.deadline
         status = checker.policy.status_map(client)[verdict.status]
         self._count(status, reason)
+        if (trial := self._state.trial) is not None and trial.running:
+            trial.offer(imei, imsi, plmn, request.emergency)
         if self._keep(verdict.status, status, reason, imei, imsi):
             self._record(self._state.clock(), imei, imsi, plmn, client, status, reason, verdict.serial)
         return check_pb2.CheckEquipmentResponse(
@@ -191,6 +193,9 @@ class CheckService:
         pairs = list(zip(statuses, reasons, strict=True))
         for pair in set(pairs):
             self._count(*pair, pairs.count(pair))
+        if (trial := self._state.trial) is not None and trial.running:
+            for imei, imsi in zip(imeis, imsis, strict=True):
+                trial.offer(imei, imsi, plmn, emergency=False)
         now, keep = self._state.clock(), self._keep
         for imei, imsi, verdict, status in zip(imeis, imsis, verdicts, statuses, strict=True):
             if keep(verdict.status, status, verdict.reason, imei, imsi):

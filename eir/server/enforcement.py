@@ -101,6 +101,8 @@ class EnforcementService:
             answer.stale = checker.stale
             answer.enforcement.CopyFrom(_message(enforcement))
             answer.policy_hash, answer.policy_name = checker.policy.hash, checker.policy.name
+            answer.policy_since = state.policy_since
+            answer.policy_refused_at, answer.policy_refused_why = state.policy_refused
             answer.tables.extend(
                 enforcement_pb2.TableSize(table=size.table, rows=size.rows, bytes=size.bytes)
                 for size in sizes

@@ -17,15 +17,17 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 from eir.config import Config, Limits
 from eir.errors import ConfigError
 from eir.interceptors import Context, ErrorBoundary
-from eir.proto import check_pb2, enforcement_pb2, sync_pb2
+from eir.proto import check_pb2, enforcement_pb2, policy_pb2, sync_pb2
 from eir.server.check import CheckService, parse
 from eir.server.enforcement import EnforcementService
+from eir.server.policy import PolicyService
 from eir.server.state import State
 from eir.server.sync import SyncService
 
 CHECK: Final = check_pb2.DESCRIPTOR.services_by_name["EquipmentCheckService"].full_name
 SYNC: Final = sync_pb2.DESCRIPTOR.services_by_name["RegistrySyncService"].full_name
 ENFORCEMENT: Final = enforcement_pb2.DESCRIPTOR.services_by_name["EnforcementService"].full_name
+POLICY: Final = policy_pb2.DESCRIPTOR.services_by_name["PolicyService"].full_name
 HEALTH: Final = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 REFLECTION: Final = (
     "grpc.reflection.v1.ServerReflection",
@@ -125,14 +127,14 @@ class Listeners:
         config, limits = state.config, state.config.limits
         self._drain_seconds_max = limits.drain_seconds_max
         self.check = CheckService(state)
-        sync, enforcement = SyncService(state), EnforcementService(state)
+        sync, enforcement, policy = SyncService(state), EnforcementService(state), PolicyService(state)
         guard = ErrorBoundary(state.metrics)
         unary, unary_stream, stream = (
             grpc.unary_unary_rpc_method_handler,
             grpc.unary_stream_rpc_method_handler,
             grpc.stream_stream_rpc_method_handler,
         )
-        manage_services = (SYNC, ENFORCEMENT)
+        manage_services = (SYNC, ENFORCEMENT, POLICY)
         self._health = HealthService((CHECK,)), HealthService(manage_services)
         shown = ReflectionService((CHECK, *manage_services, HEALTH, *REFLECTION), state.draining)
 
@@ -169,6 +171,11 @@ class Listeners:
                     "SetEnforcement": unary(guard(enforcement.set)),
                     "GetStatus": unary(guard(enforcement.status)),
                     "RebuildSegments": unary(guard(enforcement.rebuild)),
+                },
+                POLICY: {
+                    "StartTrial": unary(guard(policy.start)),
+                    "GetTrial": unary(guard(policy.get)),
+                    "StopTrial": unary(guard(policy.stop)),
                 },
                 HEALTH: health(self._health[1]),
                 **{name: {"ServerReflectionInfo": stream(guard(shown.info))} for name in REFLECTION},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import structlog
 
@@ -13,7 +13,7 @@ from eir.clock import monotonic
 from eir.config import Config
 from eir.decisions.log import DecisionLog
 from eir.decisions.policies import keep_policy
-from eir.errors import DrainingError, NotReadyError, StorageError, WriterBusyError
+from eir.errors import ConfigError, DrainingError, NotReadyError, StorageError, WriterBusyError
 from eir.metrics import Metrics
 from eir.readiness import Readiness, stale_feeds
 from eir.whitelist.segments import stop_children
@@ -23,9 +23,17 @@ if TYPE_CHECKING:
     from eir.check import Checker
     from eir.feed.consumer import Consumer
     from eir.policy import Policy
+    from eir.trial.trial import Trial
 
 Result = TypeVar("Result")
 log = structlog.get_logger()
+
+
+class Refused(NamedTuple):
+    """When a policy was refused, and why; 0: none was, or a good one came since."""
+
+    at: int
+    why: str
 
 
 class State:
@@ -46,6 +54,8 @@ class State:
         self.draining = asyncio.Event()
         self.decisions = DecisionLog(config.decisions, config.data_dir, metrics, clock)
         self.policy_since = 0
+        self.policy_refused = Refused(0, "")
+        self.trial: Trial | None = None
         self._rebuild: asyncio.Task[RebuildResult] | None = None
         self.writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="writer")
         self.override_writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="override")
@@ -78,11 +88,33 @@ class State:
         except (OSError, StorageError) as error:
             self.metrics.upkeep_failures.inc()
             log.warning("policy not kept: its decisions cannot be explained later", error=str(error))
+        if self.trial is not None:
+            self.trial.stop("another policy came into force")
         # Decisions name the policy that is in the queue before them.
         checker.policy = policy
         self.decisions.use_policy(policy.hash)
         self.policy_since = now
         self.metrics.set_policy(policy.name, policy.hash, now)
+
+    async def reload_policy(self, load: Callable[[], Policy]) -> None:
+        """Read the policy again: a good one comes into force, of a bad one the reason is kept."""
+        try:
+            policy = await asyncio.to_thread(load)
+        except ConfigError as error:
+            self.policy_refused = Refused(self.clock(), error.message)
+            self.metrics.policy_reloads["refused"].inc()
+            self.metrics.policy_refused.set(1)
+            log.error("policy refused: the old one stays", why=error.message)  # noqa: TRY400 - one line, no trace
+            return
+        self.policy_refused = Refused(0, "")
+        self.metrics.policy_refused.set(0)
+        if policy.hash == self.working().policy.hash:
+            self.metrics.policy_reloads["unchanged"].inc()
+            log.info("policy unchanged", policy=policy.name, hash=policy.hash)
+            return
+        await self.use_policy(policy, "reload")
+        self.metrics.policy_reloads["applied"].inc()
+        log.info("policy in force", policy=policy.name, hash=policy.hash)
 
     def not_draining(self) -> None:
         """Raise DrainingError when the daemon is stopping."""
@@ -174,6 +206,9 @@ class State:
         stop_children()
         if self._rebuild is not None:
             await asyncio.wait({self._rebuild})
+        if self.trial is not None:
+            self.trial.stop("the daemon stopped")
+            await asyncio.to_thread(self.trial.join)
         await asyncio.to_thread(self.decisions.close)
         if self.store is not None:
             await self.write(self.store.close)

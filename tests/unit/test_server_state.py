@@ -11,9 +11,9 @@ import pytest
 
 from eir.config import Config, Feed
 from eir.decisions.policies import find_policy
-from eir.errors import DrainingError, NotReadyError, StorageError, WriterBusyError
+from eir.errors import ConfigError, DrainingError, NotReadyError, StorageError, WriterBusyError
 from eir.metrics import Metrics
-from eir.policy import compile_policy, default_policy_text
+from eir.policy import Policy, compile_policy, default_policy_text
 from eir.server.state import State, journal_delta_count
 from eir.whitelist.journal import FeedRecord
 from eir.whitelist.store import RebuildResult
@@ -202,3 +202,43 @@ def test_a_disk_that_fails_does_not_keep_a_policy_out(tmp_path: Path) -> None:
     state = asyncio.run(inside())
     assert state.working().policy is policy
     assert value(state, "eir_upkeep_failures_total") == 1
+
+
+def test_a_policy_that_is_refused_leaves_the_old_one_and_its_reason(tmp_path: Path) -> None:
+    good = compile_policy(default_policy_text())
+    better = compile_policy(default_policy_text().replace('name = "default"', 'name = "better"'))
+    answers: list[Policy | None] = [None, good, None, better]
+
+    def load() -> Policy:
+        policy = answers.pop(0)
+        if policy is None:
+            raise ConfigError("policy, line 3: wrong")
+        return policy
+
+    def results(state: State) -> list[float | None]:
+        return [
+            state.metrics.registry.get_sample_value("eir_policy_reloads_total", {"result": result})
+            for result in ("applied", "unchanged", "refused")
+        ]
+
+    async def inside() -> None:
+        state = policy_state(tmp_path, SimpleNamespace(note_policy=lambda *_: None))
+        await state.use_policy(good, "start")
+        trial = SimpleNamespace(stopped="", stop=lambda why: setattr(trial, "stopped", why))
+        state.trial = trial  # type: ignore[assignment]
+        await state.reload_policy(load)
+        assert state.working().policy is good
+        assert state.policy_refused == (10_000, "policy, line 3: wrong")
+        assert value(state, "eir_policy_refused") == 1
+        await state.reload_policy(load)
+        assert state.policy_refused == (0, ""), "the file is good again, and says what is in force"
+        assert value(state, "eir_policy_refused") == 0
+        assert not trial.stopped
+        await state.reload_policy(load)
+        await state.reload_policy(load)
+        assert state.working().policy is better
+        assert state.policy_refused == (0, "")
+        assert trial.stopped == "another policy came into force"
+        assert results(state) == [1, 1, 2]
+
+    asyncio.run(inside())
