@@ -86,7 +86,9 @@ def test_pages_show_commands_that_exist(page: Path) -> None:
         assert command in known or " ".join(command.split()[:2]) in known, command
 
 
-@pytest.mark.parametrize("pb2", [check_pb2, enforcement_pb2, policy_pb2, sync_pb2], ids=lambda pb2: pb2.DESCRIPTOR.name)
+@pytest.mark.parametrize(
+    "pb2", [check_pb2, enforcement_pb2, policy_pb2, sync_pb2], ids=lambda pb2: pb2.DESCRIPTOR.name
+)
 def test_every_rpc_is_in_the_api_page(pb2) -> None:
     page = (ROOT / "docs" / "api.md").read_text()
     for service in pb2.DESCRIPTOR.services_by_name.values():
