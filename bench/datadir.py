@@ -19,14 +19,16 @@ from bench.load import load
 from bench.population import Population
 from bench.results import ROOT
 from eir.clock import now_seconds
+from eir.whitelist import imsi_index, schema
 from eir.whitelist.segment import VERSION
 
 FOLDER = ROOT / "data" / "bench"
 
 
 def path_of(population: Population) -> Path:
-    """Where a population's data directory is kept: by its name, size, seed and the segments' format."""
-    return FOLDER / f"{population.name}-{population.registered}-{population.seed}-format{VERSION}"
+    """Where a population's data directory is kept: by its name, size, seed and the files' formats."""
+    name = f"{population.name}-{population.registered}-{population.seed}"
+    return FOLDER / f"{name}-format{VERSION}.{imsi_index.VERSION}.{schema.VERSION}"
 
 
 def kept(population: Population) -> Path:

@@ -162,6 +162,20 @@ class Feed:
 
 
 @dataclass(frozen=True)
+class Inquiry:
+    """Bounds of inquiries, and how long it is kept who made them."""
+
+    waiting_max: int = _bounded(32, 1, 1000, "inquiries waiting for an answer")
+    slots_max: int = _bounded(100, 1, 1000, "slots told of one SIM")
+    sims_max: int = _bounded(16, 1, 1000, "SIMs told of one MSISDN")
+    history_rows_max: int = _bounded(500, 1, 10_000, "rows on one page of history")
+    history_seconds_max: float = _bounded(1.0, 0.0, 60.0, "search for one page of history")
+    audit_days_max: int = _bounded(365, 1, 36_500, "days that an inquiry stays in the audit")
+    audit_rows_max: int = _bounded(10_000_000, 1, 1_000_000_000, "inquiries kept in the audit")
+    country_code: str = _other("", "country code of national numbers; empty: they are refused")
+
+
+@dataclass(frozen=True)
 class Log:
     """What is logged, and how."""
 
@@ -169,7 +183,14 @@ class Log:
     level: str = _choice("info", "debug", "info", "warning", "error", doc="the least that is logged")
 
 
-SECTIONS: Final = {"log": Log, "limits": Limits, "guards": Guards, "decisions": Decisions, "trials": Trials}
+SECTIONS: Final = {
+    "log": Log,
+    "limits": Limits,
+    "guards": Guards,
+    "decisions": Decisions,
+    "trials": Trials,
+    "inquiry": Inquiry,
+}
 
 
 @dataclass(frozen=True)
@@ -188,6 +209,7 @@ class Config:
     guards: Guards = field(default_factory=Guards)
     decisions: Decisions = field(default_factory=Decisions)
     trials: Trials = field(default_factory=Trials)
+    inquiry: Inquiry = field(default_factory=Inquiry)
     feeds: Mapping[str, Feed] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
 

@@ -25,6 +25,7 @@ from eir.clock import monotonic, now_seconds
 from eir.config import Config, address
 from eir.errors import ConfigError, EirError, EngineUnavailableError, FatalError, PolicyError, WriterBusyError
 from eir.http import HttpServer, Page, metrics_page, probe_page
+from eir.inquiry.inquirer import Bounds, Inquirer
 from eir.metrics import Metrics
 from eir.policy import Policy, compile_policy, default_policy_text
 from eir.server.enforcement import ALLOW_ALL
@@ -214,6 +215,7 @@ async def _load(state: State, policy: Policy) -> None:
     checker.override = (await asyncio.to_thread(store.enforcement)).mode == ALLOW_ALL
     if checker.override:
         log.warning("override on: every check is allowed")
+    state.inquirer = await asyncio.to_thread(_inquirer, state, store, checker)
     # What is loaded stays: the collector need not look at it again.
     gc.collect()
     gc.freeze()
@@ -223,6 +225,20 @@ async def _load(state: State, policy: Policy) -> None:
     state.readiness.hold("tables")
     state.metrics.load_seconds.set(monotonic() - started)
     state.metrics.started.set(state.clock())
+
+
+def _inquirer(state: State, store: Store, checker: Checker) -> Inquirer:
+    """Make what answers inquiries, beside the writer."""
+    config = state.config
+    wanted = config.inquiry
+    return Inquirer(
+        store,
+        config.data_dir / "registry.db",
+        lambda: state.checker or checker,
+        state.clock,
+        wanted.country_code,
+        Bounds(wanted.slots_max, wanted.sims_max, wanted.history_rows_max, wanted.history_seconds_max),
+    )
 
 
 def _say_ready(state: State, listeners: Listeners, http: HttpServer) -> None:

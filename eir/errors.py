@@ -219,6 +219,12 @@ class StreamUnavailableError(UnavailableError):
     reason = "STREAM_UNAVAILABLE"
 
 
+class InquiriesBusyError(UnavailableError):
+    """Too many inquiries are waiting to be answered."""
+
+    reason = "INQUIRIES_BUSY"
+
+
 class StorageError(UnavailableError):
     """The data directory cannot be written."""
 

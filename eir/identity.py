@@ -8,6 +8,7 @@ Pure. Sources: TS 23.003 clause 6 (IMEI, IMEISV), annex B (test TACs), clause
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Container
 from enum import IntEnum
 from typing import NamedTuple
@@ -23,6 +24,9 @@ SERIALS = 1_000_000
 RAW_CHARS = frozenset("0123456789ABCDEF*#")
 """What raw list entries are made of (after upper-casing)."""
 SPACES = " \t\n\v\f\r"
+MSISDN_DIGITS_MAX = 15
+TYPED_CHARS_MAX = 64
+"""Of what a person types as an identity: more is no number."""
 _UPPER = str.maketrans("abcdefghijklmnopqrstuvwxyz", "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
@@ -147,6 +151,78 @@ def imei_text(key: int) -> str:
     return f"{key:014d}"
 
 
+class TypedImei(NamedTuple):
+    """An IMEI that a person typed; the check digit is wrong where it is neither the right one nor 0."""
+
+    imei: Imei
+    check_digit_wrong: bool
+
+
+def typed(text: str) -> str:
+    """Write what a person typed with ASCII digits of any script's, without what only separates them.
+
+    White space, dashes, brackets, dots, slashes and invisible marks of direction
+    are dropped. Raises ValueError where there is nothing, or too much.
+    """
+    if len(text) > TYPED_CHARS_MAX:
+        raise ValueError(f"is longer than {TYPED_CHARS_MAX} characters")
+    kept = []
+    for char in text:
+        digit = unicodedata.decimal(char, -1)
+        if digit >= 0:
+            kept.append(str(digit))
+        elif not (char.isspace() or char in "./,()_\u2212" or unicodedata.category(char) in ("Pd", "Cf")):
+            kept.append(char)
+    if not kept:
+        raise ValueError("is empty")
+    return "".join(kept)
+
+
+def typed_imei(text: str, *, raw: bool = False) -> TypedImei:
+    """Read an IMEI that a person typed: 14, 15 or 16 digits; with `raw` an entry of a list, too.
+
+    Raises ValueError that says what is allowed.
+    """
+    digits = typed(text)
+    if raw and len(digits) <= IMEI_CHARS_MAX and set(digits.translate(_UPPER)) <= RAW_CHARS:
+        imei = parse_imei(digits)
+    elif not _digits(digits):
+        raise ValueError("has other characters than digits")
+    elif not IMEI_DIGITS <= len(digits) <= IMEI_CHARS_MAX:
+        raise ValueError(f"has {len(digits)} digits; an IMEI has {IMEI_DIGITS} to {IMEI_CHARS_MAX}")
+    else:
+        imei = parse_imei(digits)
+    checked = len(digits) == IMEI_DIGITS + 1 and _digits(digits)
+    return TypedImei(imei, checked and digits[-1] not in ("0", str(luhn_digit(imei.key))))
+
+
+def typed_imsi(text: str) -> int:
+    """Read the code of an IMSI that a person typed. Raises ValueError that says what is allowed."""
+    digits = typed(text)
+    if not _digits(digits) or len(digits) > IMSI_DIGITS_MAX:
+        raise ValueError(f"an IMSI is 1 to {IMSI_DIGITS_MAX} digits")
+    return int("1" + digits)
+
+
+def typed_msisdn(text: str, country_code: str = "") -> int:
+    """Read a number that a person typed: its E.164 digits after a leading 1, as a number.
+
+    A national number (one 0 before it) needs the country code. Raises ValueError.
+    """
+    digits = typed(text)
+    if digits.startswith("+"):
+        digits = digits[1:]
+    elif digits.startswith("00"):
+        digits = digits[2:]
+    elif digits.startswith("0"):
+        if not country_code:
+            raise ValueError("is a national number: give it with its country code")
+        digits = country_code + digits[1:]
+    if not _digits(digits) or len(digits) > MSISDN_DIGITS_MAX:
+        raise ValueError(f"an MSISDN is 1 to {MSISDN_DIGITS_MAX} digits")
+    return int("1" + digits)
+
+
 def luhn_digit(key: int) -> int:
     """Check digit of an IMEI key (TS 23.003 annex B)."""
     total = 0
@@ -154,6 +230,11 @@ def luhn_digit(key: int) -> int:
         doubled = digit * (1 + place % 2)
         total += doubled // 10 + doubled % 10
     return -total % 10
+
+
+def imei_15(key: int) -> str:
+    """Write a key as people do: 14 digits and the check digit."""
+    return f"{imei_text(key)}{luhn_digit(key)}"
 
 
 def mask(text: str) -> str:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 CHECK_SECONDS: Final = (25e-6, 50e-6, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.025, 0.1, 0.5)
 WORK_SECONDS: Final = (0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+INQUIRY_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 2.5, 10)
 METHODS: Final = ("unary", "stream", "batch")
 MALFORMED: Final = (
     Reason.IMSI_MALFORMED,
@@ -80,6 +81,7 @@ class Metrics:
         self._create_decisions()
         self._create_feeds()
         self._create_policy()
+        self._create_inquiries()
         self._create_daemon()
         # One inc a check; bound on first use, because most of the 152 pairs never occur.
         self._count = lru_cache(maxsize=None)(self._checks_child)
@@ -216,6 +218,19 @@ class Metrics:
             "result",
         )
         self.trial_checks = {result: checks.labels(result) for result in ("same", "changed", "left_out")}
+
+    def _create_inquiries(self) -> None:
+        """Create what counts inquiries."""
+        self.inquiries = self._counter(
+            "inquiries_total", "Inquiries, by form and outcome.", "form", "outcome"
+        )
+        self.inquiry_seconds = self._histogram(
+            "inquiry_duration_seconds",
+            "From an inquiry's message to its answer, without the transport.",
+            INQUIRY_SECONDS,
+            "form",
+        )
+        self.inquiries_waiting = self._gauge("inquiries_waiting", "Inquiries that wait for an answer.")
 
     def _create_daemon(self) -> None:
         """Create what tells of the daemon."""

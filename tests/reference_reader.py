@@ -275,10 +275,20 @@ class Generation:
 def index_keys(data: bytes, code: int) -> set[int]:
     """Keys on which an IMSI stands, by the index beside a shard."""
     count = int.from_bytes(data[8:16], "little")
-    if data[:8] != bytes.fromhex("454952494D53490A") or len(data) != 32 + 16 * count:
+    fence = 32 + 16 * count
+    blocks = -(-count // 1024)
+    if data[:8] != bytes.fromhex("454952494D53320A") or len(data) != fence + 16 * blocks:
         raise Refused("index")
-    if crc32c(data[32:]) != int.from_bytes(data[16:20], "little"):
+    if crc32c(data[fence:]) != int.from_bytes(data[16:20], "little"):
         raise Refused("index checksum")
-    numbers = struct.unpack_from(f"<{2 * count}Q", data, 32)
-    codes, keys = numbers[:count], numbers[count:]
-    return set(keys[bisect_left(codes, code) : bisect_right(codes, code)])
+    found: set[int] = set()
+    for place in range(blocks):
+        first, checksum = struct.unpack_from("<2Q", data, fence + 16 * place)
+        entries = min(1024, count - 1024 * place)
+        block = data[32 + 16 * 1024 * place :][: 16 * entries]
+        numbers = struct.unpack(f"<{2 * entries}Q", block)
+        codes, keys = numbers[:entries], numbers[entries:]
+        if crc32c(block) != checksum or codes[0] != first:
+            raise Refused("index block")
+        found |= set(keys[bisect_left(codes, code) : bisect_right(codes, code)])
+    return found

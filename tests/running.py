@@ -21,7 +21,14 @@ import grpc
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from eir.proto import check_pb2, check_pb2_grpc, enforcement_pb2_grpc, sync_pb2, sync_pb2_grpc
+from eir.proto import (
+    check_pb2,
+    check_pb2_grpc,
+    enforcement_pb2_grpc,
+    inquiry_pb2_grpc,
+    sync_pb2,
+    sync_pb2_grpc,
+)
 
 START_SECONDS_MAX = 30
 ENGINES = ("portable",)
@@ -65,6 +72,7 @@ class Daemon:
         self.checks = check_pb2_grpc.EquipmentCheckServiceStub(self.check_channel)  # type: ignore[no-untyped-call]
         self.sync = sync_pb2_grpc.RegistrySyncServiceStub(self.manage_channel)  # type: ignore[no-untyped-call]
         self.enforcement = enforcement_pb2_grpc.EnforcementServiceStub(self.manage_channel)  # type: ignore[no-untyped-call]
+        self.inquiry = inquiry_pb2_grpc.InquiryServiceStub(self.manage_channel)  # type: ignore[no-untyped-call]
 
     @property
     def ready_line(self) -> dict[str, Any]:

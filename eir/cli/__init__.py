@@ -19,6 +19,7 @@ from eir.cli import (
     demo,
     enforcement,
     feed,
+    inquire,
     journal,
     policy,
     segments,
@@ -45,6 +46,7 @@ def main(debug: bool) -> None:
 for command in (
     serve.serve,
     check.check,
+    inquire.inquire,
     delta.delta,
     feed.feed,
     status.status,

@@ -115,3 +115,10 @@ def enforcement(channel: grpc.Channel) -> Any:
     from eir.proto import enforcement_pb2_grpc
 
     return enforcement_pb2_grpc.EnforcementServiceStub(channel)  # type: ignore[no-untyped-call]
+
+
+def inquiry(channel: grpc.Channel) -> Any:
+    """Return the stub of InquiryService."""
+    from eir.proto import inquiry_pb2_grpc
+
+    return inquiry_pb2_grpc.InquiryServiceStub(channel)  # type: ignore[no-untyped-call]

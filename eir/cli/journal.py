@@ -153,10 +153,15 @@ def verify(data_dir: Path) -> None:
 @click.option(
     "--limit", type=click.IntRange(1, 1_000_000), default=20, show_default=True, help="The latest so many."
 )
+@click.option("--inquiries", is_flag=True, help="Who inquired of phones and subscribers, instead.")
+@click.option("--of", default="", help="Inquiries of this identity only: 14 digits, IMSI, or MSISDN.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @data_dir_option
-def audit(limit: int, as_json: bool, data_dir: Path) -> None:
-    """Print what people did: overrides of enforcement, guards overridden."""
+def audit(limit: int, inquiries: bool, of: str, as_json: bool, data_dir: Path) -> None:
+    """Print what people did: overrides of enforcement, guards overridden; or inquired."""
+    if inquiries or of:
+        _show_inquiries(data_dir, limit, of, as_json)
+        return
     with open_journal(data_dir) as opened:
         rows = deque(_audit(opened), maxlen=limit)
     if as_json:
@@ -171,6 +176,25 @@ def audit(limit: int, as_json: bool, data_dir: Path) -> None:
             ("at", "who", "what", "why", "detail"),
             [(moment(r.at), r.who, r.what, r.why, r.detail) for r in rows],
         )
+
+
+def _show_inquiries(data_dir: Path, limit: int, of: str, as_json: bool) -> None:
+    """Print the inquiries' audit."""
+    from eir.inquiry.audit import FILE, InquiryAudit
+
+    if not (data_dir / FILE).is_file():
+        note("no inquiries")
+        return
+    opened = InquiryAudit.open(data_dir, read_only=True)
+    try:
+        rows = opened.rows(limit, of)
+    finally:
+        opened.close()
+    shown = ("at", "who", "client", "form", "kind", "identity", "outcome")
+    if as_json:
+        show_json([{name: getattr(row, name) for name in shown} for row in rows])
+    else:
+        show_table(shown, [(moment(row.at), *(getattr(row, name) for name in shown[1:])) for row in rows])
 
 
 def _audit(opened: Journal) -> Iterator[AuditRecord]:

@@ -3,6 +3,7 @@
     core node ──► check ──► Checker ──► verdict
     registry ──► sync ──► Store (writer thread) ──► published
     operator ──► enforcement ──► Store, Checker
+    call centre, public ──► inquiry ──► Inquirer (threads of its own)
 
 `listeners` are the two ports with health and reflection, `state` what the
 services share with the daemon.

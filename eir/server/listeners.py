@@ -17,9 +17,10 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 from eir.config import Config, Limits
 from eir.errors import ConfigError
 from eir.interceptors import Context, ErrorBoundary
-from eir.proto import check_pb2, enforcement_pb2, policy_pb2, sync_pb2
+from eir.proto import check_pb2, enforcement_pb2, inquiry_pb2, policy_pb2, sync_pb2
 from eir.server.check import CheckService, parse
 from eir.server.enforcement import EnforcementService
+from eir.server.inquiry import InquiryService
 from eir.server.policy import PolicyService
 from eir.server.state import State
 from eir.server.sync import SyncService
@@ -28,6 +29,7 @@ CHECK: Final = check_pb2.DESCRIPTOR.services_by_name["EquipmentCheckService"].fu
 SYNC: Final = sync_pb2.DESCRIPTOR.services_by_name["RegistrySyncService"].full_name
 ENFORCEMENT: Final = enforcement_pb2.DESCRIPTOR.services_by_name["EnforcementService"].full_name
 POLICY: Final = policy_pb2.DESCRIPTOR.services_by_name["PolicyService"].full_name
+INQUIRY: Final = inquiry_pb2.DESCRIPTOR.services_by_name["InquiryService"].full_name
 HEALTH: Final = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 REFLECTION: Final = (
     "grpc.reflection.v1.ServerReflection",
@@ -128,13 +130,14 @@ class Listeners:
         self._drain_seconds_max = limits.drain_seconds_max
         self.check = CheckService(state)
         sync, enforcement, policy = SyncService(state), EnforcementService(state), PolicyService(state)
+        inquiry = InquiryService(state)
         guard = ErrorBoundary(state.metrics)
         unary, unary_stream, stream = (
             grpc.unary_unary_rpc_method_handler,
             grpc.unary_stream_rpc_method_handler,
             grpc.stream_stream_rpc_method_handler,
         )
-        manage_services = (SYNC, ENFORCEMENT, POLICY)
+        manage_services = (SYNC, ENFORCEMENT, POLICY, INQUIRY)
         self._health = HealthService((CHECK,)), HealthService(manage_services)
         shown = ReflectionService((CHECK, *manage_services, HEALTH, *REFLECTION), state.draining)
 
@@ -176,6 +179,12 @@ class Listeners:
                     "StartTrial": unary(guard(policy.start)),
                     "GetTrial": unary(guard(policy.get)),
                     "StopTrial": unary(guard(policy.stop)),
+                },
+                INQUIRY: {
+                    "InquireEquipment": unary(guard(inquiry.equipment)),
+                    "InquireSubscriber": unary(guard(inquiry.subscriber)),
+                    "InquireHistory": unary(guard(inquiry.history)),
+                    "InquireStatus": unary(guard(inquiry.status)),
                 },
                 HEALTH: health(self._health[1]),
                 **{name: {"ServerReflectionInfo": stream(guard(shown.info))} for name in REFLECTION},

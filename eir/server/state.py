@@ -22,6 +22,7 @@ from eir.whitelist.store import RebuildResult, Store
 if TYPE_CHECKING:
     from eir.check import Checker
     from eir.feed.consumer import Consumer
+    from eir.inquiry.inquirer import Inquirer
     from eir.policy import Policy
     from eir.trial.trial import Trial
 
@@ -51,6 +52,7 @@ class State:
         self.store: Store | None = None
         self.checker: Checker | None = None
         self.consumers: dict[str, Consumer] = {}
+        self.inquirer: Inquirer | None = None
         self.draining = asyncio.Event()
         self.decisions = DecisionLog(config.decisions, config.data_dir, metrics, clock)
         self.policy_since = 0
@@ -59,6 +61,8 @@ class State:
         self._rebuild: asyncio.Task[RebuildResult] | None = None
         self.writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="writer")
         self.override_writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="override")
+        self.inquiry_reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="inquiry")
+        self.history_reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="history")
 
     def loaded(self) -> Store:
         """Return the store. Raises NotReadyError until it is open."""
@@ -115,6 +119,12 @@ class State:
         await self.use_policy(policy, "reload")
         self.metrics.policy_reloads["applied"].inc()
         log.info("policy in force", policy=policy.name, hash=policy.hash)
+
+    def inquiring(self) -> Inquirer:
+        """Return the inquirer. Raises NotReadyError until there is one."""
+        if self.inquirer is None:
+            raise NotReadyError
+        return self.inquirer
 
     def not_draining(self) -> None:
         """Raise DrainingError when the daemon is stopping."""
@@ -210,6 +220,10 @@ class State:
             self.trial.stop("the daemon stopped")
             await asyncio.to_thread(self.trial.join)
         await asyncio.to_thread(self.decisions.close)
+        self.inquiry_reader.shutdown(cancel_futures=True)
+        self.history_reader.shutdown(cancel_futures=True)
+        if self.inquirer is not None:
+            self.inquirer.close()
         if self.store is not None:
             await self.write(self.store.close)
         self.writer.shutdown()

@@ -79,16 +79,7 @@ def rows_from_blob(blob: bytes) -> Rows:
         raise JournalDamagedError(f"rows are of version {version}; this daemon reads {VERSION}")
     if crc32c(memoryview(blob)[_HEADER.size - 4 :]) != checksum:
         raise JournalDamagedError("rows do not match their checksum")
-    reader = _Reader(blob, _HEADER.size)
-    table = reader.take("<u8", 2 * len(COLUMNS))
-    columns: dict[str, Any] = {}
-    for name, form, value in zip(COLUMNS, table[::2].tolist(), table[1::2].tolist(), strict=True):
-        if form == _ARRAY:
-            columns[name] = reader.take(DTYPES[name], count)
-        elif form == _CONSTANT and value <= np.iinfo(DTYPES[name]).max:
-            columns[name] = np.full(count, value, DTYPES[name])
-        elif form != _ABSENT:
-            raise JournalDamagedError(f"column {name} has form {form} and value {value}")
+    columns, reader = _columns(blob, count)
     columns["op"] = np.array(columns.get("op", np.zeros(count)), np.uint8)
     names, raw_texts, references = (
         reader.texts("names"),
@@ -101,6 +92,29 @@ def rows_from_blob(blob: bytes) -> Rows:
     rows.references = references[0] if len(references) == 1 else references
     _check(rows, len(references))
     return rows
+
+
+def columns_from_blob(blob: bytes) -> dict[str, Any]:
+    """Decode the columns of rows only, those that are not 0 throughout; views of the blob.
+
+    Several times faster than `rows_from_blob`: the caller has checked the blob.
+    """
+    return _columns(blob, _HEADER.unpack_from(blob)[3])[0]
+
+
+def _columns(blob: bytes, count: int) -> tuple[dict[str, Any], _Reader]:
+    """Columns of a blob, and the reader where they end."""
+    reader = _Reader(blob, _HEADER.size)
+    table = reader.take("<u8", 2 * len(COLUMNS))
+    columns: dict[str, Any] = {}
+    for name, form, value in zip(COLUMNS, table[::2].tolist(), table[1::2].tolist(), strict=True):
+        if form == _ARRAY:
+            columns[name] = reader.take(DTYPES[name], count)
+        elif form == _CONSTANT and value <= np.iinfo(DTYPES[name]).max:
+            columns[name] = np.full(count, value, DTYPES[name])
+        elif form != _ABSENT:
+            raise JournalDamagedError(f"column {name} has form {form} and value {value}")
+    return columns, reader
 
 
 def _check(rows: Rows, reference_count: int) -> None:

@@ -1,37 +1,52 @@
 """Where an IMSI stands: an index on disk beside each shard.
 
-Sorted (IMSI code, IMEI key) of owners, utilizers and pair items. It is read with
-pread, never mapped and never kept, outside of the memory that checks use.
+    code ──► overlays (their columns) ──┐
+         └─► fence ──► block (pread) ───┴──► keys, whose rows tell
+
+Sorted (IMSI code, IMEI key) of owners, utilizers and pair items, in blocks with
+checksums. It is read with pread, never mapped, outside of the memory that checks
+use; only the fence is kept, 16 bytes for 1,024 entries.
 """
 
 from __future__ import annotations
 
 import os
 import struct
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+import structlog
 from crc32c import crc32c
 
 from eir.errors import SegmentDamagedError
 from eir.whitelist import items
-from eir.whitelist.hashtable import I64, Columns
+from eir.whitelist.files import FileLayer
+from eir.whitelist.hashtable import I64, Columns, contains, spread
 from eir.whitelist.items import CODE_MASK, Item
 from eir.whitelist.overlay import Table
 from eir.whitelist.rows import U64
-from eir.whitelist.shard import KeyColumns
+from eir.whitelist.shard import KeyColumns, Shard
+from eir.whitelist.shard_encode import decode
 
 if TYPE_CHECKING:
     from eir.whitelist.tables import Generation
 
-MAGIC: Final = b"EIRIMSI\n"
+VERSION: Final = 2
+MAGIC: Final = b"EIRIMS2\n"
+ENTRIES: Final = 1024
+"""Entries of a block: 16 KiB, the least that is read and checked."""
 _HEADER: Final = struct.Struct("<8sQI12x")
 _HEADER_BYTES: Final = _HEADER.size
-_READ_BYTES: Final = 4 << 20
-_BULK: Final = 256
-"""From this many codes on, reading an index whole is cheaper than probing it."""
+_ENTRY_BYTES: Final = 16
+_FENCE: Final = np.dtype([("first", "<u8"), ("crc32c", "<u8")])
+_SCAN_ROWS: Final = 1 << 16
+"""Rows of an overlay compared at a time: temporaries stay in the cache."""
 _OF_IMSI: Final = (Item.UTILIZER, Item.EXEMPT_PAIR, Item.GRANDFATHER_PAIR)
+_mending = threading.Lock()
+"""Held while an index is made again: the writer and inquiries both read them."""
+_log = structlog.get_logger(__name__)
 
 
 def codes_of(keys: U64, heads: U64, extra_row: I64, extra_name: U64) -> tuple[U64, U64]:
@@ -46,37 +61,52 @@ def codes_of(keys: U64, heads: U64, extra_row: I64, extra_name: U64) -> tuple[U6
 
 
 def image(columns: KeyColumns) -> bytes:
-    """Bytes of the index of a shard: magic, count and checksum, then codes, then keys."""
+    """Bytes of the index of a shard: header, blocks of codes and their keys, and the fence."""
     row, name, _ = items.from_words(columns.extra)
     code, key = codes_of(columns.key, columns.head, row, name)
-    body = code.tobytes() + key.tobytes()
-    return _HEADER.pack(MAGIC, len(code), crc32c(body)) + body
+    blocks = [
+        code[start : start + ENTRIES].tobytes() + key[start : start + ENTRIES].tobytes()
+        for start in range(0, len(code), ENTRIES)
+    ]
+    fence = np.zeros(len(blocks), _FENCE)
+    fence["first"] = code[::ENTRIES]
+    fence["crc32c"] = [crc32c(block) for block in blocks]
+    tail = fence.tobytes()
+    return b"".join((_HEADER.pack(MAGIC, len(code), crc32c(tail)), *blocks, tail))
 
 
 class ImsiIndex:
-    """The index of one shard; opened once, closed with the shard."""
+    """The index of one shard; opened once, closed with the shard.
+
+    The fence, the first code of each block with the block's checksum, is kept: a
+    look-up reads one block.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Open an index. Raises SegmentDamagedError."""
-        self.name = path.name
+        """Open an index and read its fence. Raises SegmentDamagedError."""
+        self.path = path
         try:
             self._file = os.open(path, os.O_RDONLY)
         except OSError as error:
             raise SegmentDamagedError(f"{path.name}: {error.strerror}", segment=path.name) from error
         head = os.pread(self._file, _HEADER_BYTES, 0).ljust(_HEADER_BYTES, b"\0")
-        magic, self.count, self._crc32c = _HEADER.unpack(head)
-        if magic != MAGIC or os.fstat(self._file).st_size != _HEADER_BYTES + 16 * self.count:
-            raise SegmentDamagedError(
-                f"{path.name} is not an index of IMSIs, or was cut short", segment=path.name
-            )
+        magic, self.count, checksum = _HEADER.unpack(head)
+        blocks = -(-self.count // ENTRIES)
+        at, size = _HEADER_BYTES + _ENTRY_BYTES * self.count, _FENCE.itemsize * blocks
+        if magic != MAGIC or os.fstat(self._file).st_size != at + size:
+            raise self._damaged("is not an index of IMSIs, or was cut short")
+        fence = os.pread(self._file, size, at)
+        if crc32c(fence) != checksum:
+            raise self._damaged("its fence does not match its checksum")
+        self._fence = np.frombuffer(fence, _FENCE)
+
+    def _damaged(self, what: str) -> SegmentDamagedError:
+        return SegmentDamagedError(f"{self.path.name}: {what}", segment=self.path.name)
 
     def verify(self) -> None:
         """Read the whole index and check it. Raises SegmentDamagedError."""
-        crc, at = 0, _HEADER_BYTES
-        while data := os.pread(self._file, _READ_BYTES, at):
-            crc, at = crc32c(data, crc), at + len(data)
-        if crc != self._crc32c:
-            raise SegmentDamagedError(f"{self.name}: its checksum does not match", segment=self.name)
+        for place in range(len(self._fence)):
+            self._block(place)
 
     def __del__(self) -> None:
         """Close the file with the last user of the index."""
@@ -84,40 +114,77 @@ class ImsiIndex:
             os.close(self._file)
 
     def keys(self, codes: U64) -> U64:
-        """Keys on which any of these sorted codes stands."""
-        if len(codes) >= _BULK:
-            return self._keys_bulk(codes)
-        found: list[int] = []
-        for code in codes.tolist():
-            low, high = 0, self.count
-            while low < high:
-                middle = (low + high) // 2
-                low, high = (middle + 1, high) if self._number(middle) < code else (low, middle)
-            while low < self.count and self._number(low) == code:
-                found.append(self._number(self.count + low))
-                low += 1
-        return np.array(found, np.uint64)
+        """Keys on which any of these sorted codes stands. Raises SegmentDamagedError."""
+        fence = self._fence["first"]
+        first = np.maximum(np.searchsorted(fence, codes) - 1, 0)
+        end = np.searchsorted(fence, codes, side="right")
+        found = [np.empty(0, np.uint64)]
+        for place in np.unique(spread(first, np.maximum(end - first, 0))).tolist():
+            code, key = self._block(place)
+            found.append(key[contains(codes, code)])
+        return np.concatenate(found)
 
-    def _keys_bulk(self, codes: U64) -> U64:
-        data = os.pread(self._file, self.count * 8, _HEADER_BYTES)
-        there = np.frombuffer(data, "<u8")
-        at = np.flatnonzero(np.isin(there, codes))
-        data = os.pread(self._file, self.count * 8, _HEADER_BYTES + self.count * 8)
-        return np.frombuffer(data, "<u8")[at]
+    def _block(self, place: int) -> tuple[U64, U64]:
+        """Codes and keys of a block, checked."""
+        entries = min(ENTRIES, self.count - place * ENTRIES)
+        start = _HEADER_BYTES + place * ENTRIES * _ENTRY_BYTES
+        data = os.pread(self._file, entries * _ENTRY_BYTES, start)
+        if crc32c(data) != self._fence["crc32c"][place]:
+            raise self._damaged(f"block {place} does not match its checksum")
+        numbers = np.frombuffer(data, "<u8")
+        return numbers[:entries], numbers[entries:]
 
-    def _number(self, place: int) -> int:
-        return int.from_bytes(os.pread(self._file, 8, _HEADER_BYTES + place * 8), "little")
+
+def _shard_keys(shard: Shard, codes: U64) -> U64:
+    """Keys of a shard on which any of these sorted codes stands; a damaged index is made again."""
+    if shard.index is None:  # a shard that is not of a data directory has its rows only
+        row, name, _ = items.from_words((columns := decode(shard).keys).extra)
+        code, key = codes_of(columns.key, columns.head, row, name)
+        return key[contains(codes, code)]
+    try:
+        return shard.index.keys(codes)
+    except SegmentDamagedError as error:
+        damaged = shard.index
+        _log.warning("index damaged, made again", segment=damaged.path.name, error=error.message)
+        with _mending:
+            if shard.index is damaged:
+                FileLayer().write(damaged.path, image(decode(shard).keys))
+                shard.index = ImsiIndex(damaged.path)
+        return shard.index.keys(codes)
+
+
+def _matching(values: U64, bits: int, codes: U64) -> I64:
+    """Places of values whose low bits are one of a few codes."""
+    mask, found = np.uint64(bits), []
+    for start in range(0, len(values), _SCAN_ROWS):
+        here = np.flatnonzero(np.isin(values[start : start + _SCAN_ROWS] & mask, codes))
+        if len(here):
+            found.append(here + start)
+    return np.concatenate(found) if found else np.empty(0, np.int64)
+
+
+def _overlay_keys(columns: Columns, codes: U64) -> U64:
+    """Keys of an overlay on which any of these codes may stand: a value may look like an item."""
+    words = _matching(columns.extra.words, items.SUBJECT_MASK, codes)
+    rows = np.searchsorted(columns.extra.first, words, side="right") - 1
+    return columns.keys[np.concatenate((_matching(columns.heads, CODE_MASK, codes), rows))]
 
 
 def raw_of(generation: Generation, codes: U64) -> U64:
     """Keys of raw rows on which any of these codes may stand."""
-    tables = [level.columns.get(Table.RAW, Columns.empty()) for level in generation.levels]
     found = [np.empty(0, np.uint64)]
-    for columns in (*tables, generation.common.tables[Table.RAW].columns()):
-        # The text of a raw row may look like an item: then a row too many is looked at.
-        words = columns.extra.words & np.uint64(items.SUBJECT_MASK)
-        of_words = np.repeat(columns.keys, columns.extra.counts())[np.isin(words, codes)]
-        found += [of_words, columns.keys[np.isin(columns.heads & np.uint64(CODE_MASK), codes)]]
+    found += [
+        _overlay_keys(level.columns[Table.RAW], codes)
+        for level in generation.levels
+        if Table.RAW in level.columns
+    ]
+    image = generation.common.tables[Table.RAW]
+    slots, words = image.slots[:, 1], image.words
+    # Reading the whole table in order is slow, and hardly ever needed.
+    if len(_matching(slots, CODE_MASK, codes)) or any(
+        len(_matching(words, bits, codes)) for bits in (CODE_MASK, items.SUBJECT_MASK)
+    ):
+        found.append(_overlay_keys(image.columns(), codes))
     return np.unique(np.concatenate(found))
 
 
@@ -125,11 +192,10 @@ def keys_of(generation: Generation, codes: U64) -> U64:
     """Keys on which any of these codes may stand: the rows there tell."""
     codes = np.unique(codes)
     found = [np.empty(0, np.uint64)]
-    for level in generation.levels:
-        columns = level.columns.get(Table.KEYS)
-        if columns is not None:
-            row, name, _ = items.from_words(columns.extra)
-            there, key = codes_of(columns.keys, columns.heads, row, name)
-            found.append(key[np.isin(there, codes)])
-    found.extend(shard.index.keys(codes) for shard in generation.shards if shard.index is not None)
+    found += [
+        _overlay_keys(level.columns[Table.KEYS], codes)
+        for level in generation.levels
+        if Table.KEYS in level.columns
+    ]
+    found += [_shard_keys(shard, codes) for shard in generation.shards]
     return np.unique(np.concatenate(found))

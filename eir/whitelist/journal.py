@@ -3,7 +3,7 @@
     chunk ──► chunks ──┐
                        ├─commit─► deltas, feeds, subscribers ──► acknowledgement
     header, serial ────┘
-    segments (manifest) · names · audit · meta
+    segments (manifest) · names · audit · meta · msisdns
 
 One writer. A chunk is durable before the delta that it belongs to is: chunks are
 filed under a token, and those whose token has no delta are deleted at the next
@@ -19,17 +19,19 @@ import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
 from crc32c import crc32c
 
 from eir.errors import DeltaTooLargeError, JournalDamagedError, StateDamagedError, StorageError
+from eir.whitelist import subscribers
 from eir.whitelist.blob import rows_from_blob
 from eir.whitelist.delta import Header
 from eir.whitelist.rows import NAMES_MAX
 from eir.whitelist.schema import (
+    FROM_1,
     SCHEMA,
     VERSION,
     AuditRecord,
@@ -39,6 +41,9 @@ from eir.whitelist.schema import (
     NameKind,
     SegmentRecord,
     Subscriber,
+    checked,
+    row_checksum,
+    with_checksum,
 )
 
 __all__ = [
@@ -59,14 +64,14 @@ _DAY_SECONDS: Final = 86_400
 
 
 @contextmanager
-def _storage_errors(doing: str) -> Iterator[None]:
-    """Turn SQLite's errors into ours."""
+def storage_errors(doing: str, file: str = "registry.db") -> Iterator[None]:
+    """Turn SQLite's errors about a file into ours."""
     try:
         yield
     except sqlite3.DatabaseError as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            raise JournalDamagedError(f"{doing}: registry.db is damaged: {error}") from error
+            raise JournalDamagedError(f"{doing}: {file} is damaged: {error}") from error
         if isinstance(error, sqlite3.OperationalError):
             raise StorageError(f"{doing}: {error}") from error
         raise
@@ -94,7 +99,7 @@ class Journal:
         that this version reads. `read_only` suits a second process.
         """
         try:
-            with _storage_errors("opening the journal"):
+            with storage_errors("opening the journal"):
                 uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
                 connection = sqlite3.connect(
                     uri, uri=True, check_same_thread=False, isolation_level=None, timeout=10
@@ -111,19 +116,25 @@ class Journal:
 
     def _prepare(self, *, read_only: bool) -> None:
         version = self._one("PRAGMA user_version")
-        if version not in ((VERSION,) if read_only else (0, VERSION)):
-            raise StateDamagedError(f"{self._path}: schema version {version}; this daemon reads {VERSION}")
+        if version not in ((VERSION,) if read_only else (0, 1, VERSION)):
+            said = "; a daemon that opens it brings it up to date" if version == 1 else ""
+            raise StateDamagedError(
+                f"{self._path}: schema version {version}; this daemon reads {VERSION}{said}"
+            )
         if read_only:
             return
         self._db.execute(f"PRAGMA page_size={_PAGE_BYTES}")
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.execute("PRAGMA wal_autocheckpoint=0")
-        if version == 0:
+        if version != VERSION:
+            self._db.create_function("row_crc32c", -1, row_checksum, deterministic=True)
             with self.transaction():
-                for statement in SCHEMA.split(";"):
+                for statement in (SCHEMA if version == 0 else FROM_1).split(";"):
                     self._db.execute(statement)
                 self._db.execute(f"PRAGMA user_version={VERSION}")
+        for error in self._damaged_rows():
+            raise error
         with self.transaction():
             self._db.execute("DELETE FROM chunks WHERE token NOT IN (SELECT token FROM deltas)")
             self._next_token = 1 + (self._one("SELECT max(token) FROM deltas") or 0)
@@ -133,13 +144,13 @@ class Journal:
         return None if row is None else row[0]
 
     def _all(self, sql: str, *values: object) -> list[Any]:
-        with self._lock, _storage_errors("reading the journal"):
+        with self._lock, storage_errors("reading the journal"):
             return self._db.execute(sql, values).fetchall()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Make what is written inside durable together, or not at all. Nests."""
-        with self._lock, _storage_errors("writing the journal"):
+        with self._lock, storage_errors("writing the journal"):
             if self._depth == 0:
                 self._db.execute("BEGIN IMMEDIATE")
             self._depth += 1
@@ -165,7 +176,7 @@ class Journal:
 
         On a connection of its own, so that the writer does not wait.
         """
-        with _storage_errors("checkpointing the journal"):
+        with storage_errors("checkpointing the journal"):
             connection = sqlite3.connect(self._path, timeout=10, isolation_level=None)
             try:
                 connection.execute("PRAGMA synchronous=FULL")
@@ -234,15 +245,33 @@ class Journal:
                 "INSERT INTO deltas VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (*astuple(record), record.checksum()),
             )
-            self._db.execute(
-                "INSERT INTO feeds VALUES (?, ?, ?, ?, ?) ON CONFLICT (feed) DO UPDATE SET"
-                " sequence = excluded.sequence, serial = excluded.serial, applied_at = excluded.applied_at,"
-                " complete_until = CASE excluded.complete_until WHEN 0 THEN complete_until"
-                " ELSE excluded.complete_until END",
-                (header.feed, header.sequence, serial, header.complete_until, committed_at),
-            )
+            self._move_feed(record)
             self._write_subscribers(subscribers)
         return record
+
+    def _move_feed(self, record: DeltaRecord) -> None:
+        """Put a feed where its delta leads; without a `complete_until` it keeps the one it had."""
+        before = next((feed.complete_until for feed in self.feeds() if feed.feed == record.feed), 0)
+        feed = FeedRecord(
+            record.feed,
+            record.sequence,
+            record.serial,
+            record.complete_until or before,
+            record.committed_at,
+            record.base_sequence,
+            record.row_count,
+            record.content_sha256,
+        )
+        self._put("feeds", *astuple(feed))
+
+    def _put(self, table: str, *values: object, fresh: bool = False) -> None:
+        """Write a row of a checked table, in the place of one with the same key unless it is to be fresh."""
+        verb, marks = "INSERT" if fresh else "INSERT OR REPLACE", ", ".join("?" * (len(values) + 1))
+        self._db.execute(f"{verb} INTO {table} VALUES ({marks})", with_checksum(table, *values))
+
+    def _rows(self, table: str, sql: str, *values: object) -> list[Sequence[Any]]:
+        """Read rows of a checked table. Raises JournalDamagedError naming the damaged one."""
+        return [checked(table, row) for row in self._all(sql, *values)]
 
     def deltas(self, after_serial: int = 0) -> Iterator[DeltaRecord]:
         """Iterate over deltas by serial. Raises JournalDamagedError naming the damaged one."""
@@ -261,6 +290,16 @@ class Journal:
             yield from map(_delta_record, rows)
             from_serial = rows[-1][0] - 1
 
+    def delta_numbers_back(self, before_serial: int, count_max: int) -> list[int]:
+        """Return serials before one, the latest first, of deltas that have rows."""
+        sql = "SELECT serial FROM deltas WHERE serial < ? AND row_count > 0 ORDER BY serial DESC LIMIT ?"
+        return [serial for (serial,) in self._all(sql, before_serial, count_max)]
+
+    def delta(self, serial: int) -> DeltaRecord | None:
+        """Return a delta by its serial; None if it was pruned. Raises JournalDamagedError."""
+        rows = self._all("SELECT * FROM deltas WHERE serial = ?", serial)
+        return _delta_record(rows[0]) if rows else None
+
     def find_delta(self, feed: str, sequence: int) -> DeltaRecord | None:
         """Return the delta of a feed by its sequence; None if there was none, or it was pruned."""
         rows = self._all(
@@ -272,17 +311,18 @@ class Journal:
 
     def chunks(self, record: DeltaRecord) -> Iterator[bytes]:
         """Iterate over the chunks of a delta. Raises JournalDamagedError naming the damaged one."""
+        return (self.chunk(record, index) for index in range(record.chunk_count))
+
+    def chunk(self, record: DeltaRecord, index: int) -> bytes:
+        """Return one chunk of a delta. Raises JournalDamagedError naming it."""
         name = f"delta {record.serial} (feed {record.feed}, sequence {record.sequence})"
-        for index in range(record.chunk_count):
-            rows = self._all(
-                "SELECT crc32c, rows FROM chunks WHERE token = ? AND chunk = ?", record.token, index
-            )
-            if not rows:
-                raise JournalDamagedError(f"{name}: chunk {index} is missing")
-            checksum, blob = rows[0]
-            if _chunk_checksum(record.token, index, blob) != checksum:
-                raise JournalDamagedError(f"{name}: chunk {index} does not match its checksum")
-            yield blob
+        rows = self._all("SELECT crc32c, rows FROM chunks WHERE token = ? AND chunk = ?", record.token, index)
+        if not rows:
+            raise JournalDamagedError(f"{name}: chunk {index} is missing")
+        checksum, blob = rows[0]
+        if _chunk_checksum(record.token, index, blob) != checksum:
+            raise JournalDamagedError(f"{name}: chunk {index} does not match its checksum")
+        return bytes(blob)
 
     def oldest_serial(self) -> int:
         """Return the serial of the oldest delta kept; 0 for none."""
@@ -291,12 +331,11 @@ class Journal:
 
     def last_serial(self) -> int:
         """Return the serial of the last delta committed; 0 for none."""
-        rows = self._all("SELECT max(serial) FROM feeds")
-        return rows[0][0] or 0
+        return max((feed.serial for feed in self.feeds()), default=0)
 
     def feeds(self) -> list[FeedRecord]:
         """Return where each feed stands, by name."""
-        return [FeedRecord(*row) for row in self._all("SELECT * FROM feeds ORDER BY feed")]
+        return [FeedRecord(*row) for row in self._rows("feeds", "SELECT * FROM feeds ORDER BY feed")]
 
     def heartbeat(self, feed: str, sequence: int, complete_until: int) -> bool:
         """Note until when a feed is complete, if it stands at `sequence`; tells whether it does.
@@ -304,13 +343,11 @@ class Journal:
         Never an earlier time than before; durable on return.
         """
         with self.transaction():
-            if sequence == 0:
-                self._db.execute("INSERT OR IGNORE INTO feeds VALUES (?, 0, 0, 0, 0)", (feed,))
-            found = self._db.execute(
-                "UPDATE feeds SET complete_until = max(complete_until, ?) WHERE feed = ? AND sequence = ?",
-                (complete_until, feed, sequence),
-            )
-            return found.rowcount == 1
+            at = next((known for known in self.feeds() if known.feed == feed), FeedRecord(feed, 0, 0, 0, 0))
+            if at.sequence != sequence:
+                return False
+            self._put("feeds", *astuple(replace(at, complete_until=max(at.complete_until, complete_until))))
+            return True
 
     def prune(self, before_serial: int, keep_days: int, now: int) -> int:
         """Delete deltas older than both bounds; return how many. Feeds keep their positions.
@@ -349,7 +386,19 @@ class Journal:
             except JournalDamagedError as error:
                 damaged.append(error)
         progress(len(serials), len(serials))
+        with self._lock, storage_errors("reading the journal"):
+            damaged += subscribers.verify(self._db)
+        damaged += self._damaged_rows()
         return damaged
+
+    def _damaged_rows(self) -> Iterator[JournalDamagedError]:
+        """Find damaged rows of the small tables: a damaged key would hide its row from who asks by it."""
+        for table in ("feeds", "names", "segments", "meta"):
+            for row in self._all(f"SELECT * FROM {table}"):  # noqa: S608 - a name of ours
+                try:
+                    checked(table, row)
+                except JournalDamagedError as error:
+                    yield error
 
     def _verify_delta(self, record: DeltaRecord) -> None:
         count = 0
@@ -363,21 +412,22 @@ class Journal:
 
     # Subscribers.
 
-    def _write_subscribers(self, subscribers: Iterable[Subscriber]) -> None:
-        rows = [(subscriber.imsi, subscriber.msisdn, subscriber.language) for subscriber in subscribers]
-        if not rows:
-            return
-        removed = self._db.executemany(
-            "DELETE FROM subscribers WHERE imsi = ?", ((row[0],) for row in rows)
-        ).rowcount
-        added = [row for row in rows if row[1]]
-        self._db.executemany("INSERT INTO subscribers VALUES (?, ?, ?)", added)
-        self.meta_set("subscriber_count", str(self.subscriber_count() + len(added) - removed))
+    def _write_subscribers(self, given: Iterable[Subscriber]) -> None:
+        if rows := list(given):
+            self.meta_set(
+                "subscriber_count", str(self.subscriber_count() + subscribers.write(self._db, rows))
+            )
 
     def subscribers(self, imsis: Iterable[int]) -> dict[int, Subscriber]:
-        """Look subscribers up by IMSI code."""
-        sql = "SELECT * FROM subscribers WHERE imsi = ?"
-        return {imsi: Subscriber(*rows[0]) for imsi in imsis if (rows := self._all(sql, imsi))}
+        """Look subscribers up by IMSI code. Raises JournalDamagedError naming a damaged row."""
+        with self._lock, storage_errors("reading the journal"):
+            found = (subscribers.of_imsi(self._db, imsi) for imsi in imsis)
+            return {subscriber.imsi: subscriber for subscriber in found if subscriber}
+
+    def subscribers_of(self, msisdn: int, count_max: int) -> list[Subscriber]:
+        """Look subscribers up by MSISDN. Raises JournalDamagedError naming a damaged row."""
+        with self._lock, storage_errors("reading the journal"):
+            return subscribers.of_msisdn(self._db, msisdn, count_max)
 
     def subscriber_count(self) -> int:
         """Return the number of subscribers, without counting them."""
@@ -398,27 +448,30 @@ class Journal:
                     raise DeltaTooLargeError(f"more than {NAMES_MAX - 1} names of kind {kind}")
                 added = {name: number for number, name in enumerate(fresh, len(known))}
                 with self.transaction():
-                    self._db.executemany(
-                        "INSERT INTO names VALUES (?, ?, ?)",
-                        [(kind, number, name) for name, number in added.items()],
-                    )
+                    for name, number in added.items():
+                        self._put("names", str(kind), number, name, fresh=True)
                 known.update(added)
             return [known[name] for name in names]
 
-    def names(self, kind: NameKind) -> list[str]:
-        """Return the names of a kind; the place of each is its number."""
+    def names(self, kind: NameKind, *, again: bool = False) -> list[str]:
+        """Return the names of a kind; the place of each is its number.
+
+        A reader beside the writer asks `again` for those that came since.
+        """
         with self._lock:
+            if again:
+                self._names.pop(kind, None)
             return list(self._known(kind))
 
     def _known(self, kind: NameKind) -> dict[str, int]:
         if kind not in self._names:
-            rows = self._all("SELECT name, id FROM names WHERE kind = ? ORDER BY id", kind)
-            self._names[kind] = {"": 0, **dict(rows)}
+            rows = self._rows("names", "SELECT * FROM names WHERE kind = ? ORDER BY id", kind)
+            self._names[kind] = {"": 0, **{name: number for _, number, name in rows}}
         return self._names[kind]
 
     def manifest(self) -> Manifest:
         """Return the segments, by kind and TAC."""
-        rows = self._all("SELECT * FROM segments ORDER BY kind, first_tac, serial")
+        rows = self._rows("segments", "SELECT * FROM segments ORDER BY kind, first_tac, serial")
         by_state = {
             state: tuple(SegmentRecord(*row[:-1]) for row in rows if row[-1] == state)
             for state in ("current", "previous")
@@ -442,14 +495,10 @@ class Journal:
                 if any(map(old.overlaps, gone)) and not any(map(old.overlaps, stay))
             ]
             self._db.executemany("DELETE FROM segments WHERE file = ?", [(file,) for file in dropped])
-            self._db.executemany(
-                "UPDATE segments SET state = 'previous' WHERE file = ?", [(file,) for file in retired]
-            )
-            self._db.executemany(
-                "INSERT INTO segments (file, kind, first_tac, last_tac, serial, crc32c, bytes, state)"
-                " VALUES (:file, :kind, :first_tac, :last_tac, :serial, :crc32c, :bytes, 'current')",
-                [asdict(segment) for segment in new],
-            )
+            for segment in gone:
+                self._put("segments", *astuple(segment), "previous")
+            for segment in new:
+                self._put("segments", *astuple(segment), "current", fresh=True)
         return dropped
 
     def replace_segment(self, file: str, made: Sequence[SegmentRecord]) -> None:
@@ -473,15 +522,13 @@ class Journal:
 
     def meta_get(self, key: str) -> str | None:
         """Return a value kept under a key."""
-        rows = self._all("SELECT v FROM meta WHERE k = ?", key)
-        return rows[0][0] if rows else None
+        rows = self._rows("meta", "SELECT * FROM meta WHERE k = ?", key)
+        return rows[0][1] if rows else None
 
     def meta_set(self, key: str, value: str) -> None:
         """Keep a value under a key; durable on return."""
         with self.transaction():
-            self._db.execute(
-                "INSERT INTO meta VALUES (?, ?) ON CONFLICT (k) DO UPDATE SET v = excluded.v", (key, value)
-            )
+            self._put("meta", key, value)
 
 
 def _chunk_checksum(token: int, index: int, blob: bytes) -> int:

@@ -34,10 +34,11 @@ class Operation(NamedTuple):
     name: str = ""
 
 
-def operations(rows: Rows) -> Iterator[tuple[int, Operation]]:
-    """Iterate over rows that are not IGNORED, with their indexes."""
-    columns = [rows.column(name).tolist() for name in COLUMNS]
-    for index, (op, imei, *numbers, name) in enumerate(zip(*columns, strict=True)):
+def operations(rows: Rows, at: Sequence[int] | None = None) -> Iterator[tuple[int, Operation]]:
+    """Iterate over rows that are not IGNORED, with their indexes; over those at some indexes only."""
+    indexes = range(len(rows)) if at is None else at
+    columns = [(rows.column(name) if at is None else rows.column(name)[at]).tolist() for name in COLUMNS]
+    for index, (op, imei, *numbers, name) in zip(indexes, zip(*columns, strict=True), strict=True):
         if op:
             text = rows.raw_texts[imei ^ RAW] if imei >= RAW else imei
             yield index, Operation._make((Op(op), text, *numbers, rows.names[name]))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from crc32c import crc32c
 
-VERSION: Final = 1
-"""In user_version; a daemon reads no other."""
+from eir.errors import JournalDamagedError
+from eir.identity import imsi_text, mask
+
+VERSION: Final = 2
+"""In user_version; a daemon reads no other, and brings version 1 up to this."""
 
 SCHEMA: Final = """
 CREATE TABLE deltas (
@@ -25,24 +29,75 @@ CREATE TABLE chunks (
 ) STRICT;
 CREATE TABLE feeds (
     feed TEXT PRIMARY KEY, sequence INTEGER NOT NULL, serial INTEGER NOT NULL,
-    complete_until INTEGER NOT NULL, applied_at INTEGER NOT NULL
+    complete_until INTEGER NOT NULL, applied_at INTEGER NOT NULL, base_sequence INTEGER NOT NULL,
+    row_count INTEGER NOT NULL, content_sha256 BLOB NOT NULL, crc32c INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE names (
-    kind TEXT NOT NULL, id INTEGER NOT NULL, name TEXT NOT NULL, PRIMARY KEY (kind, id), UNIQUE (kind, name)
+    kind TEXT NOT NULL, id INTEGER NOT NULL, name TEXT NOT NULL, crc32c INTEGER NOT NULL,
+    PRIMARY KEY (kind, id), UNIQUE (kind, name)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE segments (
     file TEXT PRIMARY KEY, kind TEXT NOT NULL, first_tac INTEGER NOT NULL, last_tac INTEGER NOT NULL,
     serial INTEGER NOT NULL, crc32c INTEGER NOT NULL, bytes INTEGER NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('current', 'previous'))
+    state TEXT NOT NULL CHECK (state IN ('current', 'previous')), row_crc32c INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE audit (
     id INTEGER PRIMARY KEY, at INTEGER NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL, why TEXT NOT NULL,
     detail TEXT NOT NULL
 ) STRICT;
-CREATE TABLE meta (k TEXT PRIMARY KEY, v TEXT NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE subscribers (imsi INTEGER PRIMARY KEY, msisdn INTEGER NOT NULL, language TEXT NOT NULL)
-    STRICT, WITHOUT ROWID;
+CREATE TABLE meta (k TEXT PRIMARY KEY, v TEXT NOT NULL, crc32c INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE subscribers (
+    imsi INTEGER PRIMARY KEY, msisdn INTEGER NOT NULL, language TEXT NOT NULL, crc32c INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE msisdns (
+    msisdn INTEGER NOT NULL, imsi INTEGER NOT NULL, PRIMARY KEY (msisdn, imsi)
+) STRICT, WITHOUT ROWID;
 """
+
+FROM_1: Final = """
+ALTER TABLE feeds ADD COLUMN base_sequence INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE feeds ADD COLUMN row_count INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE feeds ADD COLUMN content_sha256 BLOB NOT NULL DEFAULT x'';
+UPDATE feeds SET (base_sequence, row_count, content_sha256) = (
+    SELECT base_sequence, row_count, content_sha256 FROM deltas WHERE deltas.serial = feeds.serial
+) WHERE serial IN (SELECT serial FROM deltas);
+ALTER TABLE feeds ADD COLUMN crc32c INTEGER NOT NULL DEFAULT 0;
+UPDATE feeds SET crc32c = row_crc32c(
+    'feeds', feed, sequence, serial, complete_until, applied_at, base_sequence, row_count, content_sha256);
+ALTER TABLE names ADD COLUMN crc32c INTEGER NOT NULL DEFAULT 0;
+UPDATE names SET crc32c = row_crc32c('names', kind, id, name);
+ALTER TABLE segments ADD COLUMN row_crc32c INTEGER NOT NULL DEFAULT 0;
+UPDATE segments SET row_crc32c = row_crc32c(
+    'segments', file, kind, first_tac, last_tac, serial, crc32c, bytes, state);
+ALTER TABLE meta ADD COLUMN crc32c INTEGER NOT NULL DEFAULT 0;
+UPDATE meta SET crc32c = row_crc32c('meta', k, v);
+ALTER TABLE subscribers ADD COLUMN crc32c INTEGER NOT NULL DEFAULT 0;
+UPDATE subscribers SET crc32c = row_crc32c('subscribers', imsi, msisdn, language);
+CREATE TABLE msisdns (
+    msisdn INTEGER NOT NULL, imsi INTEGER NOT NULL, PRIMARY KEY (msisdn, imsi)
+) STRICT, WITHOUT ROWID;
+INSERT INTO msisdns SELECT msisdn, imsi FROM subscribers ORDER BY msisdn, imsi
+"""
+"""Statements that bring version 1 up to this one; `row_crc32c` is `row_checksum`."""
+
+
+def row_checksum(table: str, *values: object) -> int:
+    """CRC32C over a row of a table."""
+    return crc32c(repr((table, *values)).encode())
+
+
+def with_checksum(table: str, *values: object) -> tuple[object, ...]:
+    """Return a row with its checksum, as it is stored."""
+    return (*values, row_checksum(table, *values))
+
+
+def checked(table: str, row: Sequence[Any]) -> Sequence[Any]:
+    """Return a stored row without its checksum. Raises JournalDamagedError naming the row."""
+    *values, checksum = row
+    if row_checksum(table, *values) != checksum:
+        name = mask(imsi_text(int(values[0]))) if table == "subscribers" else values[0]
+        raise JournalDamagedError(f"registry.db: the row {name} of {table} does not match its checksum")
+    return values
 
 
 class NameKind(StrEnum):
@@ -81,13 +136,17 @@ class DeltaRecord:
 
 @dataclass(frozen=True)
 class FeedRecord:
-    """Where a feed stands; times in seconds since the Unix epoch."""
+    """Where a feed stands, and its last delta; times in seconds since the Unix epoch."""
 
     feed: str
     sequence: int
     serial: int
     complete_until: int
     applied_at: int
+    base_sequence: int = 0
+    row_count: int = 0
+    content_sha256: bytes = b""
+    """Of the last delta; empty where it is not known."""
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ from eir.whitelist.feeds import (
     place,
 )
 from eir.whitelist.files import FileLayer
-from eir.whitelist.journal import FeedRecord, Journal, NameKind, Subscriber
+from eir.whitelist.journal import DeltaRecord, FeedRecord, Journal, NameKind, Subscriber
 from eir.whitelist.overlay import Overlay, Table
 from eir.whitelist.parse import rows_from_payload
 from eir.whitelist.plan import Names, Plan
@@ -242,12 +242,14 @@ class Store:
 
     def place(self, header: Header) -> tuple[Placement, AppliedBefore | None]:
         """Tell what to do with a delta, and what was applied under its sequence."""
-        position = self.position(header.feed)
-        record = self.journal.find_delta(header.feed, header.sequence)
+        feed = next((feed for feed in self.feeds() if feed.feed == header.feed), None)
+        record: DeltaRecord | FeedRecord | None = self.journal.find_delta(header.feed, header.sequence)
+        if record is None and feed is not None and feed.sequence == header.sequence and feed.content_sha256:
+            record = feed  # the last delta is known also after it was pruned
         before = (
             AppliedBefore(record.base_sequence, record.row_count, record.content_sha256) if record else None
         )
-        return place(position, header, before), before
+        return place(feed.sequence if feed else 0, header, before), before
 
     def names_of(self, rows: Rows, *, provisional: bool = False) -> Names:
         """Durable numbers of the names of a delta; `provisional` makes up those that are new."""

@@ -148,6 +148,12 @@ class Generation:
             return 0, None
         return head, words[:-2]
 
+    def raw_texts(self, keys: U64) -> list[str]:
+        """Return the texts of raw entries by the keys of their rows; gone ones are left out."""
+        rows = self.read_common(Table.RAW, keys)
+        runs = [rows.extra.run(place) for place in range(len(rows))]
+        return [run[-2:].astype("<u8").tobytes().rstrip(b"\0").decode("ascii") for run in runs if len(run)]
+
     def imsi_words(self, code: int) -> memoryview | None:
         """Words of an IMSI: its exemptions."""
         return self._common(Table.IMSI, code)[1]

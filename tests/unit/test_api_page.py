@@ -4,6 +4,7 @@ import inspect
 import re
 import tempfile
 from collections.abc import Iterator
+from importlib.resources import files as files_of_package
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from tests.unit.test_interceptors import ERRORS, made
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "api.md"
-FILES = ("check", "sync", "enforcement", "policy")
+FILES = ("check", "sync", "enforcement", "policy", "inquiry")
 TYPES = {
     value: name.removeprefix("TYPE_").lower()
     for name, value in descriptor_pb2.FieldDescriptorProto.Type.items()
@@ -32,10 +33,9 @@ def described() -> descriptor_pb2.FileDescriptorSet:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "set.binpb"
         files = [f"{ROOT}/eir/proto/{name}.proto" for name in FILES]
-        assert (
-            protoc.main(["", f"-I{ROOT}", f"--descriptor_set_out={out}", "--include_source_info", *files])
-            == 0
-        )
+        folders = [f"-I{ROOT}", f"-I{files_of_package('grpc_tools')}/_proto"]
+        line = ["", *folders, f"--descriptor_set_out={out}", "--include_source_info", *files]
+        assert protoc.main(line) == 0
         found.ParseFromString(out.read_bytes())
     return found
 

@@ -9,7 +9,7 @@ import pytest
 from crc32c import crc32c
 
 from eir.errors import JournalDamagedError
-from eir.whitelist.blob import rows_from_blob, rows_to_blob
+from eir.whitelist.blob import columns_from_blob, rows_from_blob, rows_to_blob
 from eir.whitelist.rows import Op, Rows
 
 
@@ -80,3 +80,17 @@ def test_references_as_many_as_rows() -> None:
     rows.references = ["a", "b"]
     with pytest.raises(JournalDamagedError, match="2 references for 3 rows"):
         rows_from_blob(rows_to_blob(rows))
+
+
+def test_a_constant_column_comes_back_as_an_array_of_its_own() -> None:
+    """A column of stride 0 is taken for one that is not there."""
+    rows = Rows(op=np.full(3, Op.TRACK, np.uint8), imei=np.full(3, 5, np.uint64))
+    blob = rows_to_blob(rows)
+    for column in (rows_from_blob(blob).column("imei"), columns_from_blob(blob)["imei"]):
+        assert (column.tolist(), column.strides) == ([5, 5, 5], (8,))
+
+
+def test_columns_alone_are_those_of_the_rows() -> None:
+    rows = Rows(op=np.array([1, 7], np.uint8), imei=np.array([5, 6], np.uint64), references=["a", "b"])
+    columns = columns_from_blob(rows_to_blob(rows))
+    assert {name: column.tolist() for name, column in columns.items()} == {"op": [1, 7], "imei": [5, 6]}

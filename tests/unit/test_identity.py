@@ -8,6 +8,7 @@ from stdnum import luhn
 from eir.identity import (
     ImeiClass,
     ImsiClass,
+    imei_15,
     imei_text,
     imsi_code,
     imsi_text,
@@ -17,6 +18,9 @@ from eir.identity import (
     parse_imei,
     parse_imsi,
     special_class,
+    typed_imei,
+    typed_imsi,
+    typed_msisdn,
 )
 
 EMPTY = ImeiClass.MALFORMED_EMPTY
@@ -170,3 +174,100 @@ def test_mask_hides_the_middle() -> None:
     """Logs never hold a whole identity."""
     assert mask("35365308123456") == "353*********56"
     assert mask("12345") == "12345"
+
+
+SPELLINGS = [
+    "26053179311383",
+    "260531793113837",
+    "2605317931138301",
+    "26-053179-311383-7",
+    "26 053179 311383 7",
+    " 260531793113837\n",
+    "۲۶۰۵۳۱۷۹۳۱۱۳۸۳۷",
+    "٢٦٠٥٣١٧٩٣١١٣٨٣٧",
+    "\u200e260531793113837\u200f",
+    "26\u00a0053179\u200c311383\u20117",
+    "(26) 053179.311383/7",
+]
+
+
+@pytest.mark.parametrize("text", SPELLINGS)
+@pytest.mark.parametrize("raw", [False, True])
+def test_every_spelling_that_people_use_is_one_imei(text: str, raw: bool) -> None:
+    assert typed_imei(text, raw=raw) == ((ImeiClass.KEY, 26053179311383, ""), False)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "is empty"),
+        (" - \u200e", "is empty"),
+        ("2605317931138", "has 13 digits"),
+        ("26053179311383012", "has 17 digits"),
+        ("2605317931138x", "other characters"),
+        ("BA0A0000000000", "other characters"),
+        ("1" * 65, "longer than 64"),
+    ],
+)
+def test_what_is_no_imei_is_refused_with_the_reason(text: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        typed_imei(text)
+
+
+def test_a_wrong_check_digit_is_told_and_0_is_none() -> None:
+    assert typed_imei("260531793113837").check_digit_wrong is False
+    assert typed_imei("260531793113830").check_digit_wrong is False
+    assert typed_imei("260531793113831").check_digit_wrong is True
+    assert typed_imei("2605317931138319").check_digit_wrong is False
+
+
+@pytest.mark.parametrize("text", ["ba0a", "35424208#*21340", "8", "F"])
+def test_raw_entries_of_lists_are_for_staff(text: str) -> None:
+    assert typed_imei(text, raw=True).imei.raw == text.upper()
+    assert parse_imei(text).raw == text.upper()
+    with pytest.raises(ValueError, match="digits"):
+        typed_imei(text)
+
+
+@pytest.mark.parametrize("text", ["PWIUYTRWQLKJHM", "F" * 17])
+def test_what_no_list_can_hold_is_refused_for_staff_too(text: str) -> None:
+    with pytest.raises(ValueError, match="other characters"):
+        typed_imei(text, raw=True)
+
+
+@given(st.text(max_size=70))
+def test_whatever_is_typed_is_an_imei_or_a_reason(text: str) -> None:
+    for raw in (False, True):
+        try:
+            imei = typed_imei(text, raw=raw).imei
+        except ValueError:
+            continue
+        assert imei == parse_imei(imei.raw or imei_text(imei.key))
+        assert raw or not imei.raw
+
+
+def test_an_imsi_keeps_its_leading_zeros() -> None:
+    assert typed_imsi("۰۰۱-01 0000000001") == imsi_code("001010000000001")
+    for text in ("", "x", "1" * 16):
+        with pytest.raises(ValueError, match=r"1 to 15 digits|empty"):
+            typed_imsi(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["+98 912 123 4567", "00989121234567", "989121234567", "0912-123-4567", "۰۹۱۲۱۲۳۴۵۶۷"]
+)
+def test_every_spelling_of_a_number_is_one_msisdn(text: str) -> None:
+    assert typed_msisdn(text, "98") == 1989121234567
+
+
+def test_a_national_number_needs_the_country_code() -> None:
+    with pytest.raises(ValueError, match="country code"):
+        typed_msisdn("09121234567")
+    for text in ("+", "00", "1" * 16, "09a", ""):
+        with pytest.raises(ValueError, match=r"1 to 15 digits|empty"):
+            typed_msisdn(text, "98")
+
+
+def test_people_write_the_check_digit() -> None:
+    assert imei_15(26053179311383) == "260531793113837"
+    assert imei_15(1) == "000000000000018"

@@ -225,6 +225,89 @@ def test_damage_is_named(journal: Journal, tmp_path: Path, sql: str, says: str) 
     assert damaged[0].message.startswith("delta 1 ")
 
 
+@pytest.mark.parametrize(
+    ("sql", "says"),
+    [
+        ("UPDATE feeds SET sequence = 7", "the row registry of feeds"),
+        ("UPDATE feeds SET feed = 'registri'", "the row registri of feeds"),
+        ("UPDATE feeds SET content_sha256 = x'00'", "the row registry of feeds"),
+        ("UPDATE names SET name = 'polite'", "the row authority of names"),
+        ("UPDATE names SET id = 2", "the row authority of names"),
+        ("UPDATE segments SET serial = 9", "the row a1 of segments"),
+        ("UPDATE segments SET state = 'previous'", "the row a1 of segments"),
+        ("UPDATE meta SET v = 'b' WHERE k = 'mode'", "the row mode of meta"),
+        ("UPDATE meta SET k = 'node' WHERE k = 'mode'", "the row node of meta"),
+    ],
+)
+def test_a_damaged_row_keeps_a_start_away_and_is_named(
+    journal: Journal, tmp_path: Path, sql: str, says: str
+) -> None:
+    _commit(journal, 1)
+    journal.name_ids(NameKind.AUTHORITY, ["police"])
+    journal.swap_manifest([_segment("a1", 0, 9, 1)], [])
+    journal.meta_set("mode", "a")
+    assert journal.verify() == []
+    _change(tmp_path / "registry.db", sql)
+    (damaged,) = journal.verify()
+    assert says in damaged.message
+    with pytest.raises(StateDamagedError, match=says):
+        _reopen(journal, tmp_path)
+    reader = Journal.open(tmp_path / "registry.db", read_only=True)  # what verifies must be able to
+    assert len(reader.verify()) == 1
+    reader.close()
+
+
+def test_a_damaged_subscriber_is_named_masked_and_never_served(journal: Journal, tmp_path: Path) -> None:
+    one, two = Subscriber(1432110000000001, 1989120000001, "fa"), Subscriber(10, 15, "")
+    _commit(journal, 1, subscribers=[one, two])
+    _change(tmp_path / "registry.db", "UPDATE subscribers SET language = 'en' WHERE imsi = ?", one.imsi)
+    for ask in (lambda: journal.subscribers([one.imsi]), lambda: journal.subscribers_of(one.msisdn, 9)):
+        with pytest.raises(JournalDamagedError, match=r"row 432\*+01 of subscribers"):
+            ask()
+    assert journal.subscribers([10]) == {10: two}
+    (damaged,) = journal.verify()
+    assert "43211" not in damaged.message
+    _commit(journal, 2, subscribers=[one])  # what says it anew mends it
+    assert journal.subscribers([one.imsi]) == {one.imsi: one}
+    assert journal.subscribers_of(one.msisdn, 9) == [one]
+    assert journal.verify() == []
+
+
+def test_a_subscriber_that_its_number_does_not_lead_to_is_found(journal: Journal, tmp_path: Path) -> None:
+    _commit(journal, 1, subscribers=[Subscriber(1432110000000001, 1989120000001, "fa")])
+    _change(tmp_path / "registry.db", "UPDATE msisdns SET msisdn = msisdn + 1")
+    assert journal.subscribers_of(1989120000002, 9) == []
+    assert ["not found by MSISDN" in error.message for error in journal.verify()] == [True]
+
+
+def test_version_1_is_brought_up_to_date(journal: Journal, tmp_path: Path) -> None:
+    one = Subscriber(1432110000000001, 1989120000001, "fa")
+    _commit(journal, 1, subscribers=[one])
+    journal.name_ids(NameKind.AUTHORITY, ["police"])
+    journal.swap_manifest([_segment("a1", 0, 9, 1)], [])
+    journal.meta_set("mode", "a")
+    feeds, manifest = journal.feeds(), journal.manifest()
+    journal.close()
+    path = tmp_path / "registry.db"
+    with sqlite3.connect(path) as old:
+        old.executescript(
+            "DROP TABLE msisdns; ALTER TABLE subscribers DROP COLUMN crc32c;"
+            " ALTER TABLE meta DROP COLUMN crc32c; ALTER TABLE names DROP COLUMN crc32c;"
+            " ALTER TABLE segments DROP COLUMN row_crc32c; ALTER TABLE feeds DROP COLUMN crc32c;"
+            " ALTER TABLE feeds DROP COLUMN content_sha256; ALTER TABLE feeds DROP COLUMN row_count;"
+            " ALTER TABLE feeds DROP COLUMN base_sequence; PRAGMA user_version=1"
+        )
+    old.close()
+    with pytest.raises(StateDamagedError, match=r"schema version 1; .* brings it up to date"):
+        Journal.open(path, read_only=True)
+    new = Journal.open(path)
+    assert (new.feeds(), new.manifest(), new.meta_get("mode")) == (feeds, manifest, "a")
+    assert new.names(NameKind.AUTHORITY) == ["", "police"]
+    assert new.subscribers_of(one.msisdn, 9) == [one]
+    assert new.verify() == []
+    new.close()
+
+
 def test_a_chunk_in_the_place_of_another_is_noticed(journal: Journal, tmp_path: Path) -> None:
     record = _commit(journal, 1)
     for source, target in ((0, 7), (1, 0), (7, 1)):
@@ -259,7 +342,7 @@ def test_a_file_that_is_no_journal_is_refused(tmp_path: Path) -> None:
 
 def test_another_schema_version_is_refused(journal: Journal, tmp_path: Path) -> None:
     journal._db.execute("PRAGMA user_version=9")
-    with pytest.raises(StateDamagedError, match="schema version 9; this daemon reads 1"):
+    with pytest.raises(StateDamagedError, match="schema version 9; this daemon reads 2"):
         _reopen(journal, tmp_path)
 
 
@@ -376,6 +459,41 @@ def test_subscribers_are_set_replaced_and_removed_with_their_delta(journal: Jour
         12: Subscriber(12, 13, ""),
     }
     assert journal.subscriber_count() == 2
+
+
+def test_subscribers_are_found_by_msisdn_as_they_are_now(journal: Journal) -> None:
+    shared = 1989120000001
+    one, two, three = (Subscriber(number, shared, "fa") for number in (30, 20, 10))
+    _commit(journal, 1, subscribers=[one, two, three])
+    assert journal.subscribers_of(shared, 9) == [three, two, one]
+    assert journal.subscribers_of(shared, 2) == [three, two]
+    moved = replace(two, msisdn=1989120000002)
+    _commit(journal, 2, subscribers=[replace(one, msisdn=0, language=""), moved, replace(three, language="")])
+    assert journal.subscribers_of(shared, 9) == [replace(three, language="")]
+    assert journal.subscribers_of(moved.msisdn, 9) == [moved]
+    assert journal.subscribers_of(1, 9) == []
+    assert journal._one("SELECT count(*) FROM msisdns") == 2
+    assert journal.verify() == []
+
+
+def test_deltas_are_read_backwards_without_heartbeats(journal: Journal) -> None:
+    _commit(journal, 1)
+    _commit(journal, 2, chunks=0)
+    record = _commit(journal, 3)
+    assert journal.delta_numbers_back(4, 9) == [3, 1]
+    assert journal.delta_numbers_back(3, 9) == [1]
+    assert journal.delta_numbers_back(9, 1) == [3]
+    assert journal.delta(3) == record
+    assert journal.delta(9) is None
+
+
+def test_a_reader_beside_the_writer_asks_again_for_names(journal: Journal, tmp_path: Path) -> None:
+    reader = Journal.open(tmp_path / "registry.db", read_only=True)
+    assert reader.names(NameKind.AUTHORITY) == [""]
+    journal.name_ids(NameKind.AUTHORITY, ["police"])
+    assert reader.names(NameKind.AUTHORITY) == [""]
+    assert reader.names(NameKind.AUTHORITY, again=True) == ["", "police"]
+    reader.close()
 
 
 def test_rows_come_back_as_they_were(journal: Journal) -> None:

@@ -27,6 +27,8 @@ def filled() -> Metrics:
     metrics.set_tables([TableSize("pairs", 10, 60)])
     metrics.set_identity("portable", ["check_listen"], ["check_listen", "http_listen"])
     metrics.set_policy("default", "0" * 64, 1_700_000_000)
+    metrics.inquiries.labels("equipment", "found").inc()
+    metrics.inquiry_seconds.labels("equipment").observe(0.01)
     metrics.set_readiness(readiness)
     feed = FeedMetrics(metrics, "hamta")
     feed.refusals("DELTA_GAP").inc()

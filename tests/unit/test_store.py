@@ -100,6 +100,28 @@ def standing(store: Store) -> tuple[object, ...]:
 # -- sequences ----------------------------------------------------------------------------------------
 
 
+def test_the_last_delta_of_a_feed_is_a_repeat_also_after_it_was_pruned(store: Store) -> None:
+    store_model.push(store, register(0))
+    store_model.push(store, register(1))
+    store.journal.prune(before_serial=3, keep_days=0, now=1 << 40)
+    assert store.journal.oldest_serial() == 0
+    before = standing(store)
+    payload = chunk_of(register(1))
+    pending = store.push(Header("feed", 2, 1, 1))
+    assert pending.repeat
+    pending.chunk(0, payload)
+    assert pending.commit(hashlib.sha256(payload).digest()).repeat
+    other, payload = store.push(Header("feed", 2, 1, 1)), chunk_of(register(2))
+    other.chunk(0, payload)
+    with pytest.raises(DeltaConflictError, match="applied with other rows"):
+        other.commit(hashlib.sha256(payload).digest())
+    with pytest.raises(DeltaConflictError, match="base"):
+        store.push(Header("feed", 2, 0, 1))
+    with pytest.raises(DeltaGapError):
+        store.push(Header("feed", 1, 0, 1))  # of earlier ones nothing is known
+    assert standing(store) == before
+
+
 def test_a_repeat_is_acknowledged_and_changes_nothing(store: Store) -> None:
     store_model.push(store, register(0))
     store_model.push(store, register(1))
