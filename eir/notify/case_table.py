@@ -1,0 +1,187 @@
+"""Where checks find a case: a flat table of 16-byte slots, one writer, readers that never wait.
+
+    (IMEI key, IMSI code) ──► home of the key ──► tag ──► value: state, cause, deadline
+
+A slot is a tag and a value, both 64 bits. A tag is a mixture of key and IMSI,
+never 0; tag 0 ends a search, value 0 is a slot whose case is gone. The home
+depends on the key alone, so that all cases of an IMEI lie in one run. The
+writer sets the value before the tag, so that a reader sees a case whole or not
+at all. When the table is full, a larger one takes its place by one assignment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from eir.whitelist.hashtable import GOLDEN, I64
+from eir.whitelist.rows import U64
+
+U32 = npt.NDArray[np.uint32]
+
+BITS_MIN: Final = 10
+LOAD_MAX: Final = 2 / 3
+"""Slots with a tag, of the home places."""
+BUILT_LOAD_MAX: Final = 0.6
+_IMSI_FACTOR: Final = 0xC2B2AE3D27D4EB4F
+_MIX_FACTOR: Final = 0xD6E8FEB86659FD93
+_MASK64: Final = (1 << 64) - 1
+DEADLINE_BITS: Final = 40
+_DEADLINE_MASK: Final = (1 << DEADLINE_BITS) - 1
+_CAUSE_AT: Final = 40
+_STATE_AT: Final = 48
+
+
+class Found(NamedTuple):
+    """What a check learns of a case; `deadline` in seconds since the Unix epoch, 0 for none yet."""
+
+    state: int
+    cause: int
+    deadline: int
+
+
+def pack_value(state: int, cause: int, deadline: int) -> int:
+    """Return the value of a slot."""
+    return state << _STATE_AT | cause << _CAUSE_AT | deadline
+
+
+def unpack_value(value: int) -> Found:
+    """Read the value of a slot."""
+    return Found(value >> _STATE_AT, value >> _CAUSE_AT & 0xFF, value & _DEADLINE_MASK)
+
+
+def tag_of(key: int, imsi: int) -> int:
+    """Mix a pair to its tag."""
+    tag = (key * GOLDEN ^ imsi * _IMSI_FACTOR) & _MASK64
+    tag = (tag ^ tag >> 32) * _MIX_FACTOR & _MASK64
+    return tag ^ tag >> 32 or 1
+
+
+def tags_of(keys: U64, imsis: U64) -> U64:
+    """Mix pairs to their tags."""
+    tags: U64 = keys * np.uint64(GOLDEN) ^ imsis * np.uint64(_IMSI_FACTOR)
+    tags = (tags ^ tags >> np.uint64(32)) * np.uint64(_MIX_FACTOR)
+    tags ^= tags >> np.uint64(32)
+    tags[tags == 0] = 1
+    return tags
+
+
+@dataclass
+class CaseTable:
+    """The slots, and which case each is of; `numbers` are the writer's alone."""
+
+    bits: int = BITS_MIN
+    used: int = 0
+    """Slots with a tag, those whose case is gone included."""
+    slots: U64 = field(init=False)
+    numbers: U32 = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Begin empty."""
+        self.slots = np.zeros((self._length, 2), np.uint64)
+        self.numbers = np.zeros(self._length, np.uint32)
+
+    @classmethod
+    def build(cls, keys: U64, imsis: U64, values: U64, numbers: U32) -> CaseTable:
+        """Make the table of all cases at once."""
+        bits = BITS_MIN
+        while len(keys) > BUILT_LOAD_MAX * (1 << bits):
+            bits += 1
+        table = cls(bits)
+        homes = (keys * np.uint64(GOLDEN)) >> np.uint64(64 - bits)
+        # Home and place in one number: sorting numbers is much faster than sorting by them.
+        order = np.sort(homes << np.uint64(32) | np.arange(len(keys), dtype=np.uint64))
+        places = (order & np.uint64(0xFFFFFFFF)).astype(np.int64)
+        rank = np.arange(len(keys), dtype=np.int64)
+        at = np.maximum.accumulate((order >> np.uint64(32)).astype(np.int64) - rank) + rank
+        if len(at) and at[-1] + 1 >= len(table.slots):
+            table._lengthen(int(at[-1]) + 2)
+        table.slots[at, 0] = tags_of(keys, imsis)[places]
+        table.slots[at, 1] = values[places]
+        table.numbers[at] = numbers[places]
+        table.used = len(keys)
+        return table
+
+    @property
+    def _length(self) -> int:
+        """Slots: the home places, and slack in which the last runs end."""
+        return (1 << self.bits) + 64
+
+    @property
+    def full(self) -> bool:
+        """Tell whether a larger table must be built before the next case."""
+        return self.used >= LOAD_MAX * (1 << self.bits)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        return self.slots.nbytes + self.numbers.nbytes
+
+    def find(self, key: int, imsi: int) -> Found | None:
+        """Return what a check learns of a pair's case."""
+        at = self._at(key, tag_of(key, imsi))
+        value = int(self.slots[at, 1]) if at >= 0 else 0
+        return unpack_value(value) if value else None
+
+    def number(self, key: int, imsi: int) -> int:
+        """Return the number of a pair's case; -1 where it has none."""
+        at = self._at(key, tag_of(key, imsi))
+        return int(self.numbers[at]) if at >= 0 and self.slots[at, 1] else -1
+
+    def set(self, key: int, imsi: int, value: int, number: int) -> None:
+        """Add a case, or change what checks see of it. The table must not be full."""
+        tag = tag_of(key, imsi)
+        at = self._at(key, tag)
+        if at < 0:
+            at = ~at
+            if at + 1 >= len(self.slots):
+                self._lengthen(at + 65)
+            self.used += 1
+        self.numbers[at] = number
+        self.slots[at, 1] = value
+        self.slots[at, 0] = tag
+
+    def remove(self, key: int, imsi: int) -> None:
+        """Take a case out."""
+        at = self._at(key, tag_of(key, imsi))
+        if at >= 0:
+            self.slots[at, 1] = 0
+
+    def numbers_near(self, key: int) -> list[int]:
+        """Return the numbers of the cases in the run of a key: those of its IMEI, and maybe others."""
+        found, at = [], self._home(key)
+        while self.slots[at, 0]:
+            if self.slots[at, 1]:
+                found.append(int(self.numbers[at]))
+            at += 1
+        return found
+
+    def numbers_near_many(self, keys: U64) -> U32:
+        """Return the numbers of the cases in the runs of keys, in any order, maybe repeated."""
+        at: I64 = ((keys * np.uint64(GOLDEN)) >> np.uint64(64 - self.bits)).astype(np.int64)
+        found = []
+        while len(at):
+            at = at[self.slots[at, 0] != 0]
+            found.append(self.numbers[at[self.slots[at, 1] != 0]])
+            at += 1
+        return np.concatenate(found) if found else np.empty(0, np.uint32)
+
+    def _home(self, key: int) -> int:
+        return (key * GOLDEN & _MASK64) >> (64 - self.bits)
+
+    def _at(self, key: int, tag: int) -> int:
+        """Return the place of a tag, or the complement of the place where it would go."""
+        at = self._home(key)
+        while held := int(self.slots[at, 0]):
+            if held == tag:
+                return at
+            at += 1
+        return ~at
+
+    def _lengthen(self, length: int) -> None:
+        """Give the last runs more slack; readers of the old slots find what they had."""
+        self.slots = np.concatenate((self.slots, np.zeros((length - len(self.slots), 2), np.uint64)))
+        self.numbers = np.concatenate((self.numbers, np.zeros(length - len(self.numbers), np.uint32)))

@@ -1,0 +1,376 @@
+"""The cases of a home network: in memory for the sender, in cases.db for the next start.
+
+    case ──► rows (extents of a million) ──► records ──► log ──► extent files
+              └──► case table, for checks      (a commit)       (folding)
+
+A commit appends one checksummed blob of whole rows to the log, in one
+transaction; the last row of a case wins. An extent file is a copy of the rows
+of a million cases as of a place in the log, so that the start reads files and
+what came after them. One writer; only `table` is read by others.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+from crc32c import crc32c
+
+from eir.errors import StateDamagedError, StorageError
+from eir.notify.case import Case, State
+from eir.notify.case_table import CaseTable, pack_value
+from eir.verdict import Reason
+from eir.whitelist.files import FileLayer
+from eir.whitelist.rows import U64
+
+VERSION: Final = 1
+EXTENT_BITS: Final = 20
+EXTENT_ROWS: Final = 1 << EXTENT_BITS
+_DAY: Final = 86_400
+_ROW: Final = np.dtype(
+    [
+        ("key", "<u8"),
+        ("imsi", "<u8"),
+        *((name, "<u4") for name in ("opened_at", "since", "until", "seen_at", "clock_at", "paused_seconds")),
+        *((name, "<u4") for name in ("warned_at", "noticed_at", "deadline", "due_at")),
+        ("grace_days", "<u2"),
+        *((name, "u1") for name in ("cause", "state", "steps_sent", "reserved")),
+    ]
+)
+"""A case, 62 bytes, times in 32 bits; state 0 is no case. `deadline` is what checks see: with shifts."""
+_RECORD: Final = np.dtype([("number", "<u4"), ("row", _ROW)])
+_SCHEMA: Final = """
+CREATE TABLE log (id INTEGER PRIMARY KEY, crc32c INTEGER NOT NULL, records BLOB NOT NULL) STRICT;
+CREATE TABLE extents (
+    extent INTEGER PRIMARY KEY, file TEXT NOT NULL, log_id INTEGER NOT NULL, crc32c INTEGER NOT NULL
+) STRICT;
+CREATE TABLE history (
+    id INTEGER PRIMARY KEY, number INTEGER NOT NULL, at INTEGER NOT NULL, event TEXT NOT NULL,
+    who TEXT NOT NULL, why TEXT NOT NULL
+) STRICT;
+CREATE INDEX history_of ON history (number);
+"""
+
+Rows = npt.NDArray[Any]
+
+
+class Happened(NamedTuple):
+    """A line of a case's history; `who` and `why` are given where somebody acted."""
+
+    at: int
+    event: str
+    who: str = ""
+    why: str = ""
+
+
+@contextmanager
+def _storage_errors(doing: str) -> Iterator[None]:
+    """Turn SQLite's errors into ours."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise StorageError(f"{doing}: {error}") from error
+    except sqlite3.DatabaseError as error:
+        raise StateDamagedError(f"{doing}: cases.db is damaged: {error}") from error
+
+
+class Cases:
+    """All cases by number; numbers of purged cases are given again."""
+
+    def __init__(self, db: sqlite3.Connection, folder: Path, files: FileLayer) -> None:
+        """Use `open`."""
+        self._db, self._folder, self._files = db, folder, files
+        self._extents: list[Rows] = []
+        self._due: list[npt.NDArray[np.uint32]] = []
+        """Copies of `due_at`, side by side: looked through again and again."""
+        self._free: list[int] = []
+        self._count = 0
+        self._changed: dict[int, None] = {}
+        self._history: list[tuple[int, Happened]] = []
+        self._log_id = 0
+        self.table = CaseTable()
+        """What checks read; replaced by one assignment."""
+
+    @classmethod
+    def open(cls, folder: Path, files: FileLayer) -> Self:
+        """Open or make cases.db in a folder. Raises StorageError, StateDamagedError."""
+        with _storage_errors("opening cases.db"):
+            db = sqlite3.connect(folder / "cases.db", isolation_level=None, check_same_thread=False)
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = FULL")
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if not version:
+                db.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version = {VERSION};COMMIT;")
+            elif version != VERSION:
+                raise StateDamagedError(f"cases.db has version {version}; this daemon reads {VERSION}")
+            cases = cls(db, folder, files)
+            cases._load()
+        return cases
+
+    def close(self) -> None:
+        """Close the file; what was not committed is gone."""
+        self._db.close()
+
+    # -- reading ----------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        """Return the number of cases, the resolved included."""
+        return sum(int(np.count_nonzero(rows["state"])) for rows in self._extents)
+
+    def number(self, key: int, imsi: int) -> int:
+        """Return the number of a pair's case that is not resolved; -1 where there is none."""
+        return self.table.number(key, imsi)
+
+    def numbers_of(self, keys: U64) -> list[int]:
+        """Return the numbers of the unresolved cases of sorted IMEI keys."""
+        if len(keys) == 1:
+            near = np.array(self.table.numbers_near(int(keys[0])), np.uint32)
+        else:
+            near = np.unique(self.table.numbers_near_many(keys))
+        if not len(near):
+            return []
+        held = self._gather(near, "key")
+        place = np.minimum(np.searchsorted(keys, held), len(keys) - 1)
+        numbers: list[int] = near[keys[place] == held].tolist()
+        return numbers
+
+    def get(self, number: int) -> Case:
+        """Return a case."""
+        row = self._row(number)
+        return Case(
+            int(row["key"]),
+            int(row["imsi"]),
+            Reason(int(row["cause"])),
+            int(row["opened_at"]),
+            int(row["grace_days"]) * _DAY,
+            State(int(row["state"])),
+            *(int(row[name]) for name in ("since", "until", "seen_at", "clock_at", "paused_seconds")),
+            *(int(row[name]) for name in ("warned_at", "noticed_at", "steps_sent")),
+        )
+
+    def due(self, now: int, limit: int) -> list[int]:
+        """Return the numbers of cases with something due, the longest overdue first."""
+        found = [np.empty(0, np.int64)]
+        for extent, due_at in enumerate(self._due):
+            # 0, nothing due, is the greatest after this.
+            places = np.flatnonzero(due_at - np.uint32(1) < np.uint32(now))
+            found.append(places + (extent << EXTENT_BITS))
+        numbers = np.concatenate(found)
+        order = np.argsort(self._gather(numbers, "due_at"), kind="stable")[:limit]
+        due: list[int] = numbers[order].tolist()
+        return due
+
+    def states(self) -> dict[State, int]:
+        """Count the cases by state."""
+        counts = np.bincount(self._all("state"), minlength=len(State) + 1)
+        return {state: int(counts[state]) for state in State}
+
+    def history(self, number: int) -> list[Happened]:
+        """Return what happened to a case, as far as it is committed, oldest first."""
+        with _storage_errors("reading a case's history"):
+            query = "SELECT at, event, who, why FROM history WHERE number = ? ORDER BY id"
+            return [Happened(*row) for row in self._db.execute(query, (number,))]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory."""
+        return sum(array.nbytes for array in (*self._extents, *self._due)) + self.table.nbytes
+
+    # -- writing ----------------------------------------------------------------------------------
+
+    def add(self, case: Case, due_at: int, deadline: int, happened: Happened) -> int:
+        """Take in a new case, and return its number; nothing is durable before `commit`."""
+        number = self._free.pop() if self._free else self._count
+        if number == self._count:
+            if number >> EXTENT_BITS == len(self._extents):
+                self._extents.append(np.zeros(EXTENT_ROWS, _ROW))
+                self._due.append(np.zeros(EXTENT_ROWS, np.uint32))
+            self._count += 1
+        self.put(number, case, due_at, deadline, happened)
+        return number
+
+    def put(
+        self, number: int, case: Case, due_at: int, deadline: int, happened: Happened | None = None
+    ) -> None:
+        """Replace a case. A resolved one is taken from what checks see."""
+        self._extents[number >> EXTENT_BITS][number & (EXTENT_ROWS - 1)] = (
+            *(case.key, case.imsi, case.opened_at, case.since, case.until, case.seen_at, case.clock_at),
+            *(case.paused_seconds, case.warned_at, case.noticed_at, deadline, due_at),
+            *(case.grace_seconds // _DAY, case.cause, case.state, case.steps_sent, 0),
+        )
+        self._due[number >> EXTENT_BITS][number & (EXTENT_ROWS - 1)] = due_at
+        self._changed[number] = None
+        if happened is not None:
+            self._history.append((number, happened))
+        if case.state == State.RESOLVED:
+            self.table.remove(case.key, case.imsi)
+            return
+        if self.table.full:
+            self.table = self._build()
+        self.table.set(case.key, case.imsi, pack_value(case.state, case.cause, deadline), number)
+
+    def purge(self, number: int) -> None:
+        """Forget a resolved case and its history; its number is free after the next commit."""
+        self._extents[number >> EXTENT_BITS][number & (EXTENT_ROWS - 1)] = np.zeros((), _ROW)
+        self._due[number >> EXTENT_BITS][number & (EXTENT_ROWS - 1)] = 0
+        self._changed[number] = None
+
+    def commit(self) -> None:
+        """Make everything since the last commit durable. Raises StorageError; then nothing of it is lost."""
+        if not self._changed:
+            return
+        numbers = np.fromiter(self._changed, np.int64, len(self._changed))
+        records = np.empty(len(numbers), _RECORD)
+        records["number"] = numbers
+        for extent, at in self._by_extent(numbers):
+            records["row"][at] = self._extents[extent][numbers[at] & (EXTENT_ROWS - 1)]
+        blob = records.tobytes()
+        gone = numbers[records["row"]["state"] == 0].tolist()
+        with _storage_errors("committing cases"), self._transaction():
+            self._db.execute("INSERT INTO log VALUES (?, ?, ?)", (self._log_id + 1, crc32c(blob), blob))
+            self._db.executemany("DELETE FROM history WHERE number = ?", ((number,) for number in gone))
+            self._db.executemany(
+                "INSERT INTO history (number, at, event, who, why) VALUES (?, ?, ?, ?, ?)",
+                ((number, *happened) for number, happened in self._history),
+            )
+        self._log_id += 1
+        self._free += gone
+        self._changed.clear()
+        self._history.clear()
+
+    # -- folding the log --------------------------------------------------------------------------
+
+    def log_bytes(self) -> int:
+        """Return the bytes of the log."""
+        with _storage_errors("reading cases.db"):
+            return int(self._db.execute("SELECT coalesce(sum(length(records)), 0) FROM log").fetchone()[0])
+
+    def fold(self) -> None:
+        """Write the extent whose file is the oldest, and drop the log that no extent needs any more.
+
+        Everything must be committed. Raises StorageError.
+        """
+        held = {extent: log_id for extent, log_id, *_ in self._manifest()}
+        if not self._extents or self._changed:
+            return
+        extent = min(range(len(self._extents)), key=lambda at: held.get(at, 0))
+        name = f"cases-{extent:04d}-{self._log_id:012d}.ext"
+        data = self._extents[extent].tobytes()
+        with _storage_errors("folding the log of cases"):
+            try:
+                self._files.write(self._folder / name, data)
+            except OSError as error:
+                raise StorageError(f"writing {name}: {error.strerror}") from error
+            with self._transaction():
+                row = (extent, name, self._log_id, crc32c(data))
+                self._db.execute("INSERT OR REPLACE INTO extents VALUES (?, ?, ?, ?)", row)
+                held[extent] = self._log_id
+                needed = min(held.get(at, 0) for at in range(len(self._extents)))
+                self._db.execute("DELETE FROM log WHERE id <= ?", (needed,))
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Remove extent files that nothing refers to."""
+        named = {file for _, _, file, _ in self._manifest()}
+        for path in self._folder.glob("cases-*.ext*"):
+            if path.name not in named:
+                self._files.remove(path)
+
+    # -- loading ----------------------------------------------------------------------------------
+
+    def _load(self) -> None:
+        """Read the extent files, then the log above them."""
+        starts: list[int] = []
+        for extent, log_id, file, crc in self._manifest():
+            starts += [0] * (extent + 1 - len(starts))
+            starts[extent] = log_id
+            self._extents += [np.zeros(EXTENT_ROWS, _ROW) for _ in range(extent + 1 - len(self._extents))]
+            self._extents[extent] = self._read(file, crc)
+            self._log_id = max(self._log_id, log_id)
+        for log_id, crc, blob in self._db.execute("SELECT id, crc32c, records FROM log ORDER BY id"):
+            if crc32c(blob) != crc or len(blob) % _RECORD.itemsize:
+                raise StateDamagedError(f"cases.db: entry {log_id} of the log is damaged")
+            self._replay(log_id, np.frombuffer(blob, _RECORD), starts)
+            self._log_id = max(self._log_id, log_id)
+        self._sweep()
+        self._due = [rows["due_at"].copy() for rows in self._extents]
+        states = self._all("state")
+        used = np.flatnonzero(states)
+        self._count = int(used[-1]) + 1 if len(used) else 0
+        self._free = np.flatnonzero(states[: self._count] == 0).tolist()[::-1]
+        self.table = self._build()
+
+    def _read(self, file: str, crc: int) -> Rows:
+        """Read an extent file, verified."""
+        try:
+            data = bytearray((self._folder / file).read_bytes())
+        except OSError as error:
+            raise StateDamagedError(f"{file}: {error.strerror}") from error
+        if len(data) != EXTENT_ROWS * _ROW.itemsize or crc32c(data) != crc:
+            raise StateDamagedError(f"{file}: its checksum does not match; restore it from a backup")
+        return np.frombuffer(data, _ROW)
+
+    def _replay(self, log_id: int, records: Rows, starts: list[int]) -> None:
+        """Put the rows of a log entry where the extent's file is older."""
+        numbers = records["number"].astype(np.int64)
+        for extent, at in self._by_extent(numbers):
+            while extent >= len(self._extents):
+                self._extents.append(np.zeros(EXTENT_ROWS, _ROW))
+            if extent >= len(starts) or log_id > starts[extent]:
+                self._extents[extent][numbers[at] & (EXTENT_ROWS - 1)] = records["row"][at]
+
+    def _build(self) -> CaseTable:
+        """Make the table of all unresolved cases anew."""
+        live = [
+            np.flatnonzero((rows["state"] != 0) & (rows["state"] != State.RESOLVED)) for rows in self._extents
+        ]
+
+        def column(name: str) -> U64:
+            parts = [rows[name][at].astype(np.uint64) for rows, at in zip(self._extents, live, strict=True)]
+            return np.concatenate([np.empty(0, np.uint64), *parts])
+
+        numbers = [at + (extent << EXTENT_BITS) for extent, at in enumerate(live)]
+        # An array of values, packed as `pack_value` packs one.
+        values: Any = pack_value(column("state"), column("cause"), column("deadline"))  # type: ignore[arg-type]
+        all_numbers = np.concatenate([np.empty(0, np.uint32), *numbers]).astype(np.uint32)
+        return CaseTable.build(column("key"), column("imsi"), values, all_numbers)
+
+    # -- helpers ----------------------------------------------------------------------------------
+
+    def _row(self, number: int) -> Any:
+        return self._extents[number >> EXTENT_BITS][number & (EXTENT_ROWS - 1)]
+
+    def _all(self, name: str) -> npt.NDArray[Any]:
+        return np.concatenate([np.empty(0, _ROW[name]), *(rows[name] for rows in self._extents)])
+
+    def _gather(self, numbers: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
+        """Return a field of cases by their numbers."""
+        out = np.empty(len(numbers), _ROW[name])
+        for extent, at in self._by_extent(numbers.astype(np.int64)):
+            out[at] = self._extents[extent][name][numbers[at] & (EXTENT_ROWS - 1)]
+        return out
+
+    @staticmethod
+    def _by_extent(numbers: npt.NDArray[np.int64]) -> Iterable[tuple[int, npt.NDArray[np.bool_]]]:
+        """Say of each extent which of the numbers are in it."""
+        extents = numbers >> EXTENT_BITS
+        return [(extent, extents == extent) for extent in np.unique(extents).tolist()]
+
+    def _manifest(self) -> list[tuple[int, int, str, int]]:
+        return self._db.execute("SELECT extent, log_id, file, crc32c FROM extents ORDER BY extent").fetchall()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")

@@ -1,0 +1,234 @@
+"""Cases, beside a dictionary that knows what was committed."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eir.errors import StateDamagedError, StorageError
+from eir.notify import cases as module
+from eir.notify.case import Case, State
+from eir.notify.cases import Cases, Happened
+from eir.verdict import Reason
+from eir.whitelist.files import FileLayer
+
+NOW = 1_790_000_000
+DAY = 86_400
+
+
+def case(number: int, state: State = State.OPEN) -> Case:
+    """A case like no other."""
+    return Case(
+        35_693_803_000_000 + number // 3,
+        1_432_110_000_000_000 + number,
+        Reason(12 + number % 4) if number % 4 in (0, 1) else Reason.NEVER_ACTIVATED,
+        NOW + number,
+        30 * DAY,
+        state,
+        NOW + number,
+        0,
+        NOW + 2 * number,
+        NOW,
+        number,
+        number % 2,
+        3,
+        number % 5,
+    )
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Extents of 8 cases."""
+    monkeypatch.setattr(module, "EXTENT_BITS", 3)
+    monkeypatch.setattr(module, "EXTENT_ROWS", 8)
+
+
+def opened(folder: Path) -> Cases:
+    return Cases.open(folder, FileLayer())
+
+
+def test_a_case_is_there_after_a_restart(tmp_path: Path) -> None:
+    cases = opened(tmp_path)
+    number = cases.add(case(1), NOW + 5, NOW + 30 * DAY, Happened(NOW, "opened"))
+    cases.commit()
+    cases.close()
+    cases = opened(tmp_path)
+    assert cases.get(number) == case(1)
+    assert cases.number(case(1).key, case(1).imsi) == number
+    found = cases.table.find(case(1).key, case(1).imsi)
+    assert found == (State.OPEN, case(1).cause, NOW + 30 * DAY)
+    assert cases.history(number) == [Happened(NOW, "opened")]
+    assert cases.due(NOW + 5, 10) == [number]
+
+
+def test_without_a_commit_it_is_not(tmp_path: Path) -> None:
+    cases = opened(tmp_path)
+    cases.add(case(1), 0, 0, Happened(NOW, "opened"))
+    cases.close()
+    assert len(opened(tmp_path)) == 0
+
+
+def test_what_is_due_comes_longest_overdue_first(tmp_path: Path) -> None:
+    cases = opened(tmp_path)
+    times = [NOW + 9, NOW, 0, NOW - 5]
+    due = [cases.add(case(n), at, 0, Happened(NOW, "opened")) for n, at in enumerate(times)]
+    assert cases.due(NOW, 10) == [due[3], due[1]]
+    assert cases.due(NOW, 1) == [due[3]]
+    assert cases.due(NOW + 9, 10) == [due[3], due[1], due[0]]
+    cases.close()
+
+
+def test_cases_of_imeis(tmp_path: Path) -> None:
+    cases = opened(tmp_path)
+    numbers = [cases.add(case(n), 0, 0, Happened(NOW, "opened")) for n in range(9)]
+    keys = np.array(sorted({case(n).key for n in numbers}), np.uint64)
+    assert cases.numbers_of(keys[1:2]) == numbers[3:6]
+    assert cases.numbers_of(keys[1:3]) == numbers[3:9]
+    assert cases.numbers_of(keys[2:3] + np.uint64(77)) == []
+    cases.close()
+
+
+def test_a_resolved_case_is_not_found_by_its_pair(tmp_path: Path) -> None:
+    cases = opened(tmp_path)
+    number = cases.add(case(1), NOW, 0, Happened(NOW, "opened"))
+    cases.put(number, replace(case(1), state=State.RESOLVED), 0, 0, Happened(NOW + 1, "remedied"))
+    cases.commit()
+    cases.close()
+    cases = opened(tmp_path)
+    assert cases.number(case(1).key, case(1).imsi) == -1
+    assert cases.get(number).state == State.RESOLVED
+    assert cases.states()[State.RESOLVED] == 1
+    assert [line.event for line in cases.history(number)] == ["opened", "remedied"]
+
+
+def test_the_number_of_a_purged_case_is_given_again(tmp_path: Path) -> None:
+    cases = opened(tmp_path)
+    first, second = (cases.add(case(n), NOW, 0, Happened(NOW, "opened")) for n in (1, 2))
+    cases.put(first, replace(case(1), state=State.RESOLVED), 0, 0)
+    cases.commit()
+    cases.purge(first)
+    cases.commit()
+    assert (len(cases), cases.history(first), cases.due(NOW, 9)) == (1, [], [second])
+    assert cases.add(case(3), 0, 0, Happened(NOW, "opened")) == first
+    cases.close()
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("seed", range(12))
+def test_restarts_anywhere_change_nothing_that_was_committed(tmp_path: Path, seed: int) -> None:
+    """Random work: what was not committed is gone, all else is as it was."""
+    draw = random.Random(seed)
+    cases, committed, model = opened(tmp_path), {}, {}
+    for step in range(160):
+        act = draw.choice(["add", "add", "put", "put", "resolve", "purge", "commit", "fold", "restart"])
+        live = [number for number, held in model.items() if held[0].state != State.RESOLVED]
+        if act == "add":
+            new = case(step)
+            model[cases.add(new, NOW + step, NOW, Happened(step, "opened"))] = (new, NOW + step)
+        elif act in ("put", "resolve") and live:
+            number = draw.choice(live)
+            others = [State.OPEN, State.ABSENT, State.CUT_OFF]
+            state = State.RESOLVED if act == "resolve" else draw.choice(others)
+            changed = replace(model[number][0], state=state, noticed_at=step)
+            model[number] = (changed, NOW + step if act == "put" else 0)
+            cases.put(number, changed, model[number][1], NOW, Happened(step, act))
+        elif act == "purge" and len(live) < len(model):
+            number = draw.choice([number for number in model if number not in live])
+            cases.purge(number)
+            del model[number]
+        elif act in ("commit", "fold"):
+            cases.commit()
+            committed = dict(model)
+            if act == "fold":
+                cases.fold()
+        elif act == "restart":
+            cases.close()
+            cases, model = opened(tmp_path), dict(committed)
+            check(cases, model)
+    check(cases, model)
+    cases.close()
+
+
+def check(cases: Cases, model: dict[int, tuple[Case, int]]) -> None:
+    assert len(cases) == len(model)
+    for number, (held, _) in model.items():
+        assert cases.get(number) == held
+        assert cases.number(held.key, held.imsi) == (-1 if held.state == State.RESOLVED else number)
+    due = {number: at for number, (_, at) in model.items() if at}
+    assert cases.due(NOW + 10_000, 10_000) == sorted(due, key=lambda number: (due[number], number))
+    assert sum(cases.states().values()) == len(model)
+
+
+@pytest.mark.usefixtures("small")
+def test_folding_drops_the_log_and_old_files(tmp_path: Path) -> None:
+    cases = opened(tmp_path)
+    for number in range(20):
+        cases.add(case(number), 0, 0, Happened(NOW, "opened"))
+        cases.commit()
+    before = cases.log_bytes()
+    for _ in range(3):
+        cases.fold()
+    assert before > cases.log_bytes() == 0
+    for _ in range(3):
+        cases.put(0, case(0), 7, 0)
+        cases.commit()
+        cases.fold()
+    assert len(list(tmp_path.glob("cases-*.ext"))) == 3
+    cases.close()
+    assert len(opened(tmp_path)) == 20
+
+
+@pytest.mark.usefixtures("small")
+def test_damage_is_noticed(tmp_path: Path) -> None:
+    cases = opened(tmp_path)
+    cases.add(case(1), 0, 0, Happened(NOW, "opened"))
+    cases.commit()
+    cases.fold()
+    cases.close()
+    (file,) = tmp_path.glob("cases-*.ext")
+    data = bytearray(file.read_bytes())
+    data[9] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(StateDamagedError, match=file.name):
+        opened(tmp_path)
+    file.unlink()
+    with pytest.raises(StateDamagedError, match=file.name):
+        opened(tmp_path)
+
+
+def test_a_damaged_log_is_noticed(tmp_path: Path) -> None:
+    cases = opened(tmp_path)
+    cases.add(case(1), 0, 0, Happened(NOW, "opened"))
+    cases.commit()
+    cases._db.execute("UPDATE log SET records = zeroblob(length(records))")
+    cases.close()
+    with pytest.raises(StateDamagedError, match="entry 1 of the log"):
+        opened(tmp_path)
+
+
+def test_a_commit_that_fails_is_made_up_for(tmp_path: Path) -> None:
+    cases = opened(tmp_path)
+    cases.add(case(1), 0, 0, Happened(NOW, "opened"))
+    other = opened(tmp_path)
+    other._db.execute("BEGIN IMMEDIATE")
+    cases._db.execute("PRAGMA busy_timeout = 0")
+    with pytest.raises(StorageError, match="locked"):
+        cases.commit()
+    other._db.execute("ROLLBACK")
+    other.close()
+    cases.commit()
+    cases.close()
+    cases = opened(tmp_path)
+    assert (len(cases), len(cases.history(0))) == (1, 1)
+
+
+def test_many_cases_grow_the_table(tmp_path: Path) -> None:
+    cases = opened(tmp_path)
+    for number in range(3000):
+        cases.add(case(number), 0, 0, Happened(NOW, "opened"))
+    assert all(cases.number(case(n).key, case(n).imsi) == n for n in range(3000))
+    cases.close()
