@@ -92,6 +92,7 @@ class Cases:
         self._count = 0
         self._changed: dict[int, None] = {}
         self._history: list[tuple[int, Happened]] = []
+        self._also: list[tuple[str, tuple[object, ...]]] = []
         self._log_id = 0
         self.table = CaseTable()
         """What checks read; replaced by one assignment."""
@@ -138,6 +139,10 @@ class Cases:
         place = np.minimum(np.searchsorted(keys, held), len(keys) - 1)
         numbers: list[int] = near[keys[place] == held].tolist()
         return numbers
+
+    def has(self, number: int) -> bool:
+        """Tell whether there is a case of this number."""
+        return 0 <= number < self._count and bool(self._row(number)["state"])
 
     def get(self, number: int) -> Case:
         """Return a case."""
@@ -220,9 +225,23 @@ class Cases:
         self._due[number >> EXTENT_BITS][number & (EXTENT_ROWS - 1)] = 0
         self._changed[number] = None
 
+    def also(self, statement: str, values: tuple[object, ...]) -> None:
+        """Let a statement be part of the next commit."""
+        self._also.append((statement, values))
+
+    def read(self, query: str, *values: object) -> list[Any]:
+        """Return the rows of a query over what is committed. Raises StorageError, StateDamagedError."""
+        with _storage_errors("reading cases.db"):
+            return self._db.execute(query, values).fetchall()
+
+    def script(self, statements: str) -> None:
+        """Run statements that make tables. Raises StorageError, StateDamagedError."""
+        with _storage_errors("making tables of cases.db"):
+            self._db.executescript(f"BEGIN;{statements}COMMIT;")
+
     def commit(self) -> None:
         """Make everything since the last commit durable. Raises StorageError; then nothing of it is lost."""
-        if not self._changed:
+        if not self._changed and not self._also:
             return
         numbers = np.fromiter(self._changed, np.int64, len(self._changed))
         records = np.empty(len(numbers), _RECORD)
@@ -232,15 +251,19 @@ class Cases:
         blob = records.tobytes()
         gone = numbers[records["row"]["state"] == 0].tolist()
         with _storage_errors("committing cases"), self._transaction():
-            self._db.execute("INSERT INTO log VALUES (?, ?, ?)", (self._log_id + 1, crc32c(blob), blob))
+            if blob:
+                self._db.execute("INSERT INTO log VALUES (?, ?, ?)", (self._log_id + 1, crc32c(blob), blob))
+            for statement, values in self._also:
+                self._db.execute(statement, values)
             self._db.executemany("DELETE FROM history WHERE number = ?", ((number,) for number in gone))
             self._db.executemany(
                 "INSERT INTO history (number, at, event, who, why) VALUES (?, ?, ?, ?, ?)",
                 ((number, *happened) for number, happened in self._history),
             )
-        self._log_id += 1
+        self._log_id += bool(blob)
         self._free += gone
         self._changed.clear()
+        self._also.clear()
         self._history.clear()
 
     # -- folding the log --------------------------------------------------------------------------

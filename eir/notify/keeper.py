@@ -1,0 +1,411 @@
+"""What happens to cases, by whatever happens: sightings, deltas, the time, what an SMSC says.
+
+    sighted, changed, tick ──► case, case table ──► outbox ──► (sender) ──► answered, receipt
+                                    │                                          │
+                                    └───────────────── commit ◄────────────────┘
+
+One thread. A case is opened and resolved by what a check answers *now*: so the
+order in which a sighting and a delta arrive makes no difference. Times are
+seconds since the Unix epoch, keys and IMSI codes as in docs/segment-format.md.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from eir.notify.case import Case, Event, State, step
+from eir.notify.cases import Cases, Happened
+from eir.notify.outbox import Notice, NoticeState, Outbox
+from eir.notify.receipts import Outcome, Receipt, spellings
+from eir.notify.schedule import (
+    DAY,
+    EVENTS,
+    HOUR,
+    Due,
+    Shift,
+    Timetable,
+    deadline,
+    falls_at,
+    may_fall,
+    next_due,
+    shift_of,
+    timetable_of,
+)
+from eir.policy.rules import CAUSES
+from eir.policy.settings import Settings
+from eir.verdict import Reason
+from eir.whitelist.rows import U64
+
+SEEN_AGAIN_SECONDS: Final = 6 * HOUR
+"""How much newer a sighting must be to be noted: the grace of what is seen does not depend on it."""
+RETRY_SECONDS: Final = (60, 300, 1800, 2 * HOUR, 6 * HOUR)
+"""Waits after a temporary error, the last for all further ones."""
+CAUSE_NAMES: Final = {reason: name for name, reason in CAUSES.items()}
+_OUTCOMES: Final = {
+    Outcome.DELIVERED: NoticeState.DELIVERED,
+    Outcome.EXPIRED: NoticeState.EXPIRED,
+    Outcome.FAILED: NoticeState.FAILED,
+}
+
+
+class Sighting(NamedTuple):
+    """A pair that a check found unpaired."""
+
+    key: int
+    imsi: int
+    at: int
+
+
+class Judged(NamedTuple):
+    """What a check answers to a pair now, and whether its rule is enforced there."""
+
+    reason: int
+    enforced: bool
+
+
+Judge = Callable[[Sequence[tuple[int, int]]], Sequence[Judged]]
+"""Judges pairs of IMEI key and IMSI code by the tables and the policy of now."""
+
+
+@dataclass(frozen=True)
+class World:
+    """What holds deadlines back: the feed's completeness, a doubtful clock."""
+
+    complete_until: int
+    clock_doubtful: bool = False
+
+
+@dataclass
+class Rate:
+    """Events of the current hour, by the clock."""
+
+    per_hour_max: int
+    hour: int = 0
+    count: int = 0
+
+    def over(self, now: int) -> bool:
+        """Tell whether this hour has had all it may have."""
+        if now // HOUR != self.hour:
+            self.hour, self.count = now // HOUR, 0
+        return self.count >= self.per_hour_max
+
+    def note(self, now: int) -> bool:
+        """Count one; tell whether it is more than there may be."""
+        over = self.over(now)
+        self.count += 1
+        return over
+
+
+@dataclass
+class Keeper:
+    """Keeps the cases of a home network; everything it did is durable after `commit`."""
+
+    cases: Cases
+    outbox: Outbox
+    judge: Judge
+    policy: Settings
+    shifts: Mapping[int, Shift] = field(default_factory=dict)
+    held: str = ""
+    """Why sending holds; empty while it does not."""
+    counts: Counter[str] = field(default_factory=Counter)
+    _tables: dict[Reason, Timetable] = field(init=False)
+    _opened: Rate = field(init=False)
+    _due: Rate = field(init=False)
+    _fallen: Rate = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Take the policy."""
+        self.use_policy(self.policy)
+
+    def use_policy(self, settings: Settings) -> None:
+        """Take another policy: timetables change, what a case was opened with does not."""
+        self.policy = settings
+        self._tables = {reason: timetable_of(settings, name) for name, reason in CAUSES.items()}
+        says = settings.notices
+        self._opened = Rate(says.cases_per_hour_max)
+        self._due = Rate(says.notices_per_hour_max)
+        self._fallen = Rate(says.cut_offs_per_hour_max)
+
+    def commit(self) -> None:
+        """Make it durable. Raises StorageError; then it is still to be done."""
+        self.cases.commit()
+
+    # -- sightings and deltas ---------------------------------------------------------------------
+
+    def sighted(self, sightings: Sequence[Sighting]) -> None:
+        """Open cases, or note that they were seen, by what a check answers now."""
+        judged = self.judge([(seen.key, seen.imsi) for seen in sightings])
+        for seen, now_judged in zip(sightings, judged, strict=True):
+            self._sighted(seen, now_judged.reason)
+
+    def _sighted(self, seen: Sighting, reason: int) -> None:
+        number = self.cases.number(seen.key, seen.imsi)
+        if number >= 0:
+            case = self.cases.get(number)
+            if reason == case.cause:
+                self._seen(number, case, seen.at)
+                return
+            self._remedy(number, case, seen.at)
+        if reason in CAUSE_NAMES:
+            self._open(seen, Reason(reason))
+
+    def _seen(self, number: int, case: Case, at: int) -> None:
+        """Note a sighting where it says something new."""
+        if case.state == State.OPEN and at - case.seen_at < SEEN_AGAIN_SECONDS:
+            return
+        if at <= case.since and case.state == State.ABSENT:
+            return
+        seen = step(case, Event.SIGHTED, at)
+        if not seen.clock_at:
+            seen = replace(seen, clock_at=self._clock_at(case.cause, at, case.key))
+        self._put(number, seen, at, "" if seen.state == case.state else "sighted")
+
+    def _open(self, seen: Sighting, cause: Reason) -> None:
+        """Open a case, unless the IMEI has as many as it may: then it is shared or cloned, and counted."""
+        if self._mates(seen.key) >= self.policy.notices.cases_per_imei_max:
+            self.counts["crowded"] += 1
+            return
+        grace = self.policy.cause[CAUSE_NAMES[cause]].grace_days * DAY
+        case = Case(
+            seen.key,
+            seen.imsi,
+            cause,
+            seen.at,
+            grace,
+            since=seen.at,
+            seen_at=seen.at,
+            clock_at=self._clock_at(cause, seen.at, seen.key),
+        )
+        due_at, ends = self._due_at(case, seen.at)
+        self.cases.add(case, due_at, ends, Happened(seen.at, f"opened: {cause.name}"))
+        self.counts["opened"] += 1
+        if self._opened.note(seen.at):
+            self.hold("more cases opened in an hour than notices.cases_per_hour_max")
+
+    def _mates(self, key: int) -> int:
+        return len(self.cases.numbers_of(_keys([key])))
+
+    def _clock_at(self, cause: Reason, at: int, key: int) -> int:
+        """Return when the grace of a new case begins; of an unregistered phone, with its first one."""
+        says = self.policy.cause[CAUSE_NAMES[cause]]
+        if cause == Reason.NOT_REGISTERED:
+            mates = (self.cases.get(number) for number in self.cases.numbers_of(_keys([key])))
+            begun = [mate.clock_at for mate in mates if mate.cause == cause and mate.clock_at]
+            if begun:
+                return min(begun)
+        if says.clock_start == "first_sighting":
+            return at
+        return max(says.clock_date, at) if says.clock_start == "date" else 0
+
+    def changed(self, keys: U64, now: int) -> int:
+        """Look again at the cases of sorted IMEI keys that a delta touched; return how many were resolved."""
+        return self.look_again(self.cases.numbers_of(keys), now)
+
+    def look_again(self, numbers: Sequence[int], now: int) -> int:
+        """Resolve those of these cases whose cause is gone; return how many."""
+        held = [(number, self.cases.get(number)) for number in numbers]
+        judged = self.judge([(case.key, case.imsi) for _, case in held])
+        resolved = 0
+        for (number, case), now_judged in zip(held, judged, strict=True):
+            if now_judged.reason != case.cause:
+                self._remedy(number, case, now)
+                resolved += 1
+        return resolved
+
+    def _remedy(self, number: int, case: Case, now: int) -> None:
+        """Resolve a case: what is still due is cancelled, who was warned is told."""
+        self._cancel(number, case, now)
+        self._put(number, step(case, Event.REMEDIED, now), now, "resolved")
+        self.counts["resolved"] += 1
+        if case.state == State.CUT_OFF or case.warned_at:
+            ending = "restored" if case.state == State.CUT_OFF else "resolved"
+            self.outbox.add(number, case.opened_at, ending, case.steps_sent, now, now)
+
+    def _cancel(self, number: int, case: Case, now: int) -> None:
+        """Cancel the notices of a case that wait; what is with an SMSC cannot be called back."""
+        for notice in self.outbox.of_case(number, case.opened_at):
+            if notice.state == NoticeState.DUE:
+                self.outbox.put(notice._replace(state=NoticeState.CANCELLED, changed_at=now))
+                self.counts["cancelled"] += 1
+
+    # -- time -------------------------------------------------------------------------------------
+
+    def tick(self, now: int, world: World, limit: int) -> int:
+        """Do what is due, at most so many cases of it; return how many were looked at."""
+        numbers = self.cases.due(now, limit)
+        cases = [(number, self.cases.get(number)) for number in numbers]
+        falling = [(number, case) for number, case in cases if self._next(case, now).what == "fall"]
+        judged = self.judge([(case.key, case.imsi) for _, case in falling])
+        by_number = {number: one for (number, _), one in zip(falling, judged, strict=True)}
+        for number, case in cases:
+            due = self._next(case, now)
+            if due.what == "fall":
+                self._fall(number, case, now, world, by_number[number])
+            elif due.what == "notice":
+                self._notice(number, case, due, now)
+            elif due.what:
+                self._put(number, step(case, EVENTS[due.what], now), now, due.what)
+        return len(numbers)
+
+    def _next(self, case: Case, now: int) -> Due:
+        """Return what is due now; nothing where the timetable changed meanwhile."""
+        due = next_due(case, self._tables[case.cause], now, self._shift(case))
+        return due if due is not None and due.at <= now else Due("", 0)
+
+    def _fall(self, number: int, case: Case, now: int, world: World, judged: Judged) -> None:
+        """Cut a case off, unless it is in order by now or something holds the deadline back."""
+        if judged.reason != case.cause:
+            self._remedy(number, case, now)
+            return
+        table = self._tables[case.cause]
+        falls = falls_at(case, table, self._shift(case))
+        free = may_fall(
+            falls, table, now, complete_until=world.complete_until, clock_doubtful=world.clock_doubtful
+        )
+        if not (judged.enforced and free) or self._fallen.over(now):
+            self.counts["waiting"] += 1
+            self._put(number, case, now, "", due_at=now + RETRY_SECONDS[0])
+            return
+        self._fallen.note(now)
+        self._cancel(number, case, now)
+        self._put(number, step(case, Event.FELL, now), now, "cut off")
+        self.counts["cut_off"] += 1
+        if "cut_off" not in self.policy.cause[CAUSE_NAMES[case.cause]].stages_left_out:
+            self.outbox.add(number, case.opened_at, "cut_off", case.steps_sent, now, now)
+
+    def _notice(self, number: int, case: Case, due: Due, now: int) -> None:
+        """Put a notice in the outbox; the case waits for its answer."""
+        priority = deadline(case, self._shift(case)) or now + case.grace_seconds
+        self.outbox.add(number, case.opened_at, due.stage, due.steps, now, priority)
+        waits = replace(case, steps_sent=due.steps)
+        self._put(number, waits, now, "", due_at=self._after_notice(waits, now))
+        if self._due.note(now):
+            self.hold("more notices came due in an hour than notices.notices_per_hour_max")
+
+    def _after_notice(self, case: Case, now: int) -> int:
+        """Return when to look at a case again that waits for an SMSC: for its absence, its end, its fall."""
+        others = [
+            case.seen_at + self._tables[case.cause].absent_seconds,
+            falls_at(case, self._tables[case.cause], self._shift(case)),
+        ]
+        return min((at for at in others if at > now), default=0)
+
+    # -- what an SMSC says ------------------------------------------------------------------------
+
+    def submitted(self, notices: Iterable[Notice], smsc: str, now: int) -> list[Notice]:
+        """Note that notices go out now; of these, return those whose case still wants them."""
+        going = []
+        for notice in notices:
+            if self.case_of(notice) is None:
+                self.outbox.put(notice._replace(state=NoticeState.CANCELLED, changed_at=now))
+                self.counts["cancelled"] += 1
+                continue
+            sent = notice._replace(
+                state=NoticeState.SUBMITTED, smsc=smsc, attempts=notice.attempts + 1, changed_at=now
+            )
+            self.outbox.put(sent)
+            going.append(sent)
+        return going
+
+    def case_of(self, notice: Notice) -> Case | None:
+        """Return the case of a notice while the notice still says something true of it."""
+        case = self.cases.get(notice.number) if self.cases.has(notice.number) else None
+        if case is None or case.opened_at != notice.opened_at:
+            return None
+        wanted = {"cut_off": State.CUT_OFF, "resolved": State.RESOLVED, "restored": State.RESOLVED}
+        return case if case.state == wanted.get(notice.stage, State.OPEN) else None
+
+    def accepted(self, notice: Notice, message_ids: tuple[str, ...], now: int) -> None:
+        """Note that an SMSC took a notice: the subscriber counts as warned, and the clock may start."""
+        self.outbox.put(
+            notice._replace(state=NoticeState.ACCEPTED, message_ids=message_ids, changed_at=now, error="")
+        )
+        self.counts["accepted"] += 1
+        case = self.case_of(notice)
+        if case is None or case.state != State.OPEN:
+            return
+        clock_at = case.clock_at
+        if not clock_at and self.policy.cause[CAUSE_NAMES[case.cause]].clock_start == "first_notice":
+            clock_at = now
+        warned = replace(case, warned_at=case.warned_at or now, noticed_at=now, clock_at=clock_at)
+        self._put(notice.number, warned, now, f"noticed: {notice.stage}")
+
+    def refused(self, notice: Notice, error: str, now: int, *, permanent: bool) -> None:
+        """Note that an SMSC did not take a notice: it is tried again, or failed for good."""
+        if permanent:
+            self.outbox.put(notice._replace(state=NoticeState.FAILED, error=error, changed_at=now))
+            self.counts["failed"] += 1
+            case = self.case_of(notice)
+            if case is not None and case.state == State.OPEN and not case.warned_at:
+                # Still unwarned: the first notice is due again, in a day.
+                self._put(notice.number, replace(case, steps_sent=0), now, "", due_at=now + DAY)
+            return
+        wait_seconds = RETRY_SECONDS[min(notice.attempts, len(RETRY_SECONDS)) - 1]
+        self.outbox.put(
+            notice._replace(state=NoticeState.DUE, due_at=now + wait_seconds, error=error, changed_at=now)
+        )
+
+    def receipt(self, smsc: str, receipt: Receipt, now: int) -> None:
+        """Note what became of an accepted notice; late, repeated and unknown receipts change nothing."""
+        notice = self.outbox.of_message(smsc, spellings(receipt.message_id))
+        if notice is None:
+            self.counts["receipts_unknown"] += 1
+        elif notice.state == NoticeState.ACCEPTED and receipt.outcome in _OUTCOMES:
+            state = _OUTCOMES[receipt.outcome]
+            self.outbox.put(notice._replace(state=state, error=receipt.error, changed_at=now))
+            self.counts[f"receipts_{receipt.outcome.value}"] += 1
+
+    def restarted(self, now: int) -> int:
+        """Send again what a kill left without an answer; return how many may be repeats."""
+        unanswered = self.outbox.unanswered()
+        for notice in unanswered:
+            self.outbox.put(notice._replace(state=NoticeState.DUE, due_at=now, changed_at=now))
+        self.counts["repeated"] += len(unanswered)
+        return len(unanswered)
+
+    # -- people -----------------------------------------------------------------------------------
+
+    def act(self, number: int, event: Event, now: int, until: int, who: str, why: str) -> Case:
+        """Hold, withdraw or free a case. Raises InvalidRequestError."""
+        case = self.cases.get(number)
+        acted = step(case, event, now, until)
+        self._cancel(number, case, now)
+        self._put(number, acted, now, event.name.lower(), who=who, why=why)
+        return acted
+
+    def hold(self, why: str) -> None:
+        """Hold all sending until it is released."""
+        if not self.held:
+            self.held = why
+            self.counts["holds"] += 1
+
+    def release(self) -> None:
+        """Send again."""
+        self.held = ""
+
+    # -- helpers ----------------------------------------------------------------------------------
+
+    def _shift(self, case: Case) -> int:
+        return shift_of(case, self.shifts.values())
+
+    def _due_at(self, case: Case, now: int) -> tuple[int, int]:
+        """Return when a case is to be looked at again, and the deadline that checks see."""
+        shift = self._shift(case)
+        due = next_due(case, self._tables[case.cause], now, shift)
+        return (due.at if due is not None else 0), deadline(case, shift)
+
+    def _put(
+        self, number: int, case: Case, now: int, what: str, *, due_at: int = -1, who: str = "", why: str = ""
+    ) -> None:
+        next_at, ends = self._due_at(case, now)
+        happened = Happened(now, what, who, why) if what else None
+        self.cases.put(number, case, next_at if due_at < 0 else due_at, ends, happened)
+
+
+def _keys(keys: list[int]) -> U64:
+    return np.array(keys, np.uint64)

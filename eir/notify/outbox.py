@@ -1,0 +1,150 @@
+"""Notices on their way: in cases.db before they are sent.
+
+    due ──► submitted ──► accepted ──► delivered, failed, expired
+     │          └──► due (not taken, or lost), failed
+     └──► cancelled
+
+A notice is `submitted` on disk before its first byte leaves: after a kill, what
+was submitted without an answer goes out once more and is counted as a repeat.
+Changes are durable with the next commit of the cases they belong to.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Any, Final, NamedTuple
+
+from eir.notify.cases import Cases
+
+SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS notices (
+    id INTEGER PRIMARY KEY, number INTEGER NOT NULL, opened_at INTEGER NOT NULL, stage TEXT NOT NULL,
+    steps INTEGER NOT NULL, state INTEGER NOT NULL, due_at INTEGER NOT NULL, priority INTEGER NOT NULL,
+    attempts INTEGER NOT NULL, changed_at INTEGER NOT NULL, smsc TEXT NOT NULL, message_ids TEXT NOT NULL,
+    error TEXT NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS notices_waiting ON notices (priority, id) WHERE state = 1;
+CREATE INDEX IF NOT EXISTS notices_of ON notices (number);
+CREATE TABLE IF NOT EXISTS messages (
+    smsc TEXT NOT NULL, message_id TEXT NOT NULL, notice INTEGER NOT NULL, PRIMARY KEY (smsc, message_id)
+) STRICT, WITHOUT ROWID;
+"""
+
+
+class NoticeState(IntEnum):
+    """Where a notice stands."""
+
+    DUE = 1
+    SUBMITTED = 2
+    """Given to an SMSC; no answer yet."""
+    ACCEPTED = 3
+    DELIVERED = 4
+    FAILED = 5
+    EXPIRED = 6
+    CANCELLED = 7
+    """Its case was resolved, held or withdrawn while it waited."""
+
+
+class Notice(NamedTuple):
+    """One SMS of a case; `number` and `opened_at` name the case, `steps` what it will have sent.
+
+    `priority` is the case's deadline: the nearest goes first.
+    """
+
+    id: int
+    number: int
+    opened_at: int
+    stage: str
+    steps: int
+    state: NoticeState
+    due_at: int
+    priority: int
+    attempts: int = 0
+    changed_at: int = 0
+    smsc: str = ""
+    message_ids: tuple[str, ...] = ()
+    error: str = ""
+
+
+_COLUMNS: Final = ", ".join(Notice._fields)
+_PUT: Final = "REPLACE INTO notices VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+class Outbox:
+    """The notices of `cases`, in the same database and the same commits."""
+
+    def __init__(self, cases: Cases) -> None:
+        """Make the tables where they are missing, and find the next number."""
+        self._cases = cases
+        cases.script(SCHEMA)
+        self._next_id = cases.read("SELECT coalesce(max(id), 0) + 1 FROM notices")[0][0]
+
+    def add(self, number: int, opened_at: int, stage: str, steps: int, due_at: int, priority: int) -> Notice:
+        """Put a notice in; it may be sent after the next commit."""
+        due = NoticeState.DUE
+        notice = Notice(self._next_id, number, opened_at, stage, steps, due, due_at, priority, 0, due_at)
+        self._next_id += 1
+        self._cases.also(_PUT, _row(notice))
+        return notice
+
+    def waiting(self, now: int, limit: int) -> list[Notice]:
+        """Return notices that are due, the nearest deadline first."""
+        return self._select("state = 1 AND due_at <= ? ORDER BY priority, id LIMIT ?", now, limit)
+
+    def of_case(self, number: int, opened_at: int) -> list[Notice]:
+        """Return all notices of a case, oldest first."""
+        return self._select("number = ? AND opened_at = ? ORDER BY id", number, opened_at)
+
+    def unanswered(self) -> list[Notice]:
+        """Return what was submitted and has no answer: at the start, what a kill left behind."""
+        return self._select("state = 2 ORDER BY id")
+
+    def get(self, notice_id: int) -> Notice | None:
+        """Return one notice."""
+        return next(iter(self._select("id = ?", notice_id)), None)
+
+    def of_message(self, smsc: str, message_ids: Sequence[str]) -> Notice | None:
+        """Return the notice that an SMSC knows by one of these ids."""
+        query = "SELECT notice FROM messages WHERE smsc = ? AND message_id = ?"
+        found = [row for one in message_ids for row in self._cases.read(query, smsc, one)]
+        return self.get(found[0][0]) if found else None
+
+    def put(self, notice: Notice) -> None:
+        """Replace a notice. The ids of an accepted one are kept for its receipts."""
+        self._cases.also(_PUT, _row(notice))
+        if notice.state == NoticeState.ACCEPTED:
+            for message_id in notice.message_ids:
+                self._cases.also(
+                    "INSERT OR REPLACE INTO messages VALUES (?, ?, ?)", (notice.smsc, message_id, notice.id)
+                )
+
+    def counts(self) -> dict[NoticeState, int]:
+        """Count the notices by state."""
+        found = dict(self._cases.read("SELECT state, count(*) FROM notices GROUP BY state"))
+        return {state: found.get(state, 0) for state in NoticeState}
+
+    def purge(self, before: int, limit: int) -> int:
+        """Forget notices that ended before a second, and their ids; return how many."""
+        ended = self._cases.read(
+            "SELECT id FROM notices WHERE state > 2 AND changed_at < ? ORDER BY id LIMIT ?", before, limit
+        )
+        for row in ended:
+            self._cases.also("DELETE FROM notices WHERE id = ?", row)
+            self._cases.also("DELETE FROM messages WHERE notice = ?", row)
+        return len(ended)
+
+    def _select(self, where: str, *values: object) -> list[Notice]:
+        query = f"SELECT {_COLUMNS} FROM notices WHERE {where}"  # noqa: S608 - constants
+        return [_notice(row) for row in self._cases.read(query, *values)]
+
+
+def _row(notice: Notice) -> tuple[object, ...]:
+    return notice._replace(message_ids=json.dumps(notice.message_ids))  # type: ignore[arg-type]
+
+
+def _notice(row: tuple[Any, ...]) -> Notice:
+    notice = Notice._make(row)
+    ids = tuple(json.loads(str(notice.message_ids)))
+    return notice._replace(state=NoticeState(notice.state), message_ids=ids)

@@ -1,0 +1,397 @@
+"""What happens to cases, by whatever happens."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+import zoneinfo
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eir.notify import cases as cases_module
+from eir.notify.case import Case, Event, State
+from eir.notify.case_table import Found
+from eir.notify.cases import Cases
+from eir.notify.keeper import Judged, Keeper, Sighting, World
+from eir.notify.outbox import Notice, NoticeState, Outbox
+from eir.notify.receipts import Outcome, Receipt
+from eir.notify.schedule import DAY, HOUR, Shift
+from eir.policy import compile_policy, default_policy_text
+from eir.policy.settings import Settings
+from eir.verdict import Reason
+from eir.whitelist.files import FileLayer
+
+TEHRAN = zoneinfo.ZoneInfo("Asia/Tehran")
+START = int(dt.datetime(2026, 11, 1, 12, tzinfo=TEHRAN).timestamp())
+KEY, SIM, OTHER = 35_693_803_564_380, 1_432_110_000_000_001, 1_432_110_000_000_002
+FOREVER = World(complete_until=1 << 32)
+SHIPPED = compile_policy(default_policy_text()).settings
+
+
+def policy(cause: str = "never_activated", **changes: object) -> Settings:
+    """The shipped policy with changes to one cause."""
+    return replace(SHIPPED, cause={**SHIPPED.cause, cause: replace(SHIPPED.cause[cause], **changes)})  # type: ignore[arg-type]
+
+
+class Desk:
+    """A keeper, what a check answers, and an SMSC that takes everything."""
+
+    def __init__(self, folder: Path, settings: Settings = SHIPPED) -> None:
+        self.folder, self.settings = folder, settings
+        self.answers: dict[tuple[int, int], Reason] = {}
+        self.enforced = True
+        self.said: list[tuple[int, str]] = []
+        self.ids = itertools.count()
+        self.start()
+
+    def start(self) -> None:
+        self.cases = Cases.open(self.folder, FileLayer())
+        self.keeper = Keeper(self.cases, Outbox(self.cases), self.judge, self.settings)
+
+    def judge(self, pairs: Sequence[tuple[int, int]]) -> list[Judged]:
+        return [Judged(self.answers.get(pair, Reason.NEVER_ACTIVATED), self.enforced) for pair in pairs]
+
+    def seen(self, at: int, imsi: int = SIM, key: int = KEY) -> None:
+        self.keeper.sighted([Sighting(key, imsi, at)])
+        self.keeper.commit()
+
+    def claim(self, now: int) -> list[Notice]:
+        notices = self.keeper.outbox.waiting(now, 1000)
+        going = self.keeper.submitted(notices, "main", now)
+        self.keeper.commit()
+        return going
+
+    def send(self, now: int) -> None:
+        for notice in self.claim(now):
+            self.said.append(((now - START) // HOUR, notice.stage))
+            self.keeper.accepted(notice, (f"m{next(self.ids)}",), now)
+        self.keeper.commit()
+
+    def run(self, start: int, days: float, world: World = FOREVER, *, visible: bool = True) -> None:
+        """Let time pass, hour by hour; the phone is seen once a day."""
+        for now in range(start, start + int(days * DAY), HOUR):
+            if visible and (now - start) % DAY == 0 and self.cases.number(KEY, SIM) >= 0:
+                self.seen(now)
+            self.keeper.tick(now, world, 1000)
+            self.keeper.commit()
+            self.send(now)
+
+    def case(self, imsi: int = SIM) -> Case:
+        return self.cases.get(self.cases.number(KEY, imsi))
+
+    def found(self) -> Found | None:
+        return self.cases.table.find(KEY, SIM)
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Extents of 64 cases: hundreds of hours pass in a test."""
+    monkeypatch.setattr(cases_module, "EXTENT_BITS", 6)
+    monkeypatch.setattr(cases_module, "EXTENT_ROWS", 64)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    desk = Desk(tmp_path)
+    yield desk
+    desk.cases.close()
+
+
+def test_a_whole_course(desk: Desk) -> None:
+    desk.seen(START)
+    assert desk.found() == (State.OPEN, Reason.NEVER_ACTIVATED, 0)
+    desk.run(START, 40)
+    assert desk.said == [(0, "first"), (240, "reminder"), (480, "reminder"), (648, "last"), (720, "cut_off")]
+    assert desk.found() == (State.CUT_OFF, Reason.NEVER_ACTIVATED, START + 30 * DAY)
+    events = [line.event for line in desk.cases.history(0)]
+    assert events[0] == "opened: NEVER_ACTIVATED"
+    assert events[-1] == "cut off"
+
+
+def test_what_is_in_order_by_now_opens_nothing(desk: Desk) -> None:
+    desk.answers[KEY, SIM] = Reason.OWNER
+    desk.seen(START)
+    assert len(desk.cases) == 0
+
+
+def test_a_remedy_resolves_and_tells_who_was_warned(desk: Desk) -> None:
+    desk.seen(START)
+    desk.run(START, 1)
+    desk.answers[KEY, SIM] = Reason.OWNER
+    assert desk.keeper.changed(np.array([KEY], np.uint64), START + 2 * DAY) == 1
+    desk.keeper.commit()
+    assert desk.found() is None
+    desk.send(START + 2 * DAY)
+    assert [stage for _, stage in desk.said] == ["first", "resolved"]
+
+
+def test_who_was_not_warned_is_told_nothing(desk: Desk) -> None:
+    desk.seen(START)
+    desk.keeper.tick(START, FOREVER, 10)
+    desk.keeper.commit()
+    desk.answers[KEY, SIM] = Reason.OWNER
+    desk.keeper.changed(np.array([KEY], np.uint64), START)
+    desk.keeper.commit()
+    desk.send(START + 1)
+    assert desk.said == []
+    assert desk.keeper.outbox.counts()[NoticeState.CANCELLED] == 1
+
+
+def test_a_notice_resolved_before_its_commit_is_not_sent(desk: Desk) -> None:
+    desk.seen(START)
+    desk.keeper.tick(START, FOREVER, 10)
+    desk.answers[KEY, SIM] = Reason.OWNER
+    desk.keeper.changed(np.array([KEY], np.uint64), START)
+    desk.keeper.commit()
+    desk.send(START + 1)
+    assert desk.said == []
+
+
+def test_who_was_cut_off_is_told_to_restart(desk: Desk) -> None:
+    desk.seen(START)
+    desk.run(START, 31)
+    desk.answers[KEY, SIM] = Reason.OWNER
+    desk.keeper.changed(np.array([KEY], np.uint64), START + 32 * DAY)
+    desk.keeper.commit()
+    desk.send(START + 32 * DAY)
+    assert desk.said[-1][1] == "restored"
+
+
+def test_a_phone_in_order_at_its_deadline_is_not_cut_off(desk: Desk) -> None:
+    desk.seen(START)
+    desk.run(START, 29)
+    desk.answers[KEY, SIM] = Reason.OWNER  # and the delta's keys were lost
+    desk.run(START + 29 * DAY, 3, visible=False)
+    assert desk.found() is None
+    assert "cut_off" not in [stage for _, stage in desk.said]
+
+
+@pytest.mark.parametrize("world", [World(START + 20 * DAY), World(1 << 32, clock_doubtful=True)])
+def test_lag_holds_the_deadline_back(desk: Desk, world: World) -> None:
+    desk.seen(START)
+    desk.run(START, 34, world)
+    assert desk.case().state == State.OPEN
+    assert desk.keeper.counts["waiting"]
+    desk.run(START + 34 * DAY, 2)
+    assert desk.case().state == State.CUT_OFF
+
+
+def test_without_an_smsc_nobody_is_cut_off(desk: Desk) -> None:
+    desk.seen(START)
+    for now in range(START, START + 60 * DAY, 6 * HOUR):
+        desk.seen(now)
+        desk.keeper.tick(now, FOREVER, 10)
+        desk.keeper.commit()
+    assert desk.case().state == State.OPEN
+    desk.run(START + 60 * DAY, 7)
+    assert desk.case().state == State.OPEN
+
+
+def test_observed_and_notified_rules_never_cut_off(desk: Desk) -> None:
+    desk.enforced = False
+    desk.seen(START)
+    desk.run(START, 60)
+    assert desk.case().state == State.OPEN
+
+
+def test_what_is_not_seen_goes_absent_and_resumes(desk: Desk) -> None:
+    desk.seen(START)
+    desk.run(START, 1)
+    desk.run(START + DAY, 40, visible=False)
+    assert desk.case().state == State.ABSENT
+    back = START + 60 * DAY
+    desk.seen(back)
+    assert desk.case().state == State.OPEN
+    assert desk.case().deadline == back  # 30 days had run when it went absent
+    desk.run(back, 1, visible=False)
+    assert desk.case().state == State.CUT_OFF
+
+
+def test_late_sightings_do_not_wake_the_absent(desk: Desk) -> None:
+    desk.seen(START)
+    desk.run(START, 40, visible=False)
+    desk.seen(START + 5)
+    assert desk.case().state == State.ABSENT
+
+
+@pytest.mark.parametrize("first", ["sighting", "delta"])
+def test_the_order_of_a_sighting_and_a_delta_makes_no_difference(desk: Desk, first: str) -> None:
+    if first == "sighting":
+        desk.seen(START)
+    desk.answers[KEY, SIM] = Reason.OWNER
+    desk.keeper.changed(np.array([KEY], np.uint64), START)
+    desk.seen(START + 1)
+    desk.keeper.tick(START + 2, FOREVER, 10)
+    desk.keeper.commit()
+    desk.send(START + 2)
+    assert desk.found() is None
+    assert desk.said == []
+
+
+def test_another_cause_is_another_case(desk: Desk) -> None:
+    desk.seen(START)
+    desk.answers[KEY, SIM] = Reason.NOT_REGISTERED
+    desk.seen(START + DAY)
+    assert desk.case().cause == Reason.NOT_REGISTERED
+    assert desk.case().opened_at == START + DAY
+    assert desk.cases.states()[State.RESOLVED] == 1
+
+
+def test_a_new_sim_inherits_the_deadline_of_an_unregistered_phone(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, policy("not_registered", clock_start="first_sighting"))
+    desk.answers = dict.fromkeys(((KEY, SIM), (KEY, OTHER)), Reason.NOT_REGISTERED)
+    desk.seen(START)
+    desk.seen(START + 10 * DAY, OTHER)
+    assert desk.case(OTHER).deadline == desk.case(SIM).deadline == START + 30 * DAY
+    desk.cases.close()
+
+
+def test_of_other_causes_it_does_not(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, policy(clock_start="first_sighting"))
+    desk.seen(START)
+    desk.seen(START + 10 * DAY, OTHER)
+    assert desk.case(OTHER).deadline == START + 40 * DAY
+    desk.cases.close()
+
+
+def test_a_dated_clock(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, policy(clock_start="date", clock_date=START + 5 * DAY))
+    desk.seen(START)
+    desk.seen(START + 9 * DAY, OTHER)
+    assert desk.case().deadline == START + 35 * DAY
+    assert desk.case(OTHER).deadline == START + 39 * DAY
+    desk.cases.close()
+
+
+def test_an_imei_of_many_gets_only_so_many_cases(desk: Desk) -> None:
+    for number in range(9):
+        desk.seen(START, SIM + number)
+    assert len(desk.cases) == SHIPPED.notices.cases_per_imei_max
+    assert desk.keeper.counts["crowded"] == 4
+
+
+@pytest.mark.parametrize("event", [Event.HOLD, Event.WITHDRAW])
+def test_people_stop_a_case_until_its_end(desk: Desk, event: Event) -> None:
+    desk.seen(START)
+    desk.keeper.act(0, event, START, START + 50 * DAY, "court", "4711")
+    desk.run(START, 49)
+    assert desk.said == []
+    assert desk.cases.history(0)[-1][1:] == (event.name.lower(), "court", "4711")
+    desk.run(START + 49 * DAY, 5)
+    assert desk.said[0][1] == "first"
+
+
+def test_shifts_move_what_checks_see(desk: Desk) -> None:
+    desk.keeper.shifts = {1: Shift(10 * DAY, None, (0, 99_999_999), (0, 1 << 51))}
+    desk.seen(START)
+    desk.run(START, 35)
+    assert desk.found() == (State.OPEN, Reason.NEVER_ACTIVATED, START + 40 * DAY)
+    desk.run(START + 35 * DAY, 7)
+    assert desk.case().state == State.CUT_OFF
+
+
+def test_too_many_cases_hold_the_sending(tmp_path: Path) -> None:
+    few = replace(SHIPPED, notices=replace(SHIPPED.notices, cases_per_hour_max=3))
+    desk = Desk(tmp_path, few)
+    for number in range(3):
+        desk.seen(START, key=KEY + number)
+    assert not desk.keeper.held
+    desk.seen(START, key=KEY + 3)
+    assert "cases_per_hour_max" in desk.keeper.held
+    desk.keeper.release()
+    desk.seen(START + HOUR, key=KEY + 4)
+    assert not desk.keeper.held
+    desk.cases.close()
+
+
+def test_cut_offs_are_rationed(tmp_path: Path) -> None:
+    few = replace(SHIPPED, notices=replace(SHIPPED.notices, cut_offs_per_hour_max=2))
+    desk = Desk(tmp_path, few)
+    for number in range(5):
+        desk.seen(START, key=KEY + number)
+    for now in range(START, START + 30 * DAY, HOUR):
+        desk.keeper.tick(now, FOREVER, 100)
+        desk.keeper.commit()
+        desk.send(now)
+    cut = []
+    for now in range(START + 30 * DAY - 60, START + 30 * DAY + 4 * HOUR, 600):
+        for number in range(5):
+            desk.keeper._seen(number, desk.cases.get(number), now)
+        desk.keeper.tick(now, FOREVER, 100)
+        cut.append(desk.cases.states()[State.CUT_OFF])
+    desk.keeper.commit()
+    assert max(after - before for before, after in itertools.pairwise(cut)) == 2
+    assert cut[-1] == 5
+    desk.cases.close()
+
+
+def test_temporary_errors_are_tried_again_ever_later(desk: Desk) -> None:
+    desk.seen(START)
+    desk.keeper.tick(START, FOREVER, 10)
+    desk.keeper.commit()
+    now, tries = START, []
+    for _ in range(4):
+        (notice,) = desk.claim(now)
+        tries.append(now - START)
+        desk.keeper.refused(notice, "0x08", now, permanent=False)
+        desk.keeper.commit()
+        assert desk.keeper.outbox.waiting(now, 10) == []
+        now = min(n.due_at for n in desk.keeper.outbox.of_case(0, START))
+    assert tries == [0, 60, 360, 2160]
+
+
+def test_a_permanent_error_leaves_the_subscriber_unwarned(desk: Desk) -> None:
+    desk.seen(START)
+    desk.keeper.tick(START, FOREVER, 10)
+    desk.keeper.commit()
+    (notice,) = desk.claim(START)
+    desk.keeper.refused(notice, "0x0B", START, permanent=True)
+    desk.keeper.commit()
+    assert desk.case().warned_at == 0
+    desk.run(START + 1, 2)
+    assert desk.said == [(24, "first")]
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_a_kill_repeats_at_most_what_was_in_flight(desk: Desk, answered: bool) -> None:
+    desk.seen(START)
+    desk.keeper.tick(START, FOREVER, 10)
+    desk.keeper.commit()
+    (notice,) = desk.claim(START)
+    if answered:
+        desk.keeper.accepted(notice, ("m",), START)
+        desk.keeper.commit()
+    desk.cases.close()
+    desk.start()
+    assert desk.keeper.restarted(START + 60) == (not answered)
+    desk.keeper.commit()
+    desk.send(START + 60)
+    assert desk.said == ([] if answered else [(0, "first")])
+
+
+def test_receipts(desk: Desk) -> None:
+    desk.seen(START)
+    desk.run(START, 0.1)
+    for message_id, outcome in (("zzz", Outcome.FAILED), ("m0", Outcome.PENDING), ("m0", Outcome.DELIVERED)):
+        desk.keeper.receipt("main", Receipt(message_id, outcome, ""), START)
+        desk.keeper.commit()
+    desk.keeper.receipt("main", Receipt("m0", Outcome.FAILED, "late"), START)
+    desk.keeper.receipt("other", Receipt("m0", Outcome.FAILED, "not theirs"), START)
+    desk.keeper.commit()
+    (notice,) = desk.keeper.outbox.of_case(0, START)
+    assert (notice.state, notice.error) == (NoticeState.DELIVERED, "")
+    assert desk.keeper.counts["receipts_unknown"] == 2
+
+
+def test_an_old_notice_says_nothing_of_a_new_case(desk: Desk) -> None:
+    desk.seen(START)
+    desk.keeper.tick(START, FOREVER, 10)
+    desk.keeper.commit()
+    (notice,) = desk.keeper.outbox.waiting(START, 10)
+    assert desk.keeper.case_of(notice._replace(opened_at=START - 1)) is None
+    assert desk.keeper.case_of(notice._replace(number=99)) is None
+    assert desk.keeper.case_of(notice) == desk.case()
