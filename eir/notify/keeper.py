@@ -12,7 +12,7 @@ seconds since the Unix epoch, keys and IMSI codes as in docs/segment-format.md.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
@@ -32,6 +32,7 @@ from eir.notify.schedule import (
     deadline,
     falls_at,
     may_fall,
+    moved_out_of,
     next_due,
     shift_of,
     timetable_of,
@@ -230,8 +231,7 @@ class Keeper:
         """Cancel the notices of a case that wait; what is with an SMSC cannot be called back."""
         for notice in self.outbox.of_case(number, case.opened_at):
             if notice.state == NoticeState.DUE:
-                self.outbox.put(notice._replace(state=NoticeState.CANCELLED, changed_at=now))
-                self.counts["cancelled"] += 1
+                self.cancelled(notice, now)
 
     # -- time -------------------------------------------------------------------------------------
 
@@ -297,20 +297,31 @@ class Keeper:
 
     # -- what an SMSC says ------------------------------------------------------------------------
 
-    def submitted(self, notices: Iterable[Notice], smsc: str, now: int) -> list[Notice]:
-        """Note that notices go out now; of these, return those whose case still wants them."""
-        going = []
-        for notice in notices:
-            if self.case_of(notice) is None:
-                self.outbox.put(notice._replace(state=NoticeState.CANCELLED, changed_at=now))
-                self.counts["cancelled"] += 1
-                continue
-            sent = notice._replace(
-                state=NoticeState.SUBMITTED, smsc=smsc, attempts=notice.attempts + 1, changed_at=now
-            )
-            self.outbox.put(sent)
-            going.append(sent)
-        return going
+    def submitted(self, notice: Notice, smsc: str, now: int) -> Notice:
+        """Note that a notice goes out once this is durable."""
+        attempts = notice.attempts + 1
+        sent = notice._replace(state=NoticeState.SUBMITTED, smsc=smsc, attempts=attempts, changed_at=now)
+        self.outbox.put(sent)
+        return sent
+
+    def cancelled(self, notice: Notice, now: int) -> None:
+        """Take back a notice that waits."""
+        self.outbox.put(notice._replace(state=NoticeState.CANCELLED, changed_at=now))
+        self.counts["cancelled"] += 1
+
+    def postponed(self, notice: Notice, now: int, due_at: int, why: str = "") -> None:
+        """Let a notice wait longer; `why` is what keeps it, where somebody should know."""
+        self.outbox.put(notice._replace(due_at=due_at, error=why, changed_at=now))
+        self.counts["postponed"] += bool(why)
+
+    def awake_at(self, now: int) -> int:
+        """Return the first second from now on that is not in the quiet hours."""
+        table = next(iter(self._tables.values()))
+        return moved_out_of(now, table.quiet, table.zone)
+
+    def deadline_of(self, case: Case) -> int:
+        """Return the deadline of a case with its shifts; 0 while its clock has not started."""
+        return deadline(case, self._shift(case))
 
     def case_of(self, notice: Notice) -> Case | None:
         """Return the case of a notice while the notice still says something true of it."""

@@ -60,8 +60,12 @@ class Desk:
         self.keeper.commit()
 
     def claim(self, now: int) -> list[Notice]:
-        notices = self.keeper.outbox.waiting(now, 1000)
-        going = self.keeper.submitted(notices, "main", now)
+        going = []
+        for notice in self.keeper.outbox.waiting(now, 1000):
+            if self.keeper.case_of(notice) is None:
+                self.keeper.cancelled(notice, now)
+            else:
+                going.append(self.keeper.submitted(notice, "main", now))
         self.keeper.commit()
         return going
 

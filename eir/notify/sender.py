@@ -1,0 +1,233 @@
+"""Sends what is due: from the outbox to an SMSC, and what it says back to the keeper.
+
+    outbox ──claim (submitted, on disk)──► subscriber, text, parts ──► link ──► Sent
+       ▲                                                                         │
+       └───────────────── keeper: accepted, refused (one commit for many) ◄──────┘
+
+What touches the keeper runs in its one thread, in groups; what waits for an
+SMSC runs in the event loop. Nothing is claimed while no SMSC is bound or the
+sending holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple, Protocol
+
+import smpp34
+import structlog
+
+from eir.errors import StorageError
+from eir.notify.case import Case
+from eir.notify.keeper import CAUSE_NAMES, Keeper
+from eir.notify.link import Fate, Link, Sent
+from eir.notify.messages import ENDINGS, Texts, Values
+from eir.notify.outbox import Notice
+from eir.notify.receipts import read_receipt
+from eir.notify.schedule import HOUR
+from eir.notify.segmentation import Parts, segment
+from eir.notify.smpp import Address
+
+log = structlog.get_logger()
+
+IDLE_SECONDS: Final = 0.2
+"""How often the outbox is looked at while nothing comes back."""
+GROUP_SECONDS: Final = 0.02
+"""How long answers gather before they are committed together."""
+TON_INTERNATIONAL: Final = 1
+NPI_E164: Final = 1
+"""An MSISDN's type of number and numbering plan (SMPP 3.4 clauses 5.2.5, 5.2.6)."""
+NO_MSISDN: Final = "no MSISDN known"
+_IMEI_DIGITS: Final = 14
+
+
+class Subscriber(Protocol):
+    """What is known of a subscriber: MSISDN as a number after a leading 1, language."""
+
+    @property
+    def msisdn(self) -> int:
+        """0 where it is not known."""
+
+    @property
+    def language(self) -> str:
+        """Empty where it is not known."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """An SMSC, whom it speaks as, and the beginnings of IMSIs that it serves; none serves all."""
+
+    link: Link
+    sender: Address
+    imsi_prefixes: tuple[str, ...] = ()
+
+    def fit(self, imsi: str) -> int:
+        """Return how well it serves an IMSI: digits of the longest prefix, 0 for all, -1 for not its own."""
+        fits = [len(prefix) for prefix in self.imsi_prefixes if imsi.startswith(prefix)]
+        return max(fits, default=-1 if self.imsi_prefixes else 0)
+
+
+@dataclass(frozen=True)
+class Wording:
+    """What texts are filled with."""
+
+    texts: Texts
+    zone: dt.tzinfo
+    code: str
+    helpline: str
+
+
+class Ready(NamedTuple):
+    """A notice that goes out now."""
+
+    notice: Notice
+    route: Route
+    destination: Address
+    parts: Parts
+
+
+@dataclass
+class Sender:
+    """Sends for one keeper. `run` runs until cancelled."""
+
+    keeper: Keeper
+    routes: Sequence[Route]
+    wording: Wording
+    subscribers: Callable[[Iterable[int]], Mapping[int, Subscriber]]
+    in_thread: Callable[..., Awaitable[Any]]
+    """Runs a function in the keeper's thread."""
+    clock: Callable[[], int]
+    incoming: Callable[[str, smpp34.DeliverSm], None] | None = None
+    """Takes short messages of subscribers, with the name of the SMSC."""
+    in_flight_max: int = 256
+    _flying: set[asyncio.Task[None]] = field(default_factory=set)
+    _answers: list[tuple[Notice, Sent]] = field(default_factory=list)
+    _arrived: list[tuple[str, smpp34.DeliverSm]] = field(default_factory=list)
+    _woken: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def take(self, link: Link, message: smpp34.DeliverSm) -> None:
+        """Take what an SMSC delivers: a link's taker."""
+        self._arrived.append((link.endpoint.name, message))
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Send until cancelled; what is in flight then is waited for by nobody, and sent again later."""
+        try:
+            while True:
+                try:
+                    await self._once()
+                except StorageError as error:
+                    # What is not durable is not sent; answers are kept until they are.
+                    log.warning("notices: storage failed", error=error.message)
+                    await asyncio.sleep(1)
+        finally:
+            for task in self._flying:
+                task.cancel()
+            await asyncio.gather(*self._flying, return_exceptions=True)
+
+    async def _once(self) -> None:
+        """Note what came back, send what is due, and wait for either."""
+        answers, arrived = self._answers, self._arrived
+        if answers or arrived:
+            self._answers, self._arrived = [], []
+            try:
+                await self.in_thread(self._note, answers, arrived)
+            except StorageError:
+                # Noted in memory: the next commit makes it durable.
+                log.warning("notices: answers wait for the disk", answers=len(answers))
+        room = self.in_flight_max - len(self._flying)
+        ready: list[Ready] = []
+        if room >= self.in_flight_max // 4 and self._bound() and not self.keeper.held:
+            ready = await self.in_thread(self._claim, room)
+        for one in ready:
+            task = asyncio.create_task(self._send(one))
+            self._flying.add(task)
+            task.add_done_callback(self._flying.discard)
+        if not ready:
+            await self._wait()
+
+    async def _wait(self) -> None:
+        """Wait for something to come back, and a little longer for what comes with it."""
+        try:
+            async with asyncio.timeout(IDLE_SECONDS):
+                await self._woken.wait()
+            await asyncio.sleep(GROUP_SECONDS)
+        except TimeoutError:
+            pass
+        self._woken.clear()
+
+    def _bound(self) -> bool:
+        return any(route.link.bound.is_set() for route in self.routes)
+
+    async def _send(self, ready: Ready) -> None:
+        """Send one notice, and keep what became of it."""
+        try:
+            sent = await ready.route.link.send(ready.route.sender, ready.destination, ready.parts)
+        except ValueError as error:
+            log.warning("notice cannot be sent", stage=ready.notice.stage, error=str(error))
+            sent = Sent(Fate.PERMANENT)
+        self._answers.append((ready.notice, sent))
+        self._woken.set()
+
+    # -- in the keeper's thread -------------------------------------------------------------------
+
+    def _claim(self, room: int) -> list[Ready]:
+        """Prepare notices that are due, and make it durable that they go out. Raises StorageError."""
+        now = self.clock()
+        waiting = self.keeper.outbox.waiting(now, room)
+        cases = {notice.id: self.keeper.case_of(notice) for notice in waiting}
+        known = self.subscribers({case.imsi for case in cases.values() if case is not None})
+        ready = []
+        for notice in waiting:
+            case = cases[notice.id]
+            if case is None:
+                self.keeper.cancelled(notice, now)
+            elif (awake := self.keeper.awake_at(now)) > now:
+                self.keeper.postponed(notice, now, awake)
+            elif (subscriber := known.get(case.imsi)) is None or not subscriber.msisdn:
+                self.keeper.postponed(notice, now, now + HOUR, NO_MSISDN)
+            elif (route := self._route(case)) is not None:
+                text = self._text(notice, case, subscriber.language, now)
+                sent = self.keeper.submitted(notice, route.link.endpoint.name, now)
+                destination = Address(str(subscriber.msisdn)[1:], TON_INTERNATIONAL, NPI_E164)
+                ready.append(Ready(sent, route, destination, segment(text, notice.id & 0xFF)))
+        self.keeper.commit()
+        return ready
+
+    def _route(self, case: Case) -> Route | None:
+        """Return the bound SMSC that serves a subscriber best; where none of his own is bound, any."""
+        bound = [route for route in self.routes if route.link.bound.is_set()]
+        imsi = str(case.imsi)[1:]
+        return max(bound, key=lambda route: route.fit(imsi), default=None)
+
+    def _text(self, notice: Notice, case: Case, language: str, now: int) -> str:
+        """Return what a notice says; before the clock runs, of a grace that begins now."""
+        says = self.wording
+        ends = self.keeper.deadline_of(case) or now + case.grace_seconds
+        imei = f"{case.key:0{_IMEI_DIGITS}d}"
+        values = Values(imei, ends, now, says.zone, says.code, says.helpline)
+        cause = "" if notice.stage in ENDINGS else CAUSE_NAMES[case.cause]
+        return says.texts.fill(language, cause, notice.stage, values)
+
+    def _note(
+        self, answers: Sequence[tuple[Notice, Sent]], arrived: Sequence[tuple[str, smpp34.DeliverSm]]
+    ) -> None:
+        """Tell the keeper what came back. Raises StorageError; the keeper knows it all the same."""
+        now = self.clock()
+        for notice, sent in answers:
+            if sent.fate == Fate.ACCEPTED:
+                self.keeper.accepted(notice, sent.message_ids, now)
+            else:
+                error = f"{sent.fate.value} 0x{sent.status:02X}"
+                self.keeper.refused(notice, error, now, permanent=sent.fate == Fate.PERMANENT)
+                self.keeper.counts[f"sent_{sent.fate.value}"] += 1
+        for smsc, message in arrived:
+            receipt = read_receipt(message)
+            if receipt is not None:
+                self.keeper.receipt(smsc, receipt, now)
+            elif self.incoming is not None:
+                self.incoming(smsc, message)
+        self.keeper.commit()
