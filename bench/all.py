@@ -10,7 +10,16 @@ import time
 from bench.results import ROOT
 from bench.terrain import SHAPES
 
-BENCHES = ("build", "memory", "lookup", "restart", "delta_apply", "publish_latency", "check_throughput")
+BENCHES = (
+    "build",
+    "memory",
+    "lookup",
+    "restart",
+    "delta_apply",
+    "publish_latency",
+    "inquire",
+    "check_throughput",
+)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -21,6 +21,7 @@ TITLES = {
     "delta_apply": "Applying deltas",
     "publish_latency": "From commit to checks",
     "restart": "Restart",
+    "inquire": "Inquiries",
 }
 HEAD = """\
 # Performance

@@ -103,6 +103,11 @@ class ImsiIndex:
     def _damaged(self, what: str) -> SegmentDamagedError:
         return SegmentDamagedError(f"{self.path.name}: {what}", segment=self.path.name)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that are kept."""
+        return self._fence.nbytes
+
     def verify(self) -> None:
         """Read the whole index and check it. Raises SegmentDamagedError."""
         for place in range(len(self._fence)):
@@ -157,7 +162,9 @@ def _matching(values: U64, bits: int, codes: U64) -> I64:
     """Places of values whose low bits are one of a few codes."""
     mask, found = np.uint64(bits), []
     for start in range(0, len(values), _SCAN_ROWS):
-        here = np.flatnonzero(np.isin(values[start : start + _SCAN_ROWS] & mask, codes))
+        part = values[start : start + _SCAN_ROWS] & mask
+        # One code, an inquiry's, is several times faster so.
+        here = np.flatnonzero(part == codes[0] if len(codes) == 1 else np.isin(part, codes))
         if len(here):
             found.append(here + start)
     return np.concatenate(found) if found else np.empty(0, np.int64)
