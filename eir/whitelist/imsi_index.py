@@ -5,7 +5,7 @@
 
 Sorted (IMSI code, IMEI key) of owners, utilizers and pair items, in blocks with
 checksums. It is read with pread, never mapped, outside of the memory that checks
-use; only the fence is kept, 16 bytes for 1,024 entries.
+use; only the fence is kept, 12 bytes for 1,024 entries.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from __future__ import annotations
 import os
 import struct
 import threading
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -98,7 +100,9 @@ class ImsiIndex:
         fence = os.pread(self._file, size, at)
         if crc32c(fence) != checksum:
             raise self._damaged("its fence does not match its checksum")
-        self._fence = np.frombuffer(fence, _FENCE)
+        parts = np.frombuffer(fence, _FENCE)
+        self._first = np.ascontiguousarray(parts["first"]).data
+        self._checksums = parts["crc32c"].astype(np.uint32).data
 
     def _damaged(self, what: str) -> SegmentDamagedError:
         return SegmentDamagedError(f"{self.path.name}: {what}", segment=self.path.name)
@@ -106,11 +110,11 @@ class ImsiIndex:
     @property
     def nbytes(self) -> int:
         """Bytes of memory that are kept."""
-        return self._fence.nbytes
+        return self._first.nbytes + self._checksums.nbytes
 
     def verify(self) -> None:
         """Read the whole index and check it. Raises SegmentDamagedError."""
-        for place in range(len(self._fence)):
+        for place in range(len(self._first)):
             self._block(place)
 
     def __del__(self) -> None:
@@ -120,24 +124,42 @@ class ImsiIndex:
 
     def keys(self, codes: U64) -> U64:
         """Keys on which any of these sorted codes stands. Raises SegmentDamagedError."""
-        fence = self._fence["first"]
+        found = [np.empty(0, np.uint64)]
+        for place in self._places(codes):
+            code, key = self._block(place)
+            found.append(key[code == codes[0] if len(codes) == 1 else contains(codes, code)])
+        return np.concatenate(found)
+
+    def expect(self, codes: U64) -> None:
+        """Let the disk begin to read what `keys` will: indexes of many shards are then read at once."""
+        for place in self._places(codes):
+            start, size = self._span(place)
+            os.posix_fadvise(self._file, start, size, os.POSIX_FADV_WILLNEED)
+
+    def _places(self, codes: U64) -> Sequence[int]:
+        """Blocks that may have any of these sorted codes."""
+        if len(codes) == 1:  # an inquiry's, or a single replacement
+            code = int(codes[0])
+            return range(max(bisect_left(self._first, code) - 1, 0), bisect_right(self._first, code))
+        fence = np.asarray(self._first)
         first = np.maximum(np.searchsorted(fence, codes) - 1, 0)
         end = np.searchsorted(fence, codes, side="right")
-        found = [np.empty(0, np.uint64)]
-        for place in np.unique(spread(first, np.maximum(end - first, 0))).tolist():
-            code, key = self._block(place)
-            found.append(key[contains(codes, code)])
-        return np.concatenate(found)
+        places: list[int] = np.unique(spread(first, np.maximum(end - first, 0))).tolist()
+        return places
+
+    def _span(self, place: int) -> tuple[int, int]:
+        """Where a block begins, and its bytes."""
+        entries = min(ENTRIES, self.count - place * ENTRIES)
+        return _HEADER_BYTES + place * ENTRIES * _ENTRY_BYTES, entries * _ENTRY_BYTES
 
     def _block(self, place: int) -> tuple[U64, U64]:
         """Codes and keys of a block, checked."""
-        entries = min(ENTRIES, self.count - place * ENTRIES)
-        start = _HEADER_BYTES + place * ENTRIES * _ENTRY_BYTES
-        data = os.pread(self._file, entries * _ENTRY_BYTES, start)
-        if crc32c(data) != self._fence["crc32c"][place]:
+        start, size = self._span(place)
+        data = os.pread(self._file, size, start)
+        if crc32c(data) != self._checksums[place]:
             raise self._damaged(f"block {place} does not match its checksum")
         numbers = np.frombuffer(data, "<u8")
-        return numbers[:entries], numbers[entries:]
+        return numbers[: len(numbers) // 2], numbers[len(numbers) // 2 :]
 
 
 def _shard_keys(shard: Shard, codes: U64) -> U64:
@@ -204,5 +226,9 @@ def keys_of(generation: Generation, codes: U64) -> U64:
         for level in generation.levels
         if Table.KEYS in level.columns
     ]
+    if len(codes) == 1:
+        for shard in generation.shards:
+            if shard.index is not None:
+                shard.index.expect(codes)
     found += [_shard_keys(shard, codes) for shard in generation.shards]
     return np.unique(np.concatenate(found))

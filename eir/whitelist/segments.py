@@ -24,6 +24,7 @@ from eir.whitelist import imsi_index, segment, shard_encode
 from eir.whitelist.files import FileLayer
 from eir.whitelist.imsi_blocks import ImsiBlocks
 from eir.whitelist.imsi_index import ImsiIndex
+from eir.whitelist.items import Item
 from eir.whitelist.journal import Journal, SegmentRecord
 from eir.whitelist.overlay import Overlay, Table
 from eir.whitelist.rebuild import Job, SegmentFile, Writer, edition_of, index_name, overlay_name
@@ -38,6 +39,17 @@ EDITION_KEY: Final = "edition"
 """Number of the last rebuild that began: tells its files from those of all others."""
 BLOCKS_KEY: Final = "imsi_blocks"
 """The dictionary of IMSI blocks, kept beside the common segment: no shard can be read without it."""
+
+_ITEM_TABLES: Final = {
+    Item.UTILIZER: "utilizers",
+    Item.BLOCK: "blocks",
+    Item.TRACK: "tracked",
+    Item.EXEMPT_IMEI: "exemptions",
+    Item.EXEMPT_PAIR: "exemptions",
+    Item.GRANDFATHER_IMEI: "grandfathered",
+    Item.GRANDFATHER_PAIR: "grandfathered",
+}
+_RANGE_TABLES: Final = ("registered_ranges", "blocked_ranges")
 
 Swap = Callable[[Callable[[Generation], Generation]], None]
 _children: set[subprocess.Popen[str]] = set()
@@ -271,17 +283,26 @@ class Segments:
 
     @staticmethod
     def bytes_by_table(generation: Generation) -> dict[str, int]:
-        """Bytes of memory by table; what all keys share counts as pairs."""
-        out: dict[str, int] = {"pairs": 0, "registered_ranges": 0, "links": 0, "exemptions": 0}
+        """Bytes of memory by table.
+
+        What says which keys there are counts as registered; owners, and what finds and
+        begins the records of keys with more, as pairs; an item as the table it is of.
+        """
+        out = dict.fromkeys(("registered", "pairs", "links", *_ITEM_TABLES.values(), *_RANGE_TABLES), 0)
         for shard in generation.shards:
             sizes = {section: len(view) for section, view in shard.segment.sections.items()}
-            ranges = sizes.get(Section.RANGES, 0)
             links = sum(sizes.get(section, 0) for section in (Section.RUNS, Section.FAR, Section.FAR_TACS))
-            records = sum(sizes.get(section, 0) for section in (Section.MORE_FIRST, Section.WORDS))
-            out["registered_ranges"] += ranges
+            records = sizes.get(Section.MORE_FIRST, 0) + sizes.get(Section.WORDS, 0)
+            owners, ranges = sizes.get(Section.OWNERS, 0), sizes.get(Section.RANGES, 0)
+            items = {kind: 8 * count for kind, count in shard.item_words.items()}
+            for kind, size in items.items():
+                out[_ITEM_TABLES[kind]] += size
+            blocked = 8 * shard.blocked_pieces
+            out["blocked_ranges"] += blocked
+            out["registered_ranges"] += ranges - blocked
             out["links"] += links
-            out["exemptions"] += records
-            out["pairs"] += shard.segment.total_bytes - ranges - links - records
+            out["pairs"] += owners + records - sum(items.values())
+            out["registered"] += shard.segment.total_bytes - links - records - owners - ranges
         for table, name in ((Table.RAW, "raw"), (Table.IMSI, "imsi_exemptions"), (Table.TACS, "tacs")):
             out[name] = generation.common.tables[table].nbytes
         return out

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from eir.identity import SERIALS
 from eir.whitelist.hashtable import I64, Ragged
 from eir.whitelist.imsi_blocks import ImsiBlocks
-from eir.whitelist.items import REGISTERED
+from eir.whitelist.items import KIND_SHIFT, REGISTERED, TWO_WORDS, Item, piece_parts
 from eir.whitelist.rows import U64
 from eir.whitelist.segment import Kind, Segment
 from eir.whitelist.shard_find import Finder
@@ -112,6 +112,19 @@ class Shard:
         self._far = self.far.data
         self._runs = _words32(self.runs)
         self._far_tacs = self.far_tacs.data
+
+    # -- what there is ----------------------------------------------------------------------------
+
+    @cached_property
+    def item_words(self) -> dict[Item, int]:
+        """Words that items take, by kind."""
+        counts = np.bincount((self.words >> np.uint64(KIND_SHIFT)).astype(np.uint8), minlength=16)
+        return {kind: int(counts[kind]) * (1 + (kind in TWO_WORDS)) for kind in Item if counts[kind]}
+
+    @cached_property
+    def blocked_pieces(self) -> int:
+        """Range pieces that are blocked."""
+        return int(np.count_nonzero(piece_parts(self.ranges)[2]))
 
     # -- one look-up ------------------------------------------------------------------------------
 
