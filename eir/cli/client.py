@@ -63,17 +63,26 @@ def connect(address: str) -> Iterator[grpc.Channel]:
             raise explain(error, address) from error
 
 
+def reason_of(error: grpc.RpcError) -> str:
+    """Return the stable reason of an error of ours; empty for others."""
+    from google.rpc import error_details_pb2  # type: ignore[import-untyped]
+    from grpc_status import rpc_status  # type: ignore[import-untyped]
+
+    status, info = rpc_status.from_call(error), error_details_pb2.ErrorInfo()
+    if status is None:
+        return ""
+    return next((str(info.reason) for detail in status.details if detail.Unpack(info)), "")
+
+
 def explain(error: grpc.RpcError, address: str) -> Failure:
     """Say what an RPC's error means to the person at the terminal."""
     import grpc
-    from google.rpc import error_details_pb2  # type: ignore[import-untyped]
-    from grpc_status import rpc_status  # type: ignore[import-untyped]
+    from grpc_status import rpc_status
 
     code, text = error.code(), error.details() or ""
     status = rpc_status.from_call(error)
     if status is not None:
-        info = error_details_pb2.ErrorInfo()
-        reason = next((info.reason for detail in status.details if detail.Unpack(info)), code.name)
+        reason = reason_of(error) or code.name
         if code is grpc.StatusCode.UNAVAILABLE:
             return Failure(
                 f"the daemon at {address} cannot answer now: {status.message} ({reason}); try again"

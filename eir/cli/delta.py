@@ -120,7 +120,7 @@ def push(
         header.row_count = sum(1 for _ in lines(rows))
         header.sequence, header.base_sequence = _place(channel, feed, sequence, base)
         try:
-            applied = _push(channel, header, rows)
+            applied = push_payloads(channel, header, payloads(rows))
         except Refused as refused:
             _show_refused(refused.report, rows, as_json)
             sys.exit(NO)
@@ -168,8 +168,10 @@ def _place(channel: grpc.Channel, feed: str, sequence: int | None, base: int | N
     return (base + 1 if sequence is None else sequence), base
 
 
-def _push(channel: grpc.Channel, header: sync_pb2.DeltaHeader, rows: IO[bytes]) -> sync_pb2.DeltaApplied:
-    """Send one delta. Raises Refused, Failure, grpc.RpcError."""
+def push_payloads(
+    channel: grpc.Channel, header: sync_pb2.DeltaHeader, chunks: Iterator[tuple[bytes, int]]
+) -> sync_pb2.DeltaApplied:
+    """Send one delta of serialized DeltaRows, each with its rows. Raises Refused, Failure, grpc.RpcError."""
     from eir.proto import sync_pb2
 
     requests: queue.SimpleQueue[sync_pb2.PushDeltaRequest | None] = queue.SimpleQueue()
@@ -178,7 +180,7 @@ def _push(channel: grpc.Channel, header: sync_pb2.DeltaHeader, rows: IO[bytes]) 
         with progress("rows", header.row_count) as show_done:
             requests.put(sync_pb2.PushDeltaRequest(header=header))
             _answer(call, "accepted")
-            digest = _send_chunks(call, requests, rows, show_done)
+            digest = _send_chunks(call, requests, chunks, show_done)
             requests.put(sync_pb2.PushDeltaRequest(commit=sync_pb2.DeltaCommit(content_sha256=digest)))
             return _answer(call, "applied").applied
     finally:
@@ -200,7 +202,7 @@ def _answer(call: Iterator[sync_pb2.PushDeltaResponse], expected: str) -> sync_p
 def _send_chunks(
     call: Iterator[sync_pb2.PushDeltaResponse],
     requests: queue.SimpleQueue[sync_pb2.PushDeltaRequest | None],
-    rows: IO[bytes],
+    chunks: Iterator[tuple[bytes, int]],
     show_done: Callable[[int], None],
 ) -> bytes:
     """Send the rows, a few chunks ahead of their acknowledgements; return their SHA-256."""
@@ -209,7 +211,7 @@ def _send_chunks(
     digest = hashlib.sha256()
     in_flight: list[int] = []
     done = 0
-    for index, (payload, row_count) in enumerate(payloads(rows)):
+    for index, (payload, row_count) in enumerate(chunks):
         digest.update(payload)
         requests.put(sync_pb2.PushDeltaRequest(chunk=sync_pb2.DeltaChunk(index=index, payload=payload)))
         in_flight.append(row_count)

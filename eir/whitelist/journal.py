@@ -166,6 +166,17 @@ class Journal:
             finally:
                 self._depth -= 1
 
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """See one moment of the file in everything read inside; suits a second process."""
+        with self._lock, _storage_errors("reading the journal"):
+            self._db.execute("BEGIN")
+            try:
+                yield
+            finally:
+                self._names.clear()
+                self._db.execute("ROLLBACK")
+
     def close(self) -> None:
         """Close the file."""
         with self._lock:
@@ -428,6 +439,15 @@ class Journal:
         """Look subscribers up by MSISDN. Raises JournalDamagedError naming a damaged row."""
         with self._lock, storage_errors("reading the journal"):
             return subscribers.of_msisdn(self._db, msisdn, count_max)
+
+    def all_subscribers(self) -> Iterator[list[tuple[int, int, str]]]:
+        """Iterate over all subscribers by IMSI code, in lists of (imsi, msisdn, language)."""
+        last = -1
+        while rows := self._all(
+            "SELECT imsi, msisdn, language FROM subscribers WHERE imsi > ? ORDER BY imsi LIMIT 65536", last
+        ):
+            yield rows
+            last = rows[-1][0]
 
     def subscriber_count(self) -> int:
         """Return the number of subscribers, without counting them."""

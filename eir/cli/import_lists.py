@@ -1,0 +1,287 @@
+"""`eir import`: lists of operators and registries into the tables."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+from click.core import ParameterSource
+
+from eir.cli import client
+from eir.cli.import_target import target
+from eir.cli.journal import data_dir_option
+from eir.cli.say import NO, OK, count, note, parse_moment, progress, show_json, show_table
+from eir.lists.formats import FORMATS
+from eir.lists.open import BYTES_MAX
+from eir.lists.parse import ROWS_MAX
+from eir.whitelist.delta import NAME
+
+if TYPE_CHECKING:
+    from eir.config import Config
+    from eir.errors import RejectedError
+    from eir.lists.report import Report
+    from eir.lists.run import Options, Outcome, Where
+    from eir.lists.sample import Verdicts
+    from eir.whitelist.delta import TableEffect
+
+SHOWN_MAX: Final = 20
+"""Faults that the text report shows; --json has up to 1,000."""
+
+
+def _name(_: click.Context, option: click.Parameter, value: str) -> str:
+    if value and not NAME.fullmatch(value):
+        raise click.BadParameter("1 to 64 of a-z, 0-9, '-', '_' and '.' are needed", param=option)
+    return value
+
+
+def _encoding(_: click.Context, option: click.Parameter, value: str) -> str:
+    import codecs
+
+    try:
+        if value:
+            codecs.getincrementaldecoder(value)
+            "a".encode(value)
+    except (LookupError, UnicodeError):
+        raise click.BadParameter(f"{value!r} is no encoding of text", param=option) from None
+    return value
+
+
+@click.command("import")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option(
+    "--format", "list_name", type=click.Choice(list(FORMATS)), help="Which list it is; else its header says."
+)
+@click.option("--full/--delta", "full", default=None, help="What it must be; else its header says.")
+@click.option(
+    "--authority",
+    default="",
+    callback=_name,
+    help="Who blocks: stolen and barred lists. The feed unless given.",
+)
+@click.option("--feed", default="", callback=_name, help="Feed of the deltas; the list's name unless given.")
+@click.option(
+    "--in-force",
+    default="",
+    metavar="STATUS",
+    help="The status of rows in force; whitelist or blacklist else.",
+)
+@click.option("--encoding", default="", callback=_encoding, help="Encoding of the text; UTF-8 unless given.")
+@click.option(
+    "--loose-columns", is_flag=True, help="Admit unknown columns, and lacking ones that are no key."
+)
+@click.option("--complete-until", metavar="TIME", help="Time up to which the feed is complete with it.")
+@click.option("--dry-run", is_flag=True, help="Report what it would do, and change nothing.")
+@click.option("--override", is_flag=True, help="Apply it although a guard would refuse it.")
+@click.option(
+    "--rows-max", type=click.IntRange(1), default=ROWS_MAX, show_default=True, help="Rows of one list."
+)
+@click.option(
+    "--bytes-max",
+    type=click.IntRange(1),
+    default=BYTES_MAX,
+    show_default=True,
+    help="Bytes of one list, decompressed.",
+)
+@click.option("--create", is_flag=True, help="Make the data directory where there is none.")
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="The daemon's configuration: its guards, feeds and policy.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@data_dir_option
+@client.manage_address
+def import_(
+    files: tuple[str, ...],
+    list_name: str | None,
+    full: bool | None,
+    authority: str,
+    feed: str,
+    in_force: str,
+    encoding: str,
+    loose_columns: bool,
+    complete_until: str | None,
+    dry_run: bool,
+    override: bool,
+    rows_max: int,
+    bytes_max: int,
+    create: bool,
+    config_file: Path | None,
+    as_json: bool,
+    data_dir: Path,
+    address: str,
+) -> None:
+    """Take lists into the tables, each whole or not at all; docs/lists.md has their formats.
+
+    FILE is a list as CSV, plain, gzip or zstd; - is stdin. A list without a column
+    change_type is full: the tables will say what it says. Where a daemon uses the
+    data directory, it applies them; else they are applied here. Ends with 3 at the
+    first list that is refused.
+    """
+    from eir.daemon import load_policy
+    from eir.lists.run import Options
+
+    config, data_dir, address = _settings(config_file, data_dir, address)
+    options = Options(
+        list_name=list_name or "",
+        delta=None if full is None else not full,
+        encoding=encoding,
+        loose=loose_columns,
+        in_force=in_force,
+        feed=feed,
+        authority=authority,
+        complete_until=parse_moment(complete_until, "--complete-until") if complete_until else 0,
+        dry_run=dry_run,
+        override=override,
+        rows_max=rows_max,
+        bytes_max=bytes_max,
+        policy=load_policy(config.policy) if dry_run else None,
+    )
+    outcomes: list[Outcome] = []
+    try:
+        with target(config, data_dir, address, create=create) as where:
+            for file in files:
+                outcomes.append(_one(file, options, where))
+                if not as_json:
+                    show_outcome(outcomes[-1], options)
+                if outcomes[-1].refused:
+                    break
+    finally:
+        if as_json:
+            show_json([as_values(outcome, options) for outcome in outcomes])
+    left = files[len(outcomes) :]
+    if left:
+        note(f"not looked at: {', '.join(left)}")
+    sys.exit(NO if any(outcome.refused for outcome in outcomes) else OK)
+
+
+def _settings(config_file: Path | None, data_dir: Path, address: str) -> tuple[Config, Path, str]:
+    """Return the configuration, and what it says of where unless the command line says it."""
+    from eir.config import load
+
+    config = load(config_file, os.environ)
+    source = click.get_current_context().get_parameter_source
+    if source("data_dir") is ParameterSource.DEFAULT:
+        data_dir = config.data_dir
+    if source("address") is ParameterSource.DEFAULT and config_file:
+        address = config.manage_listen
+    return config, data_dir, address
+
+
+def _one(file: str, options: Options, where: Where) -> Outcome:
+    """Take one list."""
+    from eir.clock import now_seconds
+    from eir.lists.run import take
+
+    with progress(file[-40:]) as show_done:
+        return take(file, options, where, now_seconds(), lambda done, _: show_done(done))
+
+
+# -- what is said ----------------------------------------------------------------------------------
+
+
+def as_values(outcome: Outcome, options: Options) -> dict[str, object]:
+    """Return what came of a list as JSON values."""
+    change, applied, refused = outcome.change, outcome.applied, outcome.refused
+    effects = applied.effects if applied else getattr(refused, "effects", ())
+    values: dict[str, object] = {
+        "file": outcome.file,
+        "list": outcome.list_name,
+        "delta": outcome.delta,
+        "row_count": outcome.row_count,
+        "refused": refused is not None,
+        "reason": _reason(refused),
+        "message": refused.message if refused else "",
+        "dry_run": options.dry_run,
+        "repeat": outcome.repeat,
+        "applied": bool(applied) and not options.dry_run,
+        "feed": outcome.feed,
+        "sequence": outcome.sequence,
+        "serial": outcome.serial,
+        "effects": {e.table: {"added": e.added, "removed": e.removed, "rows": e.rows} for e in effects},
+        "report": outcome.report.as_json(),
+    }
+    if change:
+        names = ("before", "added", "removed", "changed", "after")
+        values["rows"] = {name: getattr(change, name) for name in names}
+    if outcome.verdicts:
+        values["verdicts"] = {
+            "checked": outcome.verdicts.checked,
+            "changed": [
+                {"before": turn.before, "after": turn.after, "count": number}
+                for turn, number in outcome.verdicts.changed.most_common()
+            ],
+        }
+    return values
+
+
+def _reason(refused: RejectedError | None) -> str:
+    return getattr(refused, "store_reason", refused.reason) if refused else ""
+
+
+def show_outcome(outcome: Outcome, options: Options) -> None:
+    """Print what came of a list; what is wrong goes to stderr."""
+    _show_report(outcome.report)
+    change, applied, refused = outcome.change, outcome.applied, outcome.refused
+    if refused:
+        effects = getattr(refused, "effects", ())
+        if effects:
+            _show_effects(effects)
+        note(f"refused, nothing changed: {refused.message} ({_reason(refused)})")
+        if _reason(refused) in ("LIST_GUARD", "DELTA_GUARD"):
+            note("--override applies it nevertheless")
+        return
+    kind = "delta" if outcome.delta else "full list"
+    what = f"{outcome.file}: {outcome.list_name}, {kind} of {count(outcome.row_count, 'row')}"
+    if outcome.repeat:
+        click.echo(f"imported before, nothing changed: {what}; sequence {outcome.sequence} of {outcome.feed}")
+        return
+    assert change
+    rows = f"{change.added:,} added, {change.removed:,} removed, {change.changed:,} changed"
+    click.echo(f"{'dry run, nothing changed' if options.dry_run else 'imported'}: {what}")
+    click.echo(f"rows of the list: {rows}; {change.before:,} before, {change.after:,} after")
+    if applied is None:
+        click.echo("the tables say the same already: no delta was needed")
+        return
+    if not options.dry_run:
+        where = f"feed {outcome.feed}, sequence {outcome.sequence}"
+        click.echo(f"applied as one delta, {where}; the tables are at serial {applied.serial:,}")
+    _show_effects(applied.effects)
+    if outcome.verdicts:
+        _show_verdicts(outcome.verdicts)
+
+
+def _show_report(report: Report) -> None:
+    faults = sorted(report.faults, key=lambda fault: fault.line)
+    for fault in faults[:SHOWN_MAX]:
+        where = f"line {fault.line}" + (f", {fault.column}" if fault.column else "")
+        note(f"{where}: {fault.message} ({fault.reason.name})\n    {fault.value}")
+    if report.fault_count > SHOWN_MAX:
+        note(f"... and {report.fault_count - min(len(faults), SHOWN_MAX):,} more; --json shows up to 1,000")
+        for reason, number in report.counts.most_common():
+            note(f"    {reason.name}: {number:,}")
+    for what, remark in report.warnings.items():
+        lines = f" (line {', '.join(map(str, remark.lines))})" if remark.lines else ""
+        note(f"warning: {remark.rows:,} {remark.text or what.value}{lines} ({what.name})")
+
+
+def _show_effects(effects: tuple[TableEffect, ...]) -> None:
+    rows = [(e.table, e.added, e.removed, e.rows) for e in effects]
+    if rows:
+        show_table(("table", "added", "removed", "rows"), rows)
+    else:
+        click.echo("no table changes")
+
+
+def _show_verdicts(verdicts: Verdicts) -> None:
+    changed = verdicts.changed.total()
+    click.echo(f"verdicts in a sample of {verdicts.checked:,}: {changed:,} would change")
+    show_table(
+        ("before", "after", "count"),
+        [(turn.before, turn.after, number) for turn, number in verdicts.changed.most_common()],
+    )
