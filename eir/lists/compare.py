@@ -111,15 +111,20 @@ def imeis(
     entries = present.raw_entries(generation)
     have_texts = {text for text, row in entries.items() if len(scope.keys(row))}
     change.before += len(have_texts)
-    _emit(change, scope, np.concatenate(puts), np.concatenate(takes))
+    _emit(generation, change, scope, np.concatenate(puts), np.concatenate(takes))
     _emit_texts(change, scope, wanted_texts - have_texts, have_texts - wanted_texts)
     now = Shelved(keys[:split][~in_force[:split]], frozenset(texts) - wanted_texts)
     return change, now
 
 
-def _emit(change: Change, scope: Scope, puts: U64, takes: U64) -> None:
+def _emit(generation: Generation, change: Change, scope: Scope, puts: U64, takes: U64) -> None:
     change.add(scope.batch(scope.take, takes))
     change.add(scope.batch(scope.put, puts))
+    if (
+        scope.number >= 0
+    ):  # taking a block off an IMEI takes it out of a range too: what a barred TAC says stays
+        ranged = present.in_blocked_ranges(generation, takes, scope.cause, scope.number)
+        change.add(Batch(scope.put, ranged, ranged, cause=scope.cause, authority=scope.authority))
     change.added += len(puts)
     change.removed += len(takes)
 
@@ -150,7 +155,7 @@ def _delta(
     force = settled.in_force() & (kinds != REMOVE)
     put, take = force & ~there, ~force & there
     change = Change()
-    _emit(change, scope, touched[put[:split]], touched[take[:split]])
+    _emit(generation, change, scope, touched[put[:split]], touched[take[:split]])
     text_of = np.array(texts, object)
     _emit_texts(change, scope, set(text_of[put[split:]]), set(text_of[take[split:]]))
     change.added, change.removed = int((kinds == ADD).sum()), int((kinds == REMOVE).sum())

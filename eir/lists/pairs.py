@@ -9,7 +9,6 @@ an owner that the tables have stays owner as long as the file names it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
@@ -150,10 +149,11 @@ def sims(have: Pairs, place: int) -> list[int]:
     return [owner, *have.utilizers.run(place).tolist()] if owner else have.utilizers.run(place).tolist()
 
 
-def _in_order(before: list[int], wanted: Iterable[int]) -> list[int]:
-    """SIMs wanted, those that are there first, so that the owner stays owner."""
-    wanted = list(wanted)
-    return [sim for sim in before if sim in wanted] + [sim for sim in wanted if sim not in before]
+def _in_order(before: list[int], wanted: list[int]) -> list[int]:
+    """SIMs wanted, the owner first: who is owner stays it, else the first of the file becomes it."""
+    if before and before[0] in wanted:
+        return [before[0]] + [sim for sim in wanted if sim != before[0]]
+    return wanted
 
 
 def _by_text(settled: Settled, split: int) -> dict[str, list[int]]:

@@ -56,6 +56,8 @@ class Parser:
     _parts: dict[str, list[npt.NDArray[Any]]] = field(default_factory=dict)
     _raw: dict[str, int] = field(default_factory=dict)
     _rows: int = 0
+    _line: int = FIRST_LINE
+    """Of the block that is taken: its first."""
     _blank: list[int] = field(default_factory=list)
     _blank_count: int = 0
 
@@ -66,6 +68,7 @@ class Parser:
         if self._rows + count > self.rows_max:
             raise ListTooLargeError(f"the list has more than {self.rows_max:,} rows (--rows-max)")
         if not count:
+            self._line += len(found.start)
             return
         columns, good = self._regular(found, count)
         odd = np.ones(count, np.bool_)
@@ -75,6 +78,7 @@ class Parser:
         for name, column in columns.items():
             self._parts.setdefault(name, []).append(column)
         self._rows += count
+        self._line += len(found.start)
 
     def finish(self) -> Listed:
         """Return what the list says; of use only where the report has no faults."""
@@ -103,7 +107,7 @@ class Parser:
             self.report.more(Reason.BLANK_LINE, self._blank_count - len(self._blank))
             self._blank, self._blank_count = [], 0
         trailing = np.arange(count, len(blank))
-        self._blank += (trailing[: max(FAULTS_MAX - len(self._blank), 0)] + self._rows + FIRST_LINE).tolist()
+        self._blank += (trailing[: max(FAULTS_MAX - len(self._blank), 0)] + self._line).tolist()
         self._blank_count += len(trailing)
         return count
 
@@ -196,7 +200,7 @@ class Parser:
 
     def _odd(self, line: bytes, row: int, columns: dict[str, npt.NDArray[Any]]) -> None:
         """Read one row exactly, into its place or into the report."""
-        number = self._rows + row + FIRST_LINE
+        number = self._line + row
         if not line:
             self.report.fault(number, "", "", Reason.BLANK_LINE)
             return
@@ -255,7 +259,7 @@ class Parser:
         return RAW | self._raw.setdefault(normalised, len(self._raw))
 
     def _lines(self, rows: I64) -> list[int]:
-        return [int(row) + self._rows + FIRST_LINE for row in rows]
+        return [int(row) + self._line for row in rows]
 
 
 def split(line: str) -> list[str] | None:

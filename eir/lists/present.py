@@ -107,6 +107,22 @@ def whole_tacs(generation: Generation, cause: int, authority: int) -> U64:
     return np.concatenate(found)
 
 
+def in_blocked_ranges(generation: Generation, keys: U64, cause: int, authority: int) -> U64:
+    """Those of sorted keys that lie in a range blocked for a cause by an authority."""
+    tacs = np.unique(keys // np.uint64(SERIALS))
+    pieces = generation.read_ranges(tacs)
+    first, last, of_cause, by = piece_parts(pieces.words)
+    base = np.repeat(tacs, pieces.counts()) * np.uint64(SERIALS)
+    mine = (of_cause == cause) & (by == authority)
+    first, last = (base + first)[mine], (base + last)[mine]
+    order = np.argsort(first)
+    place = np.searchsorted(first[order], keys, side="right") - 1
+    inside = place >= 0
+    inside[inside] = keys[inside] <= last[order][place[inside]]
+    found: U64 = keys[inside]
+    return found
+
+
 # -- raw entries -----------------------------------------------------------------------------------
 
 

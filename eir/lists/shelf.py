@@ -17,7 +17,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -98,7 +98,8 @@ class Shelf:
 
     def _forget(self, name: str) -> None:
         for path in (self._folder / _NOTE, self._file(name + ".next")):
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
 
     def _place(self, name: str) -> None:
         following = self._file(name + ".next")

@@ -36,7 +36,9 @@ def test_every_list_is_described_with_its_columns() -> None:
 
 
 def test_every_column_has_its_grammar() -> None:
-    named = set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`.*?) \|", section("Fields"), re.MULTILINE))))
+    named = set(
+        re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`.*?) \|", section("Fields"), re.MULTILINE)))
+    )
     assert named == {column.name for kind in FORMATS.values() for column in kind.columns} | {"change_type"}
     assert len(Grammar) == 11, "a new grammar needs its row"
 
