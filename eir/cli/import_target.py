@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from eir.lists.run import Target, Where
     from eir.proto import sync_pb2
     from eir.whitelist.delta import Applied, Header, TableEffect
+    from eir.whitelist.schema import Subscriber
     from eir.whitelist.view import View
 
 _REJECTED: Final = "DELTA_"
@@ -101,7 +102,7 @@ class DaemonTarget:
             )
         return read
 
-    def subscribers(self) -> Iterator[list[tuple[int, int, str]]]:
+    def subscribers(self) -> Iterator[list[Subscriber]]:
         """Iterate over all subscribers, by IMSI code."""
         from eir.whitelist import view
 

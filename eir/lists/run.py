@@ -17,7 +17,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from eir.errors import RejectedError
-from eir.lists import clash, compare, parse, sample, uids
+from eir.lists import clash, compare, fields, parse, sample, uids
 from eir.lists.change import Change, shrink_fault
 from eir.lists.clash import Settled
 from eir.lists.compare import Numbers, Shelved
@@ -31,6 +31,7 @@ from eir.lists.report import Reason, Remarkable, Report
 from eir.lists.shelf import Arrays, Shelf
 from eir.policy import Policy
 from eir.whitelist.delta import Applied, Header
+from eir.whitelist.schema import Subscriber
 from eir.whitelist.view import View
 
 ATTEMPTS_MAX: Final = 5
@@ -46,7 +47,7 @@ class Target(Protocol):
     def view(self) -> View:
         """Read the tables as they are now."""
 
-    def subscribers(self) -> Iterator[list[tuple[int, int, str]]]:
+    def subscribers(self) -> Iterator[list[Subscriber]]:
         """Iterate over all subscribers, by IMSI code."""
 
     def reference(self, feed: str, sequence: int) -> str:
@@ -290,14 +291,20 @@ class _Work:
         return change, {"rows": after.rows}
 
 
-def _numbers(rows: Iterator[list[tuple[int, int, str]]]) -> Numbers:
+def _numbers(rows: Iterator[list[Subscriber]]) -> Numbers:
     """Return subscribers as columns; what is no language of two letters is none."""
     parts = [np.empty((0, 3), np.uint64)]
     for some in rows:
-        languages = {text: ord(text[0]) << 8 | ord(text[1]) if len(text) == 2 else 0 for *_, text in some}
-        parts.append(np.array([(imsi, msisdn, languages[text]) for imsi, msisdn, text in some], np.uint64))
+        languages = {one.language: _language(one.language) for one in some}
+        rows_of = [(one.imsi, one.msisdn, languages[one.language]) for one in some]
+        parts.append(np.array(rows_of, np.uint64))
     joined = np.concatenate(parts)
     return Numbers(*(np.ascontiguousarray(joined[:, column]) for column in range(3)))
+
+
+def _language(text: str) -> int:
+    """Return the number of a language, 0 for what is none."""
+    return fields.language(text) if len(text) == 2 else 0
 
 
 def _note_bad_rows(settled: Settled, change: Change, error: PushRefusedError, report: Report) -> None:

@@ -10,7 +10,7 @@ from eir.errors import DeltaGuardError, DeltaRowsRefusedError, RejectedError
 from eir.lists.change import Change
 from eir.lists.errors import PushRefusedError
 from eir.whitelist.delta import Applied, Header
-from eir.whitelist.journal import NameKind
+from eir.whitelist.journal import NameKind, Subscriber
 from eir.whitelist.store import Store
 from eir.whitelist.view import View
 
@@ -34,7 +34,7 @@ class StoreTarget:
             dict(store.counts),
         )
 
-    def subscribers(self) -> Iterator[list[tuple[int, int, str]]]:
+    def subscribers(self) -> Iterator[list[Subscriber]]:
         """Iterate over all subscribers, by IMSI code."""
         return self._store.journal.all_subscribers()
 

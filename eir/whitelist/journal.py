@@ -57,6 +57,7 @@ __all__ = [
     "Subscriber",
 ]
 
+SUBSCRIBERS_AT_ONCE: Final = 65_536
 _PAGE_BYTES: Final = 8192
 _PRUNE_CHUNKS: Final = 4
 """Chunks deleted in one transaction: at 4 MiB each, tens of milliseconds."""
@@ -169,7 +170,7 @@ class Journal:
     @contextmanager
     def reading(self) -> Iterator[None]:
         """See one moment of the file in everything read inside; suits a second process."""
-        with self._lock, _storage_errors("reading the journal"):
+        with self._lock, storage_errors("reading the journal"):
             self._db.execute("BEGIN")
             try:
                 yield
@@ -440,14 +441,16 @@ class Journal:
         with self._lock, storage_errors("reading the journal"):
             return subscribers.of_msisdn(self._db, msisdn, count_max)
 
-    def all_subscribers(self) -> Iterator[list[tuple[int, int, str]]]:
-        """Iterate over all subscribers by IMSI code, in lists of (imsi, msisdn, language)."""
-        last = -1
-        while rows := self._all(
-            "SELECT imsi, msisdn, language FROM subscribers WHERE imsi > ? ORDER BY imsi LIMIT 65536", last
-        ):
-            yield rows
-            last = rows[-1][0]
+    def all_subscribers(self) -> Iterator[list[Subscriber]]:
+        """Iterate over all subscribers by IMSI code, some at a time. Raises JournalDamagedError."""
+        last = 0
+        while True:
+            with self._lock, storage_errors("reading the journal"):
+                some = subscribers.after(self._db, last, SUBSCRIBERS_AT_ONCE)
+            if not some:
+                return
+            yield some
+            last = some[-1].imsi
 
     def subscriber_count(self) -> int:
         """Return the number of subscribers, without counting them."""

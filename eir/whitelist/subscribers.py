@@ -53,6 +53,12 @@ def of_msisdn(db: sqlite3.Connection, msisdn: int, count_max: int) -> list[Subsc
     return [subscriber for subscriber in found if subscriber and subscriber.msisdn == msisdn]
 
 
+def after(db: sqlite3.Connection, imsi: int, count_max: int) -> list[Subscriber]:
+    """Return the next subscribers by IMSI code, at most so many. Raises JournalDamagedError."""
+    rows = db.execute("SELECT * FROM subscribers WHERE imsi > ? ORDER BY imsi LIMIT ?", (imsi, count_max))
+    return [Subscriber(*checked("subscribers", row)) for row in rows]
+
+
 def verify(db: sqlite3.Connection) -> list[JournalDamagedError]:
     """Read all rows of both tables; return what is damaged."""
     damaged = []

@@ -20,7 +20,7 @@ from eir.errors import SegmentDamagedError
 from eir.whitelist import plan as planning
 from eir.whitelist import recover
 from eir.whitelist.imsi_index import ImsiIndex
-from eir.whitelist.journal import FeedRecord, Journal, NameKind
+from eir.whitelist.journal import FeedRecord, Journal, NameKind, Subscriber
 from eir.whitelist.overlay import Overlay
 from eir.whitelist.plan import Names, Plan
 from eir.whitelist.rebuild import index_name
@@ -133,7 +133,7 @@ def with_plan(view: View, rows: Rows) -> tuple[Generation, Plan]:
     return view.generation.with_levels(view.serial + 1, [overlay, *view.generation.levels]), plan
 
 
-def subscribers(data_dir: Path) -> Iterator[list[tuple[int, int, str]]]:
+def subscribers(data_dir: Path) -> Iterator[list[Subscriber]]:
     """Iterate over the subscribers of a data directory, by IMSI code."""
     journal = Journal.open(data_dir / "registry.db", read_only=True)
     try:

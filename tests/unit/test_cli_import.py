@@ -9,6 +9,7 @@ from listing import NOBODY, Importer
 
 from eir.cli import main
 from eir.whitelist.items import Item
+from eir.whitelist.schema import Subscriber
 
 IMEI = 35_693_803_564_380
 
@@ -186,7 +187,7 @@ def test_numbers_come_and_go(importer: Importer) -> None:
     importer.take("imsi,msisdn,language\n432110000000001,98912,fa\n432110000000002,98913,en\n")
     importer.take("imsi,msisdn,language\n432110000000001,98914,fa\n", "--override")
     rows = [row for part in view.subscribers(importer.data_dir) for row in part]
-    assert rows == [(1_432_110_000_000_001, 198_914, "fa")]
+    assert rows == [Subscriber(1_432_110_000_000_001, 198_914, "fa")]
 
 
 def test_the_view_of_a_directory_is_what_its_store_has(importer: Importer) -> None:
