@@ -17,12 +17,15 @@ _AHEAD: Final = 4
 """Results that wait for the caller at most."""
 
 
-def in_order(work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+def in_order(
+    work: Callable[[Item], Result], items: Sequence[Item], threads: int | None = None
+) -> Iterator[Result]:
     """Work on each item, a few ahead of the caller who takes the results in order."""
-    if len(items) < 2 or THREADS < 2:
+    threads = threads or THREADS
+    if len(items) < 2 or threads < 2:
         yield from map(work, items)
         return
-    with ThreadPoolExecutor(THREADS, "columns") as pool:
+    with ThreadPoolExecutor(threads, "columns") as pool:
         waiting: deque[Future[Result]] = deque()
         for item in items:
             waiting.append(pool.submit(work, item))

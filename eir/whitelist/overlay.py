@@ -9,7 +9,7 @@ stops at the first level that has it. A row without anything says: gone.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cached_property
 from typing import Final
@@ -68,30 +68,41 @@ class Overlay:
     """Rows above the segments, as columns for the writer and images for checks."""
 
     columns: Mapping[Table, Columns]
-    tables: tuple[HashTable, ...]
+    images: Mapping[Table, HashTable] = field(default_factory=dict)
+    """Images that are there already; `tables` builds the others."""
 
     @classmethod
     def of(cls, columns: Mapping[Table, Columns]) -> Overlay:
-        """Build the images of these columns."""
-        return cls(columns, tuple(HashTable.build(columns.get(table, _NOTHING)) for table in Table))
+        """Make an overlay of columns, with the images of them."""
+        return cls(columns).built()
 
     @classmethod
     def empty(cls) -> Overlay:
         """Make an overlay without rows."""
         return cls.of({})
 
+    @cached_property
+    def tables(self) -> tuple[HashTable, ...]:
+        """Images of all tables."""
+        return tuple(
+            self.images.get(table) or HashTable.build(self.columns.get(table, _NOTHING)) for table in Table
+        )
+
+    def built(self) -> Overlay:
+        """Build what checks read: nothing is built when they come."""
+        _ = self.tables
+        return self
+
     def merged(self, *newer: Mapping[Table, Columns]) -> Overlay:
-        """Return this overlay with newer rows over it, the newest last; other tables stay as they are."""
+        """Return this overlay with newer rows over it, the newest last; images are built by `built`."""
         columns = dict(self.columns)
         for part in newer:
             for table, rows in part.items():
                 if len(rows):
                     columns[table] = columns.get(table, _NOTHING).merged(rows)
-        images = [
-            image if columns.get(table) is self.columns.get(table) else HashTable.build(columns[table])
-            for table, image in zip(Table, self.tables, strict=True)
-        ]
-        return Overlay(columns, tuple(images))
+        images = dict(zip(Table, self.tables, strict=True)) if "tables" in self.__dict__ else self.images
+        same = {table for table in images if columns.get(table) is self.columns.get(table)}
+        return Overlay(columns, {table: images[table] for table in same})
 
     @cached_property
     def rows(self) -> int:
@@ -111,4 +122,4 @@ class Overlay:
     def from_segment(cls, segment: Segment) -> Overlay:
         """Read an overlay segment."""
         tables = tables_of(segment)
-        return cls({table: image.columns() for table, image in tables.items()}, tuple(tables.values()))
+        return cls({table: image.columns() for table, image in tables.items()}, tables)

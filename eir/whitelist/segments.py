@@ -21,6 +21,7 @@ import structlog
 from eir.errors import SegmentDamagedError, StorageError
 from eir.identity import SERIALS
 from eir.whitelist import imsi_index, segment, shard_encode
+from eir.whitelist.aside import in_order
 from eir.whitelist.files import FileLayer
 from eir.whitelist.imsi_blocks import ImsiBlocks
 from eir.whitelist.imsi_index import ImsiIndex
@@ -29,6 +30,7 @@ from eir.whitelist.journal import Journal, SegmentRecord
 from eir.whitelist.overlay import Overlay, Table
 from eir.whitelist.rebuild import Job, SegmentFile, Writer, edition_of, index_name, overlay_name
 from eir.whitelist.recover import BASE_SERIAL_KEY, NamesOf, Recovery, load
+from eir.whitelist.segment import Segment
 from eir.whitelist.shard import Shard
 from eir.whitelist.shard_layout import Section
 from eir.whitelist.tables import Common, Generation
@@ -50,6 +52,8 @@ _ITEM_TABLES: Final = {
     Item.GRANDFATHER_PAIR: "grandfathered",
 }
 _RANGE_TABLES: Final = ("registered_ranges", "blocked_ranges")
+_LOADING_THREADS: Final = 4
+"""Files read at a time: one alone does not keep a disk busy."""
 
 Swap = Callable[[Callable[[Generation], Generation]], None]
 _children: set[subprocess.Popen[str]] = set()
@@ -85,18 +89,28 @@ class Segments:
         recovery = Recovery(self.folder, self._journal, names_of, manifest.previous)
         common = Common.empty()
         shards = []
-        for record in manifest.current:  # the common segment comes first: shards need its dictionary
+        # The common segment comes first: shards need its dictionary.
+        loaded = in_order(self._read, manifest.current, _LOADING_THREADS)
+        for record, segment_or_error in zip(manifest.current, loaded, strict=True):
             if record.kind == COMMON:
-                common = self._load_common(record, recovery)
+                common = self._load_common(record, segment_or_error, recovery)
             else:
-                shards.append(self._load_or_remake(record, common.blocks, recovery))
+                shards.append(self._load_or_remake(record, segment_or_error, common.blocks, recovery))
         return Generation.of(self.base_serial, (), shards, common)
 
-    def load_shard(self, name: str, blocks: ImsiBlocks, crc: int | None = None) -> Shard:
-        """Load one shard with its index; an index that is damaged is made again."""
-        loaded = segment.load(self.folder / name)
-        if crc is not None and loaded.crc32c != crc:
-            raise SegmentDamagedError(f"{name} is not the file that the manifest names", segment=name)
+    def _read(self, record: SegmentRecord) -> Segment | SegmentDamagedError:
+        """Read and verify a file; what is wrong with it is for the caller to raise."""
+        try:
+            return load(self.folder, record)
+        except SegmentDamagedError as error:
+            return error
+
+    def load_shard(self, name: str, blocks: ImsiBlocks) -> Shard:
+        """Load one shard with its index."""
+        return self._shard(segment.load(self.folder / name), name, blocks)
+
+    def _shard(self, loaded: Segment, name: str, blocks: ImsiBlocks) -> Shard:
+        """Make a shard of its segment and its index; an index that is damaged is made again."""
         shard = Shard(loaded, blocks)
         path = self.folder / index_name(name)
         try:
@@ -107,9 +121,11 @@ class Segments:
             shard.index = ImsiIndex(path)
         return shard
 
-    def _load_common(self, record: SegmentRecord, recovery: Recovery) -> Common:
+    def _load_common(
+        self, record: SegmentRecord, loaded: Segment | SegmentDamagedError, recovery: Recovery
+    ) -> Common:
         try:
-            return Common.of(load(self.folder, record))
+            return Common.of(_whole(loaded))
         except SegmentDamagedError as error:
             _log.error("segment damaged", segment=record.file, error=error.message)
             blocks = np.frombuffer(bytes.fromhex(self._journal.meta_get(BLOCKS_KEY) or ""), "<u8")
@@ -117,9 +133,15 @@ class Segments:
             self._remake(record, ImsiBlocks(blocks), lambda writer: writer.common(tables))
             return Common.of(segment.load(self.folder / record.file))
 
-    def _load_or_remake(self, record: SegmentRecord, blocks: ImsiBlocks, recovery: Recovery) -> Shard:
+    def _load_or_remake(
+        self,
+        record: SegmentRecord,
+        loaded: Segment | SegmentDamagedError,
+        blocks: ImsiBlocks,
+        recovery: Recovery,
+    ) -> Shard:
         try:
-            return self.load_shard(record.file, blocks, record.crc32c)
+            return self._shard(_whole(loaded), record.file, blocks)
         except SegmentDamagedError as error:
             _log.error("segment damaged", segment=record.file, error=error.message)
             rows = recovery.shard(record, blocks)
@@ -306,6 +328,13 @@ class Segments:
         for table, name in ((Table.RAW, "raw"), (Table.IMSI, "imsi_exemptions"), (Table.TACS, "tacs")):
             out[name] = generation.common.tables[table].nbytes
         return out
+
+
+def _whole(loaded: Segment | SegmentDamagedError) -> Segment:
+    """Return a segment that could be read. Raises SegmentDamagedError."""
+    if isinstance(loaded, SegmentDamagedError):
+        raise loaded
+    return loaded
 
 
 def _record(file: SegmentFile) -> SegmentRecord:

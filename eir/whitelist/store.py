@@ -287,6 +287,7 @@ class Store:
                 small, large = self._small.merged(columns), self._large
             else:
                 small, large = Overlay.empty(), self._large.merged(self._small.columns, columns)
+            small.built(), large.built()
             commit()
             if Table.TACS in columns:  # a check must not ask the journal: the names come before the rows
                 self.device_types = self.journal.names(NameKind.DEVICE_TYPE)
@@ -315,11 +316,21 @@ class Store:
     def _replay(self) -> int:
         """Apply the deltas that came after the segments; returns how many."""
         base, last = self.segments.base_serial, self.journal.last_serial()
+        levels: list[Overlay] = []
         for record, rows, left_out in recover.deltas(self.journal, base, last):
             plan = planning.make(self.generation, rows, self.names_of(rows), left_out)
-            counts = self.counts
-            self.publish(plan, record.serial)
-            self.counts = counts  # they were committed with the delta
+            newest = Overlay({table: part for table, part in plan.columns.items() if len(part)})
+            # Levels of like size become one: a row is merged a few times, however many deltas there are.
+            while levels and levels[0].rows <= 2 * newest.rows:
+                newest = levels.pop(0).merged(newest.columns)
+            levels.insert(0, newest)
+            self.generation = self.generation.with_levels(record.serial, levels)
+        whole = Overlay.empty().merged(*(level.columns for level in reversed(levels))).built()
+        if whole.rows <= self.limits.small_overlay_rows_max:
+            self._small = whole
+        else:
+            self._large = whole
+        self.generation = self.generation.with_levels(self.generation.serial, self._levels())
         return max(last - base, 0)
 
     # -- rebuilding -------------------------------------------------------------------------------
@@ -339,7 +350,7 @@ class Store:
                     return RebuildResult(serial, 0, 0.0)
                 self._frozen, self._large, self._small = tuple(levels), Overlay.empty(), Overlay.empty()
             # Joining a million rows takes its time: deltas go on beside it.
-            frozen = Overlay.empty().merged(*(level.columns for level in reversed(levels)))
+            frozen = Overlay.empty().merged(*(level.columns for level in reversed(levels))).built()
             with self._lock:
                 self._frozen = (frozen,)
                 self.generation = self.generation.with_levels(self.generation.serial, self._levels())
