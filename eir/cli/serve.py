@@ -37,7 +37,12 @@ def serve(config_file: Path | None, **settings: object) -> None:
     Settings come from the defaults, the file, the environment (EIR_...) and
     these options; later wins. `eir config show` prints them.
     """
-    from eir import config, daemon
+    from eir import config
+    from eir.whitelist import warm
 
     given = {name: value for name, value in settings.items() if value is not None}
-    sys.exit(daemon.run(config.load(config_file, os.environ, given)))
+    loaded = config.load(config_file, os.environ, given)
+    warm.start(Path(loaded.data_dir) / "segments")
+    from eir import daemon  # importing it takes as long as reading the segments
+
+    sys.exit(daemon.run(loaded))

@@ -10,12 +10,14 @@ one running maximum, so that numpy can do it. Format: docs/segment-format.md.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from eir.whitelist.aside import in_order
 from eir.whitelist.rows import U64
 
 GOLDEN: Final = 0x9E3779B97F4A7C15
@@ -26,6 +28,8 @@ OFFSET_BITS: Final = 36
 OFFSET_MASK: Final = (1 << OFFSET_BITS) - 1
 COUNT_MASK: Final = (1 << 24) - 1
 _MASK64: Final = (1 << 64) - 1
+_HALVED_ROWS: Final = 1 << 17
+"""Rows from which on the two halves of an image are worked out beside each other."""
 I64 = npt.NDArray[np.int64]
 
 
@@ -208,14 +212,20 @@ class HashTable:
             values[has_words] = (
                 np.uint64(RECORD) | (length << np.uint64(OFFSET_BITS)) | first.astype(np.uint64)
             )
-        order, place = _places(columns.keys, bits)
+        parts = _places(columns.keys, bits)
         # Fewer keys than two thirds of the home places run past them by less than those are.
-        slack = max(1 << (bits - 3), int(place[-1]) + 2 - (1 << bits))
+        slack = max(1 << (bits - 3), int(parts[-1][1][-1]) + 2 - (1 << bits))
         slots = np.zeros(((1 << bits) + slack, 2), np.uint64)
         # A slot moves as one number of 16 bytes: several times faster than as a row of two.
         pairs = np.empty((n, 2), np.uint64)
         pairs[:, 0], pairs[:, 1] = columns.keys, values
-        slots.view(np.complex128).reshape(-1)[place] = pairs.view(np.complex128).reshape(-1).take(order)
+        source, target = (array.view(np.complex128).reshape(-1) for array in (pairs, slots))
+
+        def write(part: tuple[I64, I64]) -> None:
+            order, place = part
+            target[place] = source.take(order)
+
+        deque(in_order(write, parts), 0)
         return cls(slots.reshape(-1), words)
 
     def find(self, key: int) -> tuple[int, int, int] | None:
@@ -286,18 +296,30 @@ class HashTable:
         return int(self.slots.nbytes + self.words.nbytes)
 
 
-def _places(keys: U64, bits: int) -> tuple[I64, I64]:
-    """Order keys by home place, and find the slot of each with linear probing."""
+def _places(keys: U64, bits: int) -> list[tuple[I64, I64]]:
+    """Order keys by home place, and find the slot of each with linear probing; in parts of the table."""
     packed = keys * np.uint64(GOLDEN)
     packed >>= np.uint64(64 - bits)
     packed <<= np.uint64(32)
-    index = np.arange(len(keys), dtype=np.int64)
-    packed |= index.view(np.uint64)
+    packed |= np.arange(len(keys), dtype=np.uint64)
+    lower = packed < np.uint64(1 << (bits + 31))
+    halves = [packed[lower], packed[~lower]] if len(keys) >= _HALVED_ROWS else [packed]
+    parts: list[tuple[I64, I64]] = []
+    for order, place in in_order(_place, [half for half in halves if len(half)]):
+        if parts and parts[-1][1][-1] >= place[0]:  # the half before runs into this one
+            np.maximum(place, np.arange(len(place)) + (parts[-1][1][-1] + 1), out=place)
+        parts.append((order, place))
+    return parts
+
+
+def _place(packed: U64) -> tuple[I64, I64]:
+    """Sort home places (above 32 bits) with their keys' indexes, and find slots."""
     packed.sort()
     order = (packed & np.uint64(0xFFFFFFFF)).view(np.int64)
     packed >>= np.uint64(32)
     # Each key takes its home, or the place after its predecessor.
     place = packed.view(np.int64)
+    index = np.arange(len(place))
     place -= index
     np.maximum.accumulate(place, out=place)
     place += index

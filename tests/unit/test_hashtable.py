@@ -164,3 +164,24 @@ def test_contains(haystack: set[int], needles: list[int]) -> None:
 def test_offsets_and_lengths_share_a_value():
     assert hashtable.OFFSET_MASK & hashtable.COUNT_MASK << hashtable.OFFSET_BITS == 0
     assert hashtable.COUNT_MASK << hashtable.OFFSET_BITS < hashtable.INLINE
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        list(range(2_000)),
+        [*keys_of_home(2_047, 12, 300), *keys_of_home(2_100, 12, 1_000), *keys_of_home(7, 12, 700)],
+        [*keys_of_home(2_047, 12, 1), *keys_of_home(2_048, 12, 1_999)],
+        keys_of_home(4_000, 12, 2_000),
+        keys_of_home(3, 12, 2_000),
+    ],
+    ids=["lots", "runs over the middle", "meets at the middle", "upper half", "lower half"],
+)
+def test_an_image_is_the_same_made_in_halves(keys: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = u64(sorted(keys))
+    given = Columns(asked, asked & np.uint64(0xFFFF), Ragged.empty(len(asked)))
+    whole = HashTable.build(given)
+    monkeypatch.setattr(hashtable, "_HALVED_ROWS", 1)
+    halved = HashTable.build(given)
+    assert np.array_equal(halved.slots, whole.slots)
+    assert (halved.slots[halved.find_many(asked), 0] == asked).all()
