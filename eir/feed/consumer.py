@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 
 EXTENT_SECONDS: Final = 5.0
 """How often a server is asked how far behind we are, while we are."""
+RESCAN_SECONDS: Final = 60.0
+"""How often a stream is read again from its first entry while it seems to lack what comes next: where a
+server was emptied and ids began again, what is needed may stand before the last entry that was read."""
 KEEP_SECONDS: Final = 10.0
 """How often the place in the stream is kept; what was read since is read again after a restart."""
 WARN_SECONDS: Final = 60.0
@@ -92,7 +95,7 @@ class Consumer:
         self._waiting = ""
         self._found = self._whole_reads = False
         self._kept: Place | None = None
-        self._kept_at = self._asked_at = self._heard_at = 0.0
+        self._kept_at = self._asked_at = self._heard_at = self._rescanned_at = 0.0
         self._added = -1
         """Entries that the stream had been added up to the cursor; -1: not known."""
         self._warned: dict[str, float] = {}
@@ -195,6 +198,8 @@ class Consumer:
         if self.follower.cursor == cursor:  # else an operator sent us elsewhere meanwhile
             await (self._apply(entries) if entries else self._idle(transport))
             await self._measure(transport, behind=len(entries) == count)
+            if len(entries) < count:
+                self._look_again()
         self._waiting = ""
         await self._keep()
         self._show()
@@ -253,6 +258,15 @@ class Consumer:
         silence = self._pace.silence_seconds_max
         if silence and monotonic() - self._heard_at > silence:
             raise StreamUnavailableError(f"no message for {silence:g} seconds: trying the next server")
+
+    def _look_again(self) -> None:
+        """Read from the first entry, now and then, while what comes next is missing."""
+        now = monotonic()
+        if self.follower.state is not FeedState.SNAPSHOT:
+            self._rescanned_at = now
+        elif now - self._rescanned_at >= RESCAN_SECONDS:
+            self._rescanned_at, self._added = now, -1
+            self._give_up(self.follower.rescan())
 
     async def _apply(self, entries: list[Entry]) -> None:
         """Take entries until one of them sends us elsewhere."""

@@ -89,6 +89,19 @@ def eir(*words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def says(daemon: Daemon, reason: str) -> None:
+    """Wait until readiness gives a reason."""
+    until(lambda: reason in daemon.http("/readyz")[1], "the reason")
+
+
+def resolve(daemon: Daemon, decision: str) -> None:
+    """Accept or skip sequence 3."""
+    resolution: Any = f"FEED_RESOLUTION_{decision.upper()}"
+    daemon.sync.ResolveFeed(
+        sync_pb2.ResolveFeedRequest(feed="hamta", resolution=resolution, sequence=3, who="me", why="a test")
+    )
+
+
 def refusals(daemon: Daemon, cause: str) -> float:
     return daemon.metric(f'eir_feed_refusals_total{{cause="{cause}",feed="hamta"}}')
 
@@ -109,7 +122,7 @@ def test_many_daemons_follow_what_the_command_line_publishes(server: RedisServer
     with contextlib.ExitStack() as stack:
         daemons = [
             stack.enter_context(running(tmp_path / name, **configured(tmp_path, server.url)))
-            for name in ("one", "two", "three")
+            for name in ("one", "two")
         ]
         published = eir("feed", "publish", str(rows), *where, "--heartbeat", "--json")
         assert json.loads(published.stdout) == {
@@ -137,16 +150,13 @@ def test_many_daemons_follow_what_the_command_line_publishes(server: RedisServer
         assert json.loads(status.stdout)["feeds"]["hamta"]["state"] == "following"
         # Blocking it again cannot be applied: refused by all, until an operator decides.
         assert eir("feed", "publish", str(rows), *where).returncode == 0
-        for daemon, decision, reached in zip(daemons, ("accept", "skip", ""), (3, 3, 2), strict=True):
+        for daemon, decision, reached in zip(daemons, ("accept", "skip"), (3, 3), strict=True):
             reaches(daemon, 2, "refused")
-            assert "feeds: hamta: sequence 3 was refused" in daemon.http("/readyz")[1]
-            if decision:
-                address = ("--address", daemon.ready_line["manage"])
-                said = eir("feed", decision, "hamta", "3", "--who", "me", "--why", "a test", *address)
-                assert said.returncode == 0, said.stderr
-                reaches(daemon, reached)
-                audit = eir("journal", "audit", "--data-dir", str(daemon.data_dir)).stdout
-                assert "a test" in audit
+            says(daemon, "feeds: hamta: sequence 3 was refused")
+            resolve(daemon, decision)
+            reaches(daemon, reached)
+        audit = eir("journal", "audit", "--data-dir", str(daemons[0].data_dir)).stdout
+        assert "a test" in audit
         wrong = eir(
             "feed",
             "accept",
@@ -157,7 +167,7 @@ def test_many_daemons_follow_what_the_command_line_publishes(server: RedisServer
             "--why",
             "x",
             "--address",
-            daemons[2].ready_line["manage"],
+            daemons[0].ready_line["manage"],
         )
         assert wrong.returncode == 3
         assert "does not stand before a refused delta of sequence 9" in wrong.stderr
@@ -170,9 +180,8 @@ def test_a_server_that_is_killed_and_comes_back_empty(server: RedisServer, tmp_p
         server.kill()
         until(lambda: feed_of(daemon).state == "connecting", "the loss")
         assert daemon.check(str(KEY + 100)).status == GREY
-        code, page = daemon.http("/readyz")
-        assert code == 200
-        assert "feeds: hamta: redis://127.0.0.1" in page
+        says(daemon, "feeds: hamta: redis://127.0.0.1")
+        assert daemon.http("/readyz")[0] == 200
         assert daemon.metric('eir_feed_connected{feed="hamta"}') == 0
         until(lambda: daemon.metric("eir_tables_stale") == 1, "staleness")
         assert daemon.check(str(KEY + 100)).status == GREY

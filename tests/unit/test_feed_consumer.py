@@ -152,6 +152,23 @@ def test_a_stream_replaced_without_a_lost_connection_is_noticed_when_nothing_com
     follow(folder, stream, work)
 
 
+def test_a_stream_emptied_unnoticed_whose_ids_have_passed_ours_is_read_again_from_its_first_entry(
+    folder: Path, stream: MemoryStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(daemon: Follows) -> None:
+        stream.send(*register(1))
+        await daemon.settle()
+        stream.flush()
+        stream.send(*register(2), *register(3), *register(4))
+        await daemon.settle()
+        assert (position(daemon), state(daemon)) == (1, FeedState.SNAPSHOT)
+        monkeypatch.setattr(module, "RESCAN_SECONDS", 0.0)
+        await daemon.settle()
+        assert (position(daemon), state(daemon)) == (4, FeedState.FOLLOWING)
+
+    follow(folder, stream, work)
+
+
 def test_a_gap_is_said_and_ends_when_what_is_missing_comes(folder: Path, stream: MemoryStream) -> None:
     async def work(daemon: Follows) -> None:
         stream.send(*register(1))
