@@ -1,15 +1,32 @@
-"""The native engine, eir._core: whether it is here, and is the one of these sources."""
+"""The native engine, eir._core: whether it is here, and what it reads.
+
+    generation, policy, override, stale ──publish──► eir._core: one pointer swap ──► checks in any thread
+
+The engine reads the memory of segments and overlays in place. So what was
+published is never written to again; it is freed when no reader holds it.
+"""
 
 from __future__ import annotations
 
 import importlib
 import shutil
 import sys
+import threading
+from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
 
 from eir import build_id
+from eir.check import Published, Verdict
 from eir.errors import EngineUnavailableError
+from eir.policy import Policy
+from eir.whitelist.hashtable import HashTable
+from eir.whitelist.overlay import Overlay
+from eir.whitelist.shard import Shard
+from eir.whitelist.tables import Common
 
 REBUILD: Final = "build it with `make native`, or install the package again with cargo on the PATH"
 
@@ -28,6 +45,117 @@ def load() -> ModuleType:
             f"the native engine was built from other sources ({core.BUILD_ID}, these are {wanted}); {REBUILD}"
         )
     return core
+
+
+def _bytes(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Bytes of an array, in place."""
+    return array.reshape(-1).view(np.uint8)
+
+
+def _tables(tables: Sequence[HashTable]) -> list[tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]]:
+    return [(_bytes(table.slots), _bytes(table.words)) for table in tables]
+
+
+class NativeChecker:
+    """Answers checks as `Checker` does, and publishes to the engine what its threads answer from.
+
+    `publish` is called at each new generation; setting the policy, the override
+    or staleness publishes too. Any thread may do either.
+    """
+
+    def __init__(self, store: Published, policy: Policy, clock: Callable[[], int]) -> None:
+        """Take where the tables are, the policy, and the clock. Raises EngineUnavailableError."""
+        self._core = load()
+        self.engine = self._core.Engine()
+        self._store, self._clock = store, clock
+        self._policy, self._override, self._stale = policy, False, False
+        self._native_policy = self._compiled(policy)
+        self._held: dict[int, tuple[object, object]] = {}
+        self._lock = threading.Lock()
+        self.publish()
+
+    @property
+    def policy(self) -> Policy:
+        """The policy in force."""
+        return self._policy
+
+    @policy.setter
+    def policy(self, policy: Policy) -> None:
+        compiled = self._compiled(policy)
+        with self._lock:
+            self._policy, self._native_policy = policy, compiled
+            self._publish()
+
+    @property
+    def override(self) -> bool:
+        """Whether every check is allowed."""
+        return self._override
+
+    @override.setter
+    def override(self, override: bool) -> None:
+        with self._lock:
+            self._override = override
+            self._publish()
+
+    @property
+    def stale(self) -> bool:
+        """Whether the tables are stale."""
+        return self._stale
+
+    @stale.setter
+    def stale(self, stale: bool) -> None:
+        with self._lock:
+            changed, self._stale = stale != self._stale, stale
+            if changed:
+                self._publish()
+
+    def publish(self) -> None:
+        """Let checks read the generation that the store has now."""
+        with self._lock:
+            self._publish()
+
+    def free_retired(self) -> int:
+        """Free what no reader holds any more; returns how many publications are still held."""
+        return int(self.engine.free_retired())
+
+    def check(self, imei: str, imsi: str, serving_plmn: str, emergency: bool) -> Verdict:
+        """Judge one identity. Never raises for what a phone sent."""
+        return Verdict(*self.engine.check(imei, imsi, serving_plmn, emergency, self._clock()))
+
+    def check_batch(self, imeis: Sequence[str], imsis: Sequence[str], serving_plmn: str) -> list[Verdict]:
+        """Judge many identities by one table state; `imsis` is empty or as long as `imeis`."""
+        given = list(imsis) or [""] * len(imeis)
+        verdicts = self.engine.check_batch(list(imeis), given, serving_plmn, self._clock())
+        return [Verdict(*verdict) for verdict in verdicts]
+
+    def _compiled(self, policy: Policy) -> object:
+        maps = [(client, bytes(statuses)) for client, statuses in policy.status_maps.items()]
+        compiled: object = self._core.Policy(sorted(policy.placeholders), policy.stretches, maps)
+        return compiled
+
+    def _publish(self) -> None:
+        generation = self._store.generation
+        held: dict[int, tuple[object, object]] = {}
+
+        def native(part: Overlay | Shard | Common, make: Callable[[], object]) -> object:
+            """Return what the engine has of a part; each is handed over once."""
+            known = self._held.get(id(part))
+            held[id(part)] = known or (part, make())  # the part is held, so that its id stays its own
+            return held[id(part)][1]
+
+        core, common = self._core, generation.common
+        exempt = self._policy.stretches[0].device_types
+        self.engine.publish(
+            serial=generation.serial,
+            levels=[native(x, lambda x=x: core.Overlay(_tables(x.tables))) for x in generation.levels],  # type: ignore[misc]
+            shards=[native(x, lambda x=x: core.Shard(x.segment.image)) for x in generation.shards],  # type: ignore[misc]
+            common=native(common, lambda: core.Common(_tables(common.tables), _bytes(common.blocks.blocks))),
+            policy=self._native_policy,
+            exempt_types=["" in exempt, *(n.lower() in exempt for n in self._store.device_types[1:])],
+            allow_all=self._override,
+            stale=self._stale,
+        )
+        self._held = held
 
 
 def main() -> int:

@@ -9,6 +9,7 @@ use arc_swap::ArcSwapOption;
 use crate::facts::{self, RowFacts, UNTIL_MASK};
 use crate::generation::Generation;
 use crate::identity::{Imei, Imsi, SERIALS, Subject, imei_class, imsi_class, parse_imei, parse_imsi};
+use crate::place::{Found, Place};
 use crate::policy::{self, Policy, Stretch, WHITELISTED, far, reason};
 
 /// What a node asks; text in UTF-8 as it came.
@@ -119,13 +120,14 @@ impl Tables {
         let (stretch, next_change) = self.policy.at(now);
         let (key, imsi) = (asked.key(), asked.imsi.code);
         let tac = key.map(|key| key / SERIALS);
-        let row = match &asked.imei.subject {
-            Subject::Key(key) => self.generation.key_row(*key),
-            Subject::Raw(text, length) => self.generation.raw_row(&text[..usize::from(*length)]),
-            Subject::Nothing => facts::Row::default(),
+        let mut place = key.map(|key| self.generation.place(key));
+        let row = match (&asked.imei.subject, &mut place) {
+            (Subject::Key(key), Some(place)) => self.generation.row(&self.generation.find(*key, place)),
+            (Subject::Raw(text, length), _) => self.generation.raw_row(&text[..usize::from(*length)]),
+            _ => facts::Row::default(),
         };
         let near = RowFacts::of(row, imsi, now, stretch, tac);
-        let far = Far { generation: &self.generation, key, imsi, now, stretch };
+        let mut far = Far { generation: &self.generation, key: key.zip(place), imsi, now, stretch };
         let imsi_class = stretch.imsi_class(imsi);
         let tac_class = stretch.tac_class(tac);
         let kind = match asked.imsi.class {
@@ -220,7 +222,7 @@ impl Tables {
 /// Facts that cost a further look-up.
 struct Far<'a> {
     generation: &'a Generation,
-    key: Option<u64>,
+    key: Option<(u64, Place<'a>)>,
     imsi: u64,
     now: u64,
     stretch: &'a Stretch,
@@ -228,30 +230,37 @@ struct Far<'a> {
 
 impl<'a> Far<'a> {
     /// Whether another slot of the device is stolen or lost.
-    fn linked_block(&self) -> bool {
+    fn linked_block(&mut self) -> bool {
         let mut blocked = false;
-        self.each_slot(|row, _| blocked |= facts::blocks_device(row));
+        self.each_slot(|slot, _| blocked |= facts::blocks_device(slot.words()));
         blocked
     }
 
     /// Whether this SIM is paired to another slot, and whether another slot is owned or was in use before.
-    fn other_slots(&self) -> (bool, bool) {
+    fn other_slots(&mut self) -> (bool, bool) {
         let (mut paired, mut owned) = (false, false);
-        self.each_slot(|row, key| {
-            let slot = RowFacts::of(row, self.imsi, self.now, self.stretch, Some(key / SERIALS));
-            paired |= self.imsi != 0 && (slot.owner == self.imsi || slot.utilizer);
+        let (generation, imsi, now, stretch) = (self.generation, self.imsi, self.now, self.stretch);
+        self.each_slot(|slot, key| {
+            let slot = RowFacts::of(generation.row(&slot), imsi, now, stretch, Some(key / SERIALS));
+            paired |= imsi != 0 && (slot.owner == imsi || slot.utilizer);
             owned |= slot.owner != 0 || slot.in_use_before;
         });
         (paired, owned)
     }
 
-    fn each_slot(&self, mut found: impl FnMut(facts::Row<'a>, u64)) {
-        let Some(key) = self.key else { return };
-        self.generation.links(key, &mut |other| found(self.generation.key_row(other), other));
+    fn each_slot(&mut self, mut found: impl FnMut(Found<'a>, u64)) {
+        let Some((key, place)) = &mut self.key else { return };
+        let generation = self.generation;
+        generation.links(*key, place, &mut |other| {
+            found(generation.find(other, &mut generation.place(other)), other);
+        });
     }
 
-    fn pieces(&self) -> &'a [u64] {
-        self.key.map_or(&[], |key| self.generation.range_pieces(key))
+    fn pieces(&mut self) -> &'a [u64] {
+        match &mut self.key {
+            Some((key, place)) => self.generation.range_pieces(*key, place),
+            None => &[],
+        }
     }
 
     fn imsi_exempt_until(&self) -> u64 {

@@ -59,18 +59,18 @@ impl Row<'_> {
     pub fn owner(&self) -> u64 {
         self.head & CODE_MASK
     }
+}
 
-    /// Kind, low bits and second word (0: none) of each item; a second word that is missing is 0.
-    fn items(&self) -> impl Iterator<Item = (u64, u64, u64)> {
-        let mut words = self.words.iter();
-        std::iter::from_fn(move || {
-            let word = words.next()?;
-            let kind = word >> KIND_SHIFT;
-            let two = kind == item::EXEMPT_PAIR || kind == item::GRANDFATHER_PAIR;
-            let second = if two { words.next().copied().unwrap_or(0) } else { 0 };
-            Some((kind, word & LOW_MASK, second))
-        })
-    }
+/// Kind, low bits and second word (0: none) of each item; a second word that is missing is 0.
+fn items(words: &[u64]) -> impl Iterator<Item = (u64, u64, u64)> {
+    let mut words = words.iter();
+    std::iter::from_fn(move || {
+        let word = words.next()?;
+        let kind = word >> KIND_SHIFT;
+        let two = kind == item::EXEMPT_PAIR || kind == item::GRANDFATHER_PAIR;
+        let second = if two { words.next().copied().unwrap_or(0) } else { 0 };
+        Some((kind, word & LOW_MASK, second))
+    })
 }
 
 /// What a row says; exemptions as the second they end, 0 for none that holds now.
@@ -113,7 +113,7 @@ impl RowFacts {
             0 => UNTIL_MASK,
             before => before,
         };
-        for (kind, low, second) in row.items() {
+        for (kind, low, second) in items(row.words) {
             match kind {
                 item::UTILIZER => {
                     self.pairs += 1;
@@ -160,9 +160,9 @@ impl RowFacts {
 }
 
 /// Whether a row has a block that holds for every slot of its device.
-pub fn blocks_device(row: Row<'_>) -> bool {
+pub fn blocks_device(words: &[u64]) -> bool {
     let blocks = |(kind, low, _)| kind == item::BLOCK && matches!(low >> 16, cause::STOLEN | cause::LOST);
-    row.items().any(blocks)
+    items(words).any(blocks)
 }
 
 /// Whether range pieces block what they hold.
@@ -178,6 +178,6 @@ pub fn range_registers(pieces: &[u64]) -> bool {
 
 /// End of the exemption of an IMSI alone; 0 where it has none now.
 pub fn imsi_exempt_until(row: Row<'_>, now: u64) -> u64 {
-    let ends = row.items().filter(|(kind, ..)| *kind == item::EXEMPT_IMSI);
+    let ends = items(row.words).filter(|(kind, ..)| *kind == item::EXEMPT_IMSI);
     ends.map(|(_, low, _)| low & UNTIL_MASK).filter(|end| now < *end).max().unwrap_or(0)
 }

@@ -1,40 +1,117 @@
 //! A generation: what a check reads, replaced as a whole.
+//!
+//! ```text
+//! levels (newest overlay first) ──miss──► shard of the TAC | common
+//! ```
+
+use std::sync::Arc;
 
 use crate::facts::Row;
+use crate::identity::SERIALS;
+use crate::overlay::{Common, Table, Tables, of_text, raw_key};
+use crate::place::{Found, Place, pieces_at};
+use crate::shard::Shard;
 
 /// Everything a check reads of one table state; immutable.
 #[derive(Default)]
 pub struct Generation {
     /// Serial of the table state.
     pub serial: u64,
+    levels: Vec<Arc<Tables>>,
+    shards: Vec<Arc<Shard>>,
+    first_tacs: Vec<u32>,
+    common: Arc<Common>,
 }
 
 impl Generation {
-    /// Row of an IMEI key.
-    pub fn key_row(&self, _key: u64) -> Row<'_> {
-        Row::default()
+    /// Takes overlays, the newest first, and shards, in the order of their TACs.
+    pub fn new(
+        serial: u64,
+        levels: Vec<Arc<Tables>>,
+        shards: Vec<Arc<Shard>>,
+        common: Arc<Common>,
+    ) -> Result<Self, String> {
+        let first_tacs: Vec<u32> = shards.iter().map(|shard| shard.first_tac).collect();
+        if !first_tacs.is_sorted() {
+            return Err("the shards are not in the order of their TACs".into());
+        }
+        let blocks = shards.iter().map(|shard| shard.blocks_min).max().unwrap_or(0);
+        if blocks > common.blocks.len() as u64 {
+            let known = common.blocks.len();
+            return Err(format!("a shard is packed by {blocks} IMSI blocks; the dictionary has {known}"));
+        }
+        Ok(Self { serial, levels, shards, first_tacs, common })
+    }
+
+    /// Where to look for an IMEI key in the shards: the first step of every look-up by key.
+    #[inline]
+    pub fn place(&self, key: u64) -> Place<'_> {
+        let tac = key / SERIALS;
+        let after = self.first_tacs.partition_point(|first| u64::from(*first) <= tac);
+        let shard = after.checked_sub(1).map(|place| &*self.shards[place]);
+        Place::new(shard, tac as u32, (key % SERIALS) as u32)
+    }
+
+    /// Fetches what the overlays may have of a key.
+    #[inline]
+    pub fn prefetch_levels(&self, key: u64) {
+        for level in &self.levels {
+            level.table(Table::Keys).prefetch(key);
+        }
+    }
+
+    /// Row of an IMEI key, its owner not looked up yet.
+    #[inline]
+    pub fn find<'a>(&'a self, key: u64, place: &mut Place<'a>) -> Found<'a> {
+        self.above(Table::Keys, key).map_or_else(|| place.find(), Found::Row)
+    }
+
+    /// The row of what was found.
+    #[inline]
+    pub fn row<'a>(&self, found: &Found<'a>) -> Row<'a> {
+        found.row(&self.common.blocks)
     }
 
     /// Calls back with the keys of the other slots of the device.
-    pub fn links(&self, _key: u64, _found: &mut impl FnMut(u64)) {}
-
-    /// Range pieces that hold a key.
-    pub fn range_pieces(&self, _key: u64) -> &[u64] {
-        &[]
+    pub fn links(&self, key: u64, place: &mut Place<'_>, found: &mut impl FnMut(u64)) {
+        match self.above(Table::Links, key) {
+            Some(row) => row.words.iter().copied().for_each(found),
+            None => place.links(found),
+        }
     }
 
-    /// Row of a raw text.
-    pub fn raw_row(&self, _text: &[u8]) -> Row<'_> {
-        Row::default()
+    /// Range pieces that hold a key.
+    pub fn range_pieces<'a>(&'a self, key: u64, place: &mut Place<'a>) -> &'a [u64] {
+        let pieces = match self.above(Table::Ranges, key / SERIALS) {
+            Some(row) => row.words,
+            None => place.pieces(),
+        };
+        pieces_at(pieces, key % SERIALS)
+    }
+
+    /// Row of a raw text, of at most 16 ASCII characters.
+    pub fn raw_row(&self, text: &[u8]) -> Row<'_> {
+        of_text(self.common(Table::Raw, raw_key(text)), text)
     }
 
     /// Row of an IMSI: its exemptions.
-    pub fn imsi_row(&self, _code: u64) -> Row<'_> {
-        Row::default()
+    pub fn imsi_row(&self, code: u64) -> Row<'_> {
+        self.common(Table::Imsi, code)
     }
 
     /// Number of the device type of a TAC, 0 for none known.
-    pub fn device_type(&self, _tac: u64) -> u64 {
-        0
+    pub fn device_type(&self, tac: u64) -> u64 {
+        self.common(Table::Tacs, tac).head
+    }
+
+    #[inline]
+    fn above(&self, table: Table, key: u64) -> Option<Row<'_>> {
+        self.levels.iter().find_map(|level| level.table(table).find(key))
+    }
+
+    #[inline]
+    fn common(&self, table: Table, key: u64) -> Row<'_> {
+        let row = self.above(table, key).or_else(|| self.common.tables.table(table).find(key));
+        row.unwrap_or_default()
     }
 }

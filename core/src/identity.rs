@@ -84,7 +84,7 @@ fn number(digits: &[u8]) -> Option<u64> {
 }
 
 fn special_class(key: u64, placeholders: &[u64]) -> u8 {
-    if key % 11_111_111_111_111 == 0 {
+    if key.is_multiple_of(11_111_111_111_111) {
         return if key == 0 { imei_class::SPECIAL_ZERO } else { imei_class::SPECIAL_REPEATED };
     }
     let prefix = key / 100_000_000; // the first six digits

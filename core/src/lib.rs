@@ -9,10 +9,16 @@
 pub mod check;
 pub mod facts;
 pub mod generation;
+pub mod hashtable;
 pub mod identity;
+pub mod memory;
+pub mod overlay;
+pub mod place;
 pub mod policy;
 #[cfg(feature = "python")]
 mod python;
+pub mod segment;
+pub mod shard;
 
 /// What this was built from: the version, and a hash of the sources where the build knew it.
 pub const BUILD_ID: &str = match option_env!("EIR_CORE_BUILD_ID") {

@@ -2,6 +2,8 @@
 //!
 //! The index arithmetic is that of eir/verdict.py, the fields those of eir/policy/tables.py.
 
+use std::collections::HashSet;
+
 /// Reasons of a verdict that the engine itself must know; all others are numbers in tables.
 pub mod reason {
     #![allow(missing_docs)]
@@ -93,6 +95,7 @@ const EXEMPT: u8 = 2;
 /// A policy between two dates; the fields are described at `PolicyTables` of eir/policy/tables.py.
 #[allow(missing_docs)]
 #[derive(Default)]
+#[cfg_attr(feature = "python", derive(pyo3::FromPyObject))]
 pub struct Stretch {
     pub valid_from: u64,
     pub gate: Vec<u8>,
@@ -111,7 +114,7 @@ pub struct Stretch {
     pub tac_before: Vec<u64>,
     pub grandfather_imei: bool,
     pub grandfather_pair: bool,
-    pub home_plmns: Vec<String>,
+    pub home_plmns: HashSet<String>,
     pub pairs_per_imei_max: u64,
     pub cache_seconds_max: u64,
 }

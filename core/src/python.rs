@@ -1,10 +1,224 @@
-//! The Python module `eir._core`.
+//! The Python module `eir._core`: what Python publishes, and checks for tests and tools.
+//!
+//! Segments and overlays are Python's memory, read in place: a buffer is held as long as tables that
+//! need it live, and given back where Python is attached (see `Published`).
 
+use std::sync::Arc;
+
+use pyo3::buffer::PyBuffer;
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+
+use crate::check::{Published, Question, Tables, Verdict};
+use crate::generation::Generation;
+use crate::hashtable::HashTable;
+use crate::memory::{Memory, View};
+use crate::overlay::{self, TABLES};
+use crate::policy::{GATE_FIELDS, STANDING_FIELDS, Stretch};
+use crate::segment::{Checksums, Segment};
+use crate::{policy, shard};
+
+fn refused(what: String) -> PyErr {
+    PyValueError::new_err(what)
+}
+
+/// Takes a Python buffer of bytes without copying it.
+fn memory_of(buffer: PyBuffer<u8>) -> PyResult<Arc<Memory>> {
+    if !buffer.is_c_contiguous() {
+        return Err(refused("the buffer is not contiguous".into()));
+    }
+    let (start, length) = (buffer.buf_ptr().cast(), buffer.len_bytes());
+    // SAFETY: an exported buffer stays where it is until it is released, which dropping it does; that segments
+    // and overlays never change once they are published is the contract of eir/native.py.
+    Ok(unsafe { Memory::new(start, length, Box::new(buffer)) })
+}
+
+fn view_of<T: bytemuck::AnyBitPattern>(buffer: PyBuffer<u8>) -> PyResult<View<T>> {
+    let memory = memory_of(buffer)?;
+    View::new(&memory, 0..memory.bytes().len()).map_err(refused)
+}
+
+type Arrays = (PyBuffer<u8>, PyBuffer<u8>);
+
+fn tables_of(arrays: [Arrays; TABLES]) -> PyResult<overlay::Tables> {
+    let mut tables: [HashTable; TABLES] = Default::default();
+    for (table, (slots, words)) in tables.iter_mut().zip(arrays) {
+        *table = HashTable::new(view_of(slots)?, view_of(words)?).map_err(refused)?;
+    }
+    Ok(overlay::Tables::new(tables))
+}
+
+/// A shard: the bytes of its file, whose checksums Python has verified unless it says otherwise.
+#[pyclass(frozen)]
+struct Shard(Arc<shard::Shard>);
+
+#[pymethods]
+impl Shard {
+    #[new]
+    #[pyo3(signature = (image, *, verify=false))]
+    fn new(image: PyBuffer<u8>, verify: bool) -> PyResult<Self> {
+        let checksums = if verify { Checksums::Verify } else { Checksums::Verified };
+        let segment = Segment::parse(memory_of(image)?, checksums).map_err(refused)?;
+        Ok(Self(Arc::new(shard::Shard::of(&segment).map_err(refused)?)))
+    }
+}
+
+/// An overlay: slots and words of its six tables.
+#[pyclass(frozen)]
+struct Overlay(Arc<overlay::Tables>);
+
+#[pymethods]
+impl Overlay {
+    #[new]
+    fn new(tables: [Arrays; TABLES]) -> PyResult<Self> {
+        Ok(Self(Arc::new(tables_of(tables)?)))
+    }
+}
+
+/// What is not split by TAC: six tables, and the dictionary of IMSI blocks.
+#[pyclass(frozen)]
+struct Common(Arc<overlay::Common>);
+
+#[pymethods]
+impl Common {
+    #[new]
+    fn new(tables: [Arrays; TABLES], blocks: PyBuffer<u8>) -> PyResult<Self> {
+        let common = overlay::Common { tables: tables_of(tables)?, blocks: view_of(blocks)? };
+        Ok(Self(Arc::new(common)))
+    }
+}
+
+/// A compiled policy: placeholders, tables by date, status maps by client.
+#[pyclass(frozen)]
+struct Policy(Arc<policy::Policy>);
+
+#[pymethods]
+impl Policy {
+    #[new]
+    fn new(
+        placeholders: Vec<u64>,
+        stretches: Vec<Stretch>,
+        status_maps: Vec<(String, Vec<u8>)>,
+    ) -> PyResult<Self> {
+        let maps = status_maps.into_iter().map(|(client, map)| (client.into_bytes(), map)).collect();
+        let policy = policy::Policy::new(placeholders, stretches, maps).map_err(refused)?;
+        Ok(Self(Arc::new(policy)))
+    }
+
+    fn status_map(&self, client: &str) -> Vec<u8> {
+        self.0.status_map(client.as_bytes()).to_vec()
+    }
+}
+
+/// What checks are answered from, shared with the server's threads.
+#[pyclass(frozen)]
+pub struct Engine {
+    /// Swapped at each publication.
+    pub published: Arc<Published>,
+}
+
+type Answer = (u8, u8, u64, u64, bool, u32);
+
+fn answer(verdict: Verdict) -> Answer {
+    let Verdict { status, reason, deadline, serial, stale, cache_seconds } = verdict;
+    (status, reason, deadline, serial, stale, cache_seconds)
+}
+
+impl Engine {
+    fn tables(&self) -> PyResult<Arc<Tables>> {
+        self.published.load().clone().ok_or_else(|| refused("nothing is published yet".into()))
+    }
+}
+
+#[pymethods]
+impl Engine {
+    #[new]
+    fn new() -> Self {
+        Self { published: Arc::new(Published::new()) }
+    }
+
+    /// Replaces what checks read; `levels` are the newest first, `shards` in the order of their TACs.
+    #[allow(clippy::too_many_arguments, clippy::needless_pass_by_value)]
+    #[pyo3(signature = (*, serial, levels, shards, common, policy, exempt_types, allow_all, stale))]
+    fn publish(
+        &self,
+        serial: u64,
+        levels: Vec<PyRef<'_, Overlay>>,
+        shards: Vec<PyRef<'_, Shard>>,
+        common: PyRef<'_, Common>,
+        policy: PyRef<'_, Policy>,
+        exempt_types: Vec<bool>,
+        allow_all: bool,
+        stale: bool,
+    ) -> PyResult<()> {
+        let levels = levels.iter().map(|level| Arc::clone(&level.0)).collect();
+        let shards = shards.iter().map(|shard| Arc::clone(&shard.0)).collect();
+        let generation = Generation::new(serial, levels, shards, Arc::clone(&common.0)).map_err(refused)?;
+        self.published.publish(Tables {
+            generation: Arc::new(generation),
+            policy: Arc::clone(&policy.0),
+            exempt_types,
+            allow_all,
+            stale,
+        });
+        Ok(())
+    }
+
+    /// Frees what no reader holds any more; returns how many publications are still held.
+    fn free_retired(&self) -> usize {
+        self.published.free_retired()
+    }
+
+    /// Judges one identity: status, reason, deadline, serial, stale, cache seconds.
+    fn check(
+        &self,
+        imei: &str,
+        imsi: &str,
+        serving_plmn: &str,
+        emergency: bool,
+        now: u64,
+    ) -> PyResult<Answer> {
+        let (imei, imsi, serving_plmn) = (imei.as_bytes(), imsi.as_bytes(), serving_plmn.as_bytes());
+        Ok(answer(self.tables()?.check(&Question { imei, imsi, serving_plmn, emergency }, now)))
+    }
+
+    /// Judges many identities by one table state; as many IMSIs as IMEIs.
+    #[allow(clippy::needless_pass_by_value)]
+    fn check_batch(
+        &self,
+        imeis: Vec<String>,
+        imsis: Vec<String>,
+        serving_plmn: &str,
+        now: u64,
+    ) -> PyResult<Vec<Answer>> {
+        if imeis.len() != imsis.len() {
+            return Err(refused("not as many IMSIs as IMEIs".into()));
+        }
+        let asked = imeis.iter().zip(&imsis).map(|(imei, imsi)| Question {
+            imei: imei.as_bytes(),
+            imsi: imsi.as_bytes(),
+            serving_plmn: serving_plmn.as_bytes(),
+            emergency: false,
+        });
+        let mut verdicts = Vec::with_capacity(imeis.len());
+        self.tables()?.check_batch(&asked.collect::<Vec<_>>(), now, &mut verdicts);
+        Ok(verdicts.into_iter().map(answer).collect())
+    }
+}
 
 #[pymodule]
 #[pyo3(name = "_core")]
 fn core_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    #[cfg(target_arch = "x86_64")]
+    if cfg!(target_feature = "popcnt") && !std::arch::is_x86_feature_detected!("popcnt") {
+        return Err(pyo3::exceptions::PyImportError::new_err("the processor is older than x86-64-v2"));
+    }
     module.add("BUILD_ID", crate::BUILD_ID)?;
-    Ok(())
+    module.add("GATE_FIELDS", GATE_FIELDS.to_vec())?;
+    module.add("STANDING_FIELDS", STANDING_FIELDS.to_vec())?;
+    module.add_class::<Shard>()?;
+    module.add_class::<Overlay>()?;
+    module.add_class::<Common>()?;
+    module.add_class::<Policy>()?;
+    module.add_class::<Engine>()
 }

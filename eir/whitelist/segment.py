@@ -52,8 +52,14 @@ class Segment:
     serial: int
     crc32c: int
     sections: Mapping[int, memoryview]
-    total_bytes: int
+    image: memoryview
+    """The whole file, in the memory that the sections are views of."""
     name: str = ""
+
+    @property
+    def total_bytes(self) -> int:
+        """Length of the file."""
+        return len(self.image)
 
     def damaged(self, what: str) -> SegmentDamagedError:
         """Make an error that names the file."""
@@ -153,7 +159,7 @@ def parse(buffer: memoryview, name: str) -> Segment:
         if crc32c(view) != section_crc:
             raise damaged(f"the checksum of section {number} does not match")
         sections[number] = view
-    return Segment(Kind(kind), first_tac, last_tac, serial, crc, sections, total, name)
+    return Segment(Kind(kind), first_tac, last_tac, serial, crc, sections, buffer, name)
 
 
 def load(path: Path) -> Segment:

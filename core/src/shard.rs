@@ -1,0 +1,271 @@
+//! A shard: all rows of a range of TACs. Format: docs/segment-format.md, "Kind SHARD".
+//!
+//! Every place that a record names is looked up with a check: in a shard that is damaged although its
+//! checksums are right, what lies nowhere is not known, and no search is longer than the file.
+
+use bytemuck::{Pod, Zeroable};
+
+use crate::facts::{REGISTERED, Row};
+use crate::memory::{View, prefetch};
+use crate::segment::{Kind, Segment};
+
+const FLAG: u32 = 1 << 31;
+const RANK_MASK: u32 = FLAG - 1;
+pub(crate) const LINE_SERIALS: u32 = 224;
+pub(crate) const NEIGHBOURS: i32 = i32::MIN;
+const OWNER_BITS_MAX: u64 = 36;
+const META_LENGTH: usize = 8;
+/// Marks an empty slot of the index of TACs; no TAC has as many digits.
+const NO_TAC: u32 = u32::MAX;
+
+/// What a shard knows of a TAC, and where its lists begin.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub(crate) struct TacRecord {
+    pub(crate) tac: u32,
+    pub(crate) dense_mask: u16,
+    pub(crate) sparse_mask: u16,
+    pub(crate) dense_first: u32,
+    pub(crate) sparse_first: u32,
+    pub(crate) ranges_first: u32,
+    pub(crate) runs_first: u32,
+    pub(crate) far_first: u32,
+    pub(crate) reserved: u32,
+}
+
+/// A dense block: which of its lines are there.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub(crate) struct Dense {
+    pub(crate) presence: [u64; 5],
+    pub(crate) before: [u16; 5],
+    pub(crate) reserved16: u16,
+    pub(crate) first_line: u32,
+    pub(crate) reserved64: u64,
+}
+
+/// Two bits for each of 224 serials, and the running ranks.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub(crate) struct Line {
+    paired_rank: u32,
+    more_rank: u32,
+    low: [u8; 28],
+    high: [u8; 28],
+}
+
+/// An interval of serials whose slots are linked alike.
+#[derive(Clone, Copy, Pod, Zeroable)]
+#[repr(C)]
+pub(crate) struct Run {
+    pub(crate) first: u32,
+    pub(crate) length: u32,
+    pub(crate) other_tac: u32,
+    pub(crate) shift: i32,
+}
+
+/// What the two bits of a serial, or its sparse list, say; ranks are of the whole shard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum State {
+    Absent,
+    Registered,
+    Paired { rank: u64, registered: bool },
+    More { rank: u64 },
+}
+
+/// One shard in memory.
+pub struct Shard {
+    /// First TAC of its range.
+    pub first_tac: u32,
+    /// Last TAC of its range.
+    pub last_tac: u32,
+    /// How long the dictionary of IMSI blocks must be.
+    pub blocks_min: u64,
+    owner_bits: u64,
+    sparse_rank: [u64; 2],
+    /// TAC and place in `tacs`, hashed: a search in `tacs` itself would miss the cache at every step.
+    index: Box<[(u32, u32)]>,
+    pub(crate) tacs: View<TacRecord>,
+    pub(crate) dense: View<Dense>,
+    pub(crate) lines: View<Line>,
+    pub(crate) sparse: View<[u32; 3]>,
+    lists: [View<u16>; 3],
+    owners: View<u8>,
+    more_first: View<u32>,
+    words: View<u64>,
+    pub(crate) ranges: View<u64>,
+    pub(crate) runs: View<Run>,
+    pub(crate) far: View<u64>,
+    pub(crate) far_tacs: View<u32>,
+}
+
+impl Shard {
+    /// Reads a shard.
+    pub fn of(segment: &Segment) -> Result<Self, String> {
+        segment.expect(Kind::Shard)?;
+        let meta: View<u64> = segment.view(15)?;
+        let meta: [u64; META_LENGTH] = (*meta).try_into().map_err(|_| "has no META section")?;
+        if !(1..=OWNER_BITS_MAX).contains(&meta[0]) {
+            return Err(format!("its owners are {} bits wide; allowed are 1 to {OWNER_BITS_MAX}", meta[0]));
+        }
+        let tacs: View<TacRecord> = segment.view(1)?;
+        Ok(Self {
+            first_tac: segment.first_tac,
+            last_tac: segment.last_tac,
+            blocks_min: meta[6],
+            owner_bits: meta[0],
+            sparse_rank: [meta[1], meta[2]],
+            index: index_of(&tacs),
+            tacs,
+            dense: segment.view(2)?,
+            lines: segment.view(3)?,
+            sparse: segment.view(4)?,
+            lists: [segment.view(5)?, segment.view(6)?, segment.view(7)?],
+            owners: segment.view(8)?,
+            more_first: segment.view(9)?,
+            words: segment.view(10)?,
+            ranges: segment.view(11)?,
+            runs: segment.view(12)?,
+            far: segment.view(13)?,
+            far_tacs: segment.view(14)?,
+        })
+    }
+
+    /// Fetches what `entry` reads first.
+    pub(crate) fn prefetch_tac(&self, tac: u32) {
+        prefetch(&self.index, home(tac, self.index.len()));
+    }
+
+    /// Place of a TAC in `tacs`.
+    #[inline]
+    pub(crate) fn entry(&self, tac: u32) -> Option<usize> {
+        let (mut at, last) = (home(tac, self.index.len()), self.index.len() - 1);
+        loop {
+            let (found, place) = self.index[at];
+            if found == tac {
+                return Some(place as usize);
+            }
+            if found == NO_TAC {
+                return None;
+            }
+            at = (at + 1) & last;
+        }
+    }
+
+    /// The records of a TAC and of the next one.
+    #[inline]
+    pub(crate) fn records(&self, entry: usize) -> Option<(&TacRecord, &TacRecord)> {
+        Some((self.tacs.get(entry)?, self.tacs.get(entry + 1)?))
+    }
+
+    pub(crate) fn dense_state(&self, line: usize, position: u32) -> State {
+        let Some(line) = self.lines.get(line) else { return State::Absent };
+        let (byte, bit) = (position as usize / 8, position % 8);
+        let (low, high) = (line.low[byte] >> bit & 1, line.high[byte] >> bit & 1);
+        match (high, low) {
+            (0, 0) => State::Absent,
+            (0, _) => State::Registered,
+            (_, 0) => State::Paired {
+                rank: u64::from(line.paired_rank & RANK_MASK) + line.count_before(position, !0),
+                registered: line.paired_rank & FLAG != 0,
+            },
+            _ => State::More { rank: u64::from(line.more_rank) + line.count_before(position, 0) },
+        }
+    }
+
+    pub(crate) fn sparse_state(&self, block: usize, low: u16) -> State {
+        let (Some(record), Some(next)) = (self.sparse.get(block), self.sparse.get(block + 1)) else {
+            return State::Absent;
+        };
+        let place = |list: usize| {
+            let (first, end) = (record[list] & RANK_MASK, next[list] & RANK_MASK);
+            let found = self.lists[list].get(first as usize..end as usize)?.binary_search(&low).ok()?;
+            Some(u64::from(first) + found as u64)
+        };
+        if let Some(place) = place(0) {
+            return State::Paired { rank: self.sparse_rank[0] + place, registered: record[0] & FLAG != 0 };
+        }
+        if place(1).is_some() {
+            return State::Registered;
+        }
+        place(2).map_or(State::Absent, |place| State::More { rank: self.sparse_rank[1] + place })
+    }
+
+    /// Fetches what the row of a state is read from.
+    #[inline]
+    pub(crate) fn prefetched(&self, state: State) -> State {
+        match state {
+            State::Paired { rank, .. } => prefetch(&self.owners, self.owner_byte(rank)),
+            State::More { rank } => prefetch(&self.more_first, rank as usize),
+            State::Absent | State::Registered => {}
+        }
+        state
+    }
+
+    fn owner_byte(&self, rank: u64) -> usize {
+        (rank.wrapping_mul(self.owner_bits) >> 3) as usize
+    }
+
+    /// Head of a paired serial; absent where its owner is nowhere.
+    #[inline]
+    pub(crate) fn head(&self, rank: u64, registered: bool, blocks: &[u64]) -> u64 {
+        let at = self.owner_byte(rank);
+        let Some(bytes) = self.owners.get(at..at.wrapping_add(8)).and_then(<[u8]>::first_chunk) else {
+            return 0;
+        };
+        // At most 36 bits from at most bit 7 on: they lie in 8 bytes.
+        let bits = u64::from_le_bytes(*bytes) >> (rank.wrapping_mul(self.owner_bits) & 7);
+        let number = bits & ((1 << self.owner_bits) - 1);
+        let Some(block) = blocks.get((number >> 16) as usize) else { return 0 };
+        let flag = if registered { REGISTERED } else { 0 };
+        flag | block << 16 | number & 0xFFFF
+    }
+
+    pub(crate) fn record(&self, rank: u64) -> Option<Row<'_>> {
+        let rank = usize::try_from(rank).ok()?;
+        let (first, end) = (self.more_first.get(rank)?, self.more_first.get(rank.checked_add(1)?)?);
+        let (head, words) = self.words.get(*first as usize..*end as usize)?.split_first()?;
+        Some(Row { head: *head, words })
+    }
+}
+
+impl Line {
+    /// Serials before a position whose high bit is set, and whose low bit is set in the other of `flip`.
+    #[inline]
+    fn count_before(&self, position: u32, flip: u64) -> u64 {
+        let word = |plane: &[u8; 28], at: usize| {
+            let mut bytes = [0; 8];
+            let part = &plane[at * 8..28.min(at * 8 + 8)];
+            bytes[..part.len()].copy_from_slice(part);
+            u64::from_le_bytes(bytes)
+        };
+        let mut count = 0;
+        for at in 0..4 {
+            let ahead = position.saturating_sub(at as u32 * 64).min(64);
+            let mask = 1u64.checked_shl(ahead).unwrap_or(0).wrapping_sub(1);
+            count += (word(&self.high, at) & (word(&self.low, at) ^ flip) & mask).count_ones();
+        }
+        u64::from(count)
+    }
+}
+
+/// Where the search for a TAC begins, in an index of a power of two.
+fn home(tac: u32, length: usize) -> usize {
+    (u64::from(tac).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize & (length - 1)
+}
+
+/// Hashes the TACs of all records but the last.
+fn index_of(tacs: &[TacRecord]) -> Box<[(u32, u32)]> {
+    let known = tacs.split_last().map_or(&[][..], |(_, known)| known);
+    // Half of the slots stay empty, so that every search ends.
+    let length = (known.len() * 2).next_power_of_two().max(2);
+    let mut index = vec![(NO_TAC, 0); length].into_boxed_slice();
+    for (place, record) in (0..).zip(known) {
+        let mut at = home(record.tac, length);
+        while index[at].0 != NO_TAC && index[at].0 != record.tac {
+            at = (at + 1) & (length - 1);
+        }
+        index[at] = (record.tac, place);
+    }
+    index
+}
