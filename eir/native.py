@@ -151,7 +151,7 @@ class NativeChecker:
             shards=[native(x, lambda x=x: core.Shard(x.segment.image)) for x in generation.shards],  # type: ignore[misc]
             common=native(common, lambda: core.Common(_tables(common.tables), _bytes(common.blocks.blocks))),
             policy=self._native_policy,
-            exempt_types=["" in exempt, *(n.lower() in exempt for n in self._store.device_types[1:])],
+            exempt_types=[name.lower() in exempt for name in self._store.device_types] if exempt else [],
             allow_all=self._override,
             stale=self._stale,
         )

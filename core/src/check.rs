@@ -40,7 +40,7 @@ pub struct Tables {
     pub generation: Arc<Generation>,
     /// The rules, compiled.
     pub policy: Arc<Policy>,
-    /// By number of a device type (0: none known), whether the policy exempts it.
+    /// By number of a device type (0: none known), whether the policy exempts it; empty where it exempts none.
     pub exempt_types: Vec<bool>,
     /// The override: every check is allowed.
     pub allow_all: bool,
@@ -76,30 +76,57 @@ const fn s(name: &str) -> usize {
     policy::weight(&policy::STANDING_FIELDS, name)
 }
 
-/// A question with its text read.
-#[derive(Clone, Copy)]
-struct Asked<'a> {
+/// Checks of a batch that are on their way at once: enough to hide the memory's latency, all in the first cache.
+const IN_FLIGHT: usize = 32;
+
+/// A question with its text read, and how far its look-up has come.
+struct Asked<'a, 't> {
+    question: Question<'a>,
     imei: Imei,
     imsi: Imsi,
-    serving_plmn: &'a [u8],
-    emergency: bool,
+    key: Option<Slot<'t>>,
+    other_slots: Option<OtherSlots<'t>>,
 }
 
-impl Asked<'_> {
-    fn key(&self) -> Option<u64> {
-        if let Subject::Key(key) = self.imei.subject { Some(key) } else { None }
-    }
+/// A slot of a device: its key, and where to look for it.
+struct Slot<'t> {
+    key: u64,
+    place: Place<'t>,
+}
+
+/// The other slots of a device: seldom more than one.
+#[derive(Default)]
+struct OtherSlots<'t> {
+    first: Option<Slot<'t>>,
+    more: Vec<Slot<'t>>,
 }
 
 impl Tables {
     /// Judges one identity at a second since the Unix epoch.
     pub fn check(&self, question: &Question<'_>, now: u64) -> Verdict {
-        self.judge(&self.read(question), now)
+        self.judge(self.read(question), now)
     }
 
     /// Judges many identities at one second, in order; the verdicts are added to `out`.
+    ///
+    /// All of a group take each step of their look-ups before any takes the next: what a step needs was
+    /// fetched meanwhile.
     pub fn check_batch(&self, questions: &[Question<'_>], now: u64, out: &mut Vec<Verdict>) {
-        out.extend(questions.iter().map(|question| self.check(question, now)));
+        let mut group = Vec::with_capacity(IN_FLIGHT);
+        for questions in questions.chunks(IN_FLIGHT) {
+            group.extend(questions.iter().map(|question| self.read(question)));
+            for _ in 0..Place::STEPS {
+                group.iter_mut().filter_map(|asked| asked.key.as_mut()).for_each(|slot| slot.place.step());
+            }
+            for asked in &mut group {
+                asked.other_slots = asked.key.as_mut().map(|slot| self.other_slots(slot));
+            }
+            for _ in 0..Place::STEPS {
+                let slots = group.iter_mut().filter_map(|asked| asked.other_slots.as_mut());
+                slots.filter_map(|slots| slots.first.as_mut()).for_each(|slot| slot.place.step());
+            }
+            out.extend(group.drain(..).map(|asked| self.judge(asked, now)));
+        }
     }
 
     /// Status that a client gets, by status.
@@ -107,39 +134,55 @@ impl Tables {
         self.policy.status_map(client)
     }
 
-    fn read<'a>(&self, question: &Question<'a>) -> Asked<'a> {
-        Asked {
-            imei: parse_imei(question.imei, self.policy.placeholders()),
-            imsi: parse_imsi(question.imsi),
-            serving_plmn: question.serving_plmn,
-            emergency: question.emergency,
-        }
+    fn read<'a>(&self, question: &Question<'a>) -> Asked<'a, '_> {
+        let imei = parse_imei(question.imei, self.policy.placeholders());
+        let key = match imei.subject {
+            Subject::Key(key) => Some(self.slot(key)),
+            Subject::Raw(..) | Subject::Nothing => None,
+        };
+        Asked { question: *question, imei, imsi: parse_imsi(question.imsi), key, other_slots: None }
     }
 
-    fn judge(&self, asked: &Asked<'_>, now: u64) -> Verdict {
+    /// Begins the look-up of a key.
+    #[inline]
+    fn slot(&self, key: u64) -> Slot<'_> {
+        self.generation.prefetch_levels(key);
+        Slot { key, place: self.generation.place(key) }
+    }
+
+    /// Finds the other slots of a device, and begins their look-up.
+    fn other_slots<'t>(&'t self, slot: &mut Slot<'t>) -> OtherSlots<'t> {
+        let mut others = OtherSlots::default();
+        self.generation.links(slot.key, &mut slot.place, &mut |key| match &others.first {
+            None => others.first = Some(self.slot(key)),
+            Some(_) => others.more.push(self.slot(key)),
+        });
+        others
+    }
+
+    fn judge<'t>(&'t self, mut asked: Asked<'_, 't>, now: u64) -> Verdict {
         let (stretch, next_change) = self.policy.at(now);
-        let (key, imsi) = (asked.key(), asked.imsi.code);
-        let tac = key.map(|key| key / SERIALS);
-        let mut place = key.map(|key| self.generation.place(key));
-        let row = match (&asked.imei.subject, &mut place) {
-            (Subject::Key(key), Some(place)) => self.generation.row(&self.generation.find(*key, place)),
-            (Subject::Raw(text, length), _) => self.generation.raw_row(&text[..usize::from(*length)]),
-            _ => facts::Row::default(),
+        let imsi = asked.imsi.code;
+        let tac = asked.key.as_ref().map(|slot| slot.key / SERIALS);
+        let row = match (&mut asked.key, &asked.imei.subject) {
+            (Some(slot), _) => self.generation.row(&self.generation.find(slot.key, &mut slot.place)),
+            (None, Subject::Raw(text, length)) => self.generation.raw_row(&text[..usize::from(*length)]),
+            (None, _) => facts::Row::default(),
         };
         let near = RowFacts::of(row, imsi, now, stretch, tac);
-        let mut far = Far { generation: &self.generation, key: key.zip(place), imsi, now, stretch };
+        let mut far = Far { tables: self, key: asked.key, others: asked.other_slots, imsi, now, stretch };
         let imsi_class = stretch.imsi_class(imsi);
         let tac_class = stretch.tac_class(tac);
         let kind = match asked.imsi.class {
             imsi_class::WELL_FORMED if !imsi_class.home() => imsi_kind::FOREIGN,
-            imsi_class::WELL_FORMED if stretch.home_plmn(asked.serving_plmn) => imsi_kind::HOME,
+            imsi_class::WELL_FORMED if stretch.home_plmn(asked.question.serving_plmn) => imsi_kind::HOME,
             imsi_class::WELL_FORMED => imsi_kind::ABROAD,
             other => usize::from(other),
         };
         let individually = usize::from(near.individually_registered());
         let type_exempt = tac.is_some_and(|tac| self.type_exempt(tac) || stretch.tac_exempt[tac_class]);
 
-        let mut gate = usize::from(asked.emergency) * g("emergency")
+        let mut gate = usize::from(asked.question.emergency) * g("emergency")
             + usize::from(self.allow_all) * g("override")
             + usize::from(near.exempt_pair != 0) * g("pair_exempt")
             + usize::from(near.own_block) * g("own_block")
@@ -214,21 +257,25 @@ impl Tables {
     }
 
     fn type_exempt(&self, tac: u64) -> bool {
+        if self.exempt_types.is_empty() {
+            return false;
+        }
         let number = self.generation.device_type(tac) as usize;
         self.exempt_types.get(number).copied().unwrap_or(false)
     }
 }
 
 /// Facts that cost a further look-up.
-struct Far<'a> {
-    generation: &'a Generation,
-    key: Option<(u64, Place<'a>)>,
+struct Far<'t> {
+    tables: &'t Tables,
+    key: Option<Slot<'t>>,
+    others: Option<OtherSlots<'t>>,
     imsi: u64,
     now: u64,
-    stretch: &'a Stretch,
+    stretch: &'t Stretch,
 }
 
-impl<'a> Far<'a> {
+impl<'t> Far<'t> {
     /// Whether another slot of the device is stolen or lost.
     fn linked_block(&mut self) -> bool {
         let mut blocked = false;
@@ -239,26 +286,27 @@ impl<'a> Far<'a> {
     /// Whether this SIM is paired to another slot, and whether another slot is owned or was in use before.
     fn other_slots(&mut self) -> (bool, bool) {
         let (mut paired, mut owned) = (false, false);
-        let (generation, imsi, now, stretch) = (self.generation, self.imsi, self.now, self.stretch);
+        let (tables, imsi, now, stretch) = (self.tables, self.imsi, self.now, self.stretch);
         self.each_slot(|slot, key| {
-            let slot = RowFacts::of(generation.row(&slot), imsi, now, stretch, Some(key / SERIALS));
+            let slot = RowFacts::of(tables.generation.row(&slot), imsi, now, stretch, Some(key / SERIALS));
             paired |= imsi != 0 && (slot.owner == imsi || slot.utilizer);
             owned |= slot.owner != 0 || slot.in_use_before;
         });
         (paired, owned)
     }
 
-    fn each_slot(&mut self, mut found: impl FnMut(Found<'a>, u64)) {
-        let Some((key, place)) = &mut self.key else { return };
-        let generation = self.generation;
-        generation.links(*key, place, &mut |other| {
-            found(generation.find(other, &mut generation.place(other)), other);
-        });
+    fn each_slot(&mut self, mut found: impl FnMut(Found<'t>, u64)) {
+        let Some(slot) = &mut self.key else { return };
+        let tables = self.tables;
+        let others = self.others.get_or_insert_with(|| tables.other_slots(slot));
+        for slot in others.first.iter_mut().chain(&mut others.more) {
+            found(tables.generation.find(slot.key, &mut slot.place), slot.key);
+        }
     }
 
-    fn pieces(&mut self) -> &'a [u64] {
+    fn pieces(&mut self) -> &'t [u64] {
         match &mut self.key {
-            Some((key, place)) => self.generation.range_pieces(*key, place),
+            Some(slot) => self.tables.generation.range_pieces(slot.key, &mut slot.place),
             None => &[],
         }
     }
@@ -267,7 +315,7 @@ impl<'a> Far<'a> {
         if self.imsi == 0 {
             return 0;
         }
-        facts::imsi_exempt_until(self.generation.imsi_row(self.imsi), self.now)
+        facts::imsi_exempt_until(self.tables.generation.imsi_row(self.imsi), self.now)
     }
 }
 

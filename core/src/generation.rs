@@ -49,6 +49,7 @@ impl Generation {
         let tac = key / SERIALS;
         let after = self.first_tacs.partition_point(|first| u64::from(*first) <= tac);
         let shard = after.checked_sub(1).map(|place| &*self.shards[place]);
+        let shard = shard.filter(|shard| tac <= u64::from(shard.last_tac));
         Place::new(shard, tac as u32, (key % SERIALS) as u32)
     }
 
@@ -57,13 +58,16 @@ impl Generation {
     pub fn prefetch_levels(&self, key: u64) {
         for level in &self.levels {
             level.table(Table::Keys).prefetch(key);
+            level.table(Table::Links).prefetch(key);
         }
     }
 
     /// Row of an IMEI key, its owner not looked up yet.
     #[inline]
     pub fn find<'a>(&'a self, key: u64, place: &mut Place<'a>) -> Found<'a> {
-        self.above(Table::Keys, key).map_or_else(|| place.find(), Found::Row)
+        // Overlays seldom have it: what they fetch arrives on the way down the shard.
+        let below = place.find();
+        self.above(Table::Keys, key).map_or(below, Found::Row)
     }
 
     /// The row of what was found.

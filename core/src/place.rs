@@ -69,7 +69,6 @@ impl<'a> Place<'a> {
     /// Begins a look-up.
     #[inline]
     pub fn new(shard: Option<&'a Shard>, tac: u32, serial: u32) -> Self {
-        let shard = shard.filter(|shard| tac <= shard.last_tac);
         let next = if shard.is_some() { Step::Tac } else { Step::Done(State::Absent) };
         if let Some(shard) = shard {
             shard.prefetch_tac(tac);
@@ -167,6 +166,7 @@ impl<'a> Place<'a> {
         let runs = shard.runs.get(record.runs_first as usize..next.runs_first as usize).unwrap_or_default();
         let after = runs.partition_point(|run| run.first <= serial);
         if let Some(run) = after.checked_sub(1).map(|place| &runs[place])
+            && run.first <= serial
             && serial - run.first < run.length
             && known
         {

@@ -183,12 +183,15 @@ impl Shard {
             Some(u64::from(first) + found as u64)
         };
         if let Some(place) = place(0) {
-            return State::Paired { rank: self.sparse_rank[0] + place, registered: record[0] & FLAG != 0 };
+            return State::Paired {
+                rank: self.sparse_rank[0].wrapping_add(place),
+                registered: record[0] & FLAG != 0,
+            };
         }
         if place(1).is_some() {
             return State::Registered;
         }
-        place(2).map_or(State::Absent, |place| State::More { rank: self.sparse_rank[1] + place })
+        place(2).map_or(State::Absent, |place| State::More { rank: self.sparse_rank[1].wrapping_add(place) })
     }
 
     /// Fetches what the row of a state is read from.

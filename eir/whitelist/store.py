@@ -123,6 +123,8 @@ class Store:
         """Use `open`."""
         self.data_dir, self.limits = data_dir, limits
         self._clock, self._files = clock, files
+        self.on_generation: Callable[[], None] = lambda: None
+        """Called at each new generation, in the thread that made it, before a commit returns."""
         self._lock = threading.RLock()
         self._rebuilding = threading.Lock()
         self._frozen: tuple[Overlay, ...] = ()
@@ -293,7 +295,7 @@ class Store:
                 self.device_types = self.journal.names(NameKind.DEVICE_TYPE)
             self._small, self._large = small, large
             self.counts = {table: self.counts[table] + plan.change[table] for table in TABLES}
-            self.generation = self.generation.with_levels(serial, self._levels())
+            self._show(self.generation.with_levels(serial, self._levels()))
 
     def _levels(self) -> list[Overlay]:
         return [level for level in (self._small, self._large, *self._frozen) if level.rows]
@@ -353,7 +355,7 @@ class Store:
             frozen = Overlay.empty().merged(*(level.columns for level in reversed(levels))).built()
             with self._lock:
                 self._frozen = (frozen,)
-                self.generation = self.generation.with_levels(self.generation.serial, self._levels())
+                self._show(self.generation.with_levels(self.generation.serial, self._levels()))
             written = self.segments.rebuild(
                 self.generation,
                 frozen,
@@ -364,13 +366,18 @@ class Store:
             )
             with self._lock:
                 self._frozen = ()
-                self.generation = self.generation.with_levels(self.generation.serial, self._levels())
+                self._show(self.generation.with_levels(self.generation.serial, self._levels()))
             self.segments.clean(self.limits.journal_days_min, self._clock())
             return RebuildResult(serial, written, time.monotonic() - started)
 
     def _swap(self, change: Callable[[Generation], Generation]) -> None:
         with self._lock:
-            self.generation = change(self.generation)
+            self._show(change(self.generation))
+
+    def _show(self, generation: Generation) -> None:
+        """Replace what checks read, and say so."""
+        self.generation = generation
+        self.on_generation()
 
 
 class PendingDelta:

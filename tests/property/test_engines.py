@@ -205,12 +205,12 @@ def test_a_store_that_changes(given_steps: list[list[object] | str], seed: int) 
     try:
         store = Store.open(folder, clock=lambda: 1_800_000_000, limits=LENIENT)
         both = Both(store)
+        store.on_generation = both.native.publish
         for step in given_steps:
             if isinstance(step, str):
                 store.rebuild()
             else:
                 store_model.push(store, step)
-            both.native.publish()
             asked = questions(random, keys, universe.IMSIS, 60)
             both.agree(asked, random.choice((1_699_999_999, 1_700_000_000, (1 << 32) - 1)))
         store.close()
