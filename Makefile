@@ -9,6 +9,8 @@ REGISTERED ?= 1000000
 # What is written in Rust is left out where cargo is missing: the portable engine needs none.
 CARGO := $(if $(shell command -v cargo),cargo,@echo 'cargo is not installed: left out:' cargo)
 CORE := --manifest-path core/Cargo.toml
+CORE_FUZZ := --manifest-path core/fuzz/Cargo.toml
+FUZZ_SECONDS ?= 300
 
 .PHONY: setup native run test lint format proto sim fuzz bench docs peers clean
 
@@ -31,6 +33,7 @@ run: setup
 
 test: setup peers
 	$(CARGO) test --quiet $(CORE)
+	$(CARGO) test --quiet --release $(CORE_FUZZ)
 	HYPOTHESIS_PROFILE=ci $(BIN)/python -m pytest -q -m 'not sim'
 
 lint: setup
@@ -39,7 +42,9 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(CARGO) fmt --check $(CORE)
+	$(CARGO) fmt --check $(CORE_FUZZ)
 	$(CARGO) clippy --quiet --all-targets --all-features $(CORE) -- -D warnings
+	$(CARGO) clippy --quiet --all-targets $(CORE_FUZZ) -- -D warnings
 	$(BIN)/buf lint
 	$(BIN)/buf breaking --against eir/proto/published.binpb
 	./eir/proto/check_generated.sh
@@ -48,6 +53,7 @@ format: setup
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 	$(CARGO) fmt $(CORE)
+	$(CARGO) fmt $(CORE_FUZZ)
 
 proto: setup
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. eir/proto/*.proto
@@ -56,6 +62,7 @@ sim: setup
 	$(BIN)/python -m pytest -q -m sim
 
 fuzz: setup
+	$(CARGO) run --quiet --release $(CORE_FUZZ) --bin mutate -- $(FUZZ_SECONDS)
 	HYPOTHESIS_PROFILE=fuzz $(BIN)/python -m pytest -q tests/property tests/simulation
 
 bench: setup peers
@@ -69,4 +76,4 @@ peers:
 	./tests/peers.sh
 
 clean:
-	rm -rf .venv build core/target eir/_core*.so *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv build core/target core/fuzz/target eir/_core*.so *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
