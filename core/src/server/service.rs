@@ -1,0 +1,332 @@
+//! What the methods do: a message in, an answer or a failure out. As eir/server/check.py.
+//!
+//! ```text
+//! bytes ──► message ──► valid? ──► tables ──► status map of the client ──► bytes
+//! ```
+
+use std::io::Read;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::answer::{Failure, code};
+use super::request::{Encoding, Method};
+use super::{Limits, Shared};
+use crate::check::{Published, Question, Tables, Verdict};
+use crate::counters::Counters;
+use crate::sightings::{Keeper, Queue, Sighting};
+use crate::wire::{self, Batch, CheckRequest};
+
+const IDENTITY_BYTES_MAX: usize = 256;
+const REQUEST_ID_BYTES_MAX: usize = 128;
+/// Identities of a batch that are judged together.
+const GROUP_ROWS: usize = 256;
+const WHITELISTED: u8 = 1;
+/// What stands before a message: whether it is compressed, and its length.
+pub const PREFIX_BYTES: usize = 5;
+
+/// What answers questions: the tables, or what stands for them in a test.
+pub trait Judge {
+    /// As `Tables::check`.
+    fn check(&self, question: &Question<'_>, now: u64) -> Verdict;
+    /// As `Tables::check_batch`.
+    fn check_batch(&self, questions: &[Question<'_>], now: u64, out: &mut Vec<Verdict>);
+    /// As `Tables::status_map`.
+    fn status_map(&self, client: &[u8]) -> &[u8];
+    /// Number of the table state, and whether it is stale.
+    fn state(&self) -> (u64, bool);
+}
+
+/// Where a judge comes from: None until tables are loaded.
+pub trait Source: Send + Sync + 'static {
+    /// What it gives.
+    type Judge: Judge;
+    /// Gives the judge of now to `work`.
+    fn with<R>(&self, work: impl FnOnce(Option<&Self::Judge>) -> R) -> R;
+}
+
+impl Judge for Tables {
+    fn check(&self, question: &Question<'_>, now: u64) -> Verdict {
+        Tables::check(self, question, now)
+    }
+
+    fn check_batch(&self, questions: &[Question<'_>], now: u64, out: &mut Vec<Verdict>) {
+        Tables::check_batch(self, questions, now, out);
+    }
+
+    fn status_map(&self, client: &[u8]) -> &[u8] {
+        Tables::status_map(self, client)
+    }
+
+    fn state(&self) -> (u64, bool) {
+        (self.generation.serial, self.stale)
+    }
+}
+
+impl Source for Published {
+    type Judge = Tables;
+
+    fn with<R>(&self, work: impl FnOnce(Option<&Tables>) -> R) -> R {
+        work(self.load().as_deref())
+    }
+}
+
+/// One thread's end of the service; kept from call to call for its memory.
+pub struct Service<S> {
+    source: Arc<S>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) limits: Limits,
+    pub(super) counters: Arc<Counters>,
+    queue: Arc<Queue>,
+    keeper: Keeper,
+    /// Answers of the call at hand, each with its prefix.
+    pub(super) answer: Vec<u8>,
+    batch: Batch,
+    verdicts: Vec<Verdict>,
+    /// Seconds since the Unix epoch.
+    pub(super) now: u64,
+    /// Calls in flight on this thread.
+    pub(super) calls: usize,
+}
+
+impl<S: Source> Service<S> {
+    /// The service of one thread.
+    pub fn new(source: Arc<S>, shared: Arc<Shared>, limits: Limits, counters: Arc<Counters>, queue: Arc<Queue>) -> Self {
+        let keeper = Keeper::new(shared.wanted.clone());
+        let (answer, batch, verdicts) = (Vec::new(), Batch::default(), Vec::new());
+        Self { source, shared, limits, counters, queue, keeper, answer, batch, verdicts, now: 0, calls: 0 }
+    }
+
+    /// Counts a failure, and gives it back.
+    pub fn failed(&self, failure: Failure) -> Failure {
+        if let Some(reason) = failure.reason() {
+            self.counters.errors[reason].add(1);
+        }
+        failure
+    }
+
+    /// Judges the message of a call; the answer is added to `answer`. A panic ends the call alone.
+    pub fn call(&mut self, method: Method, message: &[u8], client: &[u8], late: bool) -> Result<(), Failure> {
+        let start = self.answer.len();
+        let result = catch_unwind(AssertUnwindSafe(|| match method {
+            Method::Check => self.timed(0, |service| service.check(message, client, late)),
+            Method::Batch => self.timed(2, |service| service.batch(message, client, late)),
+            Method::Stream => self.timed(1, |service| service.stream(message, client)),
+            Method::HealthCheck => self.health(message),
+            Method::HealthWatch => Err(Failure::Internal),
+        }));
+        let result = result.unwrap_or_else(|_| {
+            self.counters.panics.add(1);
+            Err(Failure::Internal)
+        });
+        result.map_err(|failure| {
+            self.answer.truncate(start);
+            self.failed(failure)
+        })
+    }
+
+    fn timed(&mut self, method: usize, work: impl FnOnce(&mut Self) -> Result<(), Failure>) -> Result<(), Failure> {
+        let started = Instant::now();
+        work(self)?;
+        self.counters.seconds[method].observe(started.elapsed().as_nanos() as u64);
+        Ok(())
+    }
+
+    fn check(&mut self, message: &[u8], client: &[u8], late: bool) -> Result<(), Failure> {
+        let source = Arc::clone(&self.source);
+        source.with(|judge| {
+            let judge = judge.ok_or(Failure::NotReady)?;
+            let request = wire::check_request(message).map_err(|_| no_message("CheckEquipmentRequest"))?;
+            in_time(late)?;
+            let verdict = self.judge(judge, &request, client)?;
+            self.framed(|out| wire::put_verdict(out, &verdict, request.request_id));
+            Ok(())
+        })
+    }
+
+    fn stream(&mut self, message: &[u8], client: &[u8]) -> Result<(), Failure> {
+        let source = Arc::clone(&self.source);
+        source.with(|judge| {
+            let judge = judge.ok_or(Failure::NotReady)?;
+            let request =
+                wire::stream_request(message).map_err(|_| no_message("StreamCheckEquipmentRequest"))?;
+            let request = request.ok_or_else(|| Failure::Invalid("check".into(), "is missing".into()))?;
+            let verdict = self.judge(judge, &request, client)?;
+            self.framed(|out| wire::put_stream_verdict(out, &verdict, request.request_id));
+            Ok(())
+        })
+    }
+
+    fn judge(&mut self, judge: &S::Judge, request: &CheckRequest<'_>, client: &[u8]) -> Result<Verdict, Failure> {
+        bounded("request_id", request.request_id, REQUEST_ID_BYTES_MAX)?;
+        if !request.emergency {
+            // An error is taken for a denial by some nodes.
+            bounded("imei", request.imei, IDENTITY_BYTES_MAX)?;
+            bounded("imsi", request.imsi, IDENTITY_BYTES_MAX)?;
+            bounded("msisdn", request.msisdn, IDENTITY_BYTES_MAX)?;
+            plmn_valid(request.serving_plmn)?;
+        }
+        let CheckRequest { imei, imsi, serving_plmn, emergency, .. } = *request;
+        let mut verdict = judge.check(&Question { imei, imsi, serving_plmn, emergency }, self.now);
+        self.tell(&mut verdict, judge.status_map(client), (imei, imsi, serving_plmn, client));
+        Ok(verdict)
+    }
+
+    /// Turns a verdict into what the client is told, counts it, and keeps it where the log wants it.
+    #[inline]
+    fn tell(&mut self, verdict: &mut Verdict, map: &[u8], texts: (&[u8], &[u8], &[u8], &[u8])) {
+        let judged = verdict.status;
+        verdict.status = map.get(usize::from(judged)).copied().unwrap_or(judged);
+        if verdict.status != WHITELISTED {
+            verdict.cache_seconds = 0;
+        }
+        self.counters.check(verdict.status, verdict.reason);
+        let (imei, imsi, serving_plmn, client) = texts;
+        let Verdict { status, reason, serial, .. } = *verdict;
+        let time = self.now;
+        let seen = Sighting { time, imei, imsi, serving_plmn, client, judged, status, reason, serial };
+        self.keeper.keep(&self.queue, &seen);
+    }
+
+    fn batch(&mut self, message: &[u8], client: &[u8], late: bool) -> Result<(), Failure> {
+        let source = Arc::clone(&self.source);
+        let mut batch = std::mem::take(&mut self.batch);
+        let result = source.with(|judge| {
+            let judge = judge.ok_or(Failure::NotReady)?;
+            batch.read(message, self.limits.batch_rows_max).map_err(|_| no_message("BatchCheckEquipmentRequest"))?;
+            batch_valid(&batch, message, self.limits.batch_rows_max)?;
+            in_time(late)?;
+            self.judge_batch(judge, &batch, message, client);
+            Ok(())
+        });
+        self.batch = batch;
+        result
+    }
+
+    fn judge_batch(&mut self, judge: &S::Judge, batch: &Batch, message: &[u8], client: &[u8]) {
+        let text = |place: Option<wire::Place>| place.map_or(&[][..], |place| place.of(message));
+        let serving_plmn = text(batch.serving_plmn);
+        let mut verdicts = std::mem::take(&mut self.verdicts);
+        verdicts.clear();
+        let mut questions = Vec::with_capacity(batch.imei.rows.min(GROUP_ROWS));
+        let imsi = |row: usize| text(batch.imsi.places.get(row).copied());
+        let map = judge.status_map(client);
+        let state = judge.state();
+        for (group, imeis) in batch.imei.places.chunks(GROUP_ROWS).enumerate() {
+            let first = group * GROUP_ROWS;
+            questions.clear();
+            questions.extend(imeis.iter().enumerate().map(|(row, imei)| Question {
+                imei: imei.of(message),
+                imsi: imsi(first + row),
+                serving_plmn,
+                emergency: false,
+            }));
+            judge.check_batch(&questions, self.now, &mut verdicts);
+            for (question, verdict) in questions.iter().zip(&mut verdicts[first..]) {
+                self.tell(verdict, map, (question.imei, question.imsi, serving_plmn, client));
+            }
+        }
+        let (serial, stale) = verdicts.first().map_or(state, |verdict| (verdict.serial, verdict.stale));
+        self.framed(|out| wire::put_batch(out, &verdicts, serial, stale, text(batch.request_id)));
+        self.verdicts = verdicts;
+    }
+
+    fn health(&mut self, message: &[u8]) -> Result<(), Failure> {
+        let status = self.health_status(message)?;
+        let status = status.ok_or(Failure::Plain(code::NOT_FOUND, "unknown service".into()))?;
+        self.framed(|out| out.extend_from_slice(&wire::health_response(status)));
+        Ok(())
+    }
+
+    /// Health of the service that a message names; None for one that is not here.
+    pub fn health_status(&self, message: &[u8]) -> Result<Option<u8>, Failure> {
+        let service = wire::health_request(message)
+            .map_err(|_| Failure::Invalid("message".into(), "is not a grpc.health.v1.HealthCheckRequest, in UTF-8".into()))?;
+        Ok(matches!(service, b"" | b"eir.v1.EquipmentCheckService").then(|| self.shared.health()))
+    }
+
+    /// Adds a message with its prefix.
+    pub fn framed(&mut self, put: impl FnOnce(&mut Vec<u8>)) {
+        let start = self.answer.len();
+        self.answer.extend_from_slice(&[0; PREFIX_BYTES]);
+        put(&mut self.answer);
+        let bytes = (self.answer.len() - start - PREFIX_BYTES) as u32;
+        self.answer[start + 1..start + PREFIX_BYTES].copy_from_slice(&bytes.to_be_bytes());
+    }
+
+    /// Opens a compressed message. It may not be larger than one that is not compressed.
+    pub fn inflated(&self, encoding: Encoding, message: &[u8]) -> Result<Vec<u8>, Failure> {
+        let bytes_max = self.limits.message_bytes_max;
+        let (mut out, limit) = (Vec::new(), bytes_max as u64 + 1);
+        let read = match encoding {
+            Encoding::Identity => {
+                let text = "a message is compressed, and grpc-encoding says it is not";
+                return Err(Failure::Plain(code::INTERNAL, text.into()));
+            }
+            Encoding::Gzip => flate2::read::GzDecoder::new(message).take(limit).read_to_end(&mut out),
+            Encoding::Deflate => flate2::read::ZlibDecoder::new(message).take(limit).read_to_end(&mut out),
+        };
+        match read {
+            Err(_) => Err(Failure::Plain(code::INTERNAL, "a message cannot be decompressed".into())),
+            Ok(bytes) if bytes > bytes_max => Err(too_large(bytes, bytes_max)),
+            Ok(_) => Ok(out),
+        }
+    }
+}
+
+/// A message is larger than the limits admit.
+pub fn too_large(bytes: usize, bytes_max: usize) -> Failure {
+    let text = format!("Received message larger than max ({bytes} vs. {bytes_max})");
+    Failure::Plain(code::RESOURCE_EXHAUSTED, text.into())
+}
+
+/// The deadline of a call has passed.
+pub fn too_late() -> Failure {
+    Failure::Plain(code::DEADLINE_EXCEEDED, "the deadline passed before the check".into())
+}
+
+fn in_time(late: bool) -> Result<(), Failure> {
+    if late { Err(too_late()) } else { Ok(()) }
+}
+
+fn no_message(kind: &str) -> Failure {
+    Failure::Invalid("message".into(), format!("is not a eir.v1.{kind}, in UTF-8"))
+}
+
+fn bounded(field: &'static str, text: &[u8], bytes_max: usize) -> Result<(), Failure> {
+    if text.len() <= bytes_max {
+        return Ok(());
+    }
+    Err(Failure::Invalid(field.into(), format!("has {} bytes; allowed are {bytes_max}", text.len())))
+}
+
+/// A network is MCC and MNC (TS 23.003 clause 12.1), or left out.
+fn plmn_valid(plmn: &[u8]) -> Result<(), Failure> {
+    if plmn.is_empty() || (matches!(plmn.len(), 5 | 6) && plmn.iter().all(u8::is_ascii_digit)) {
+        return Ok(());
+    }
+    let text = "allowed are 5 or 6 digits, or empty for the home network";
+    Err(Failure::Invalid("serving_plmn".into(), text.into()))
+}
+
+fn batch_valid(batch: &Batch, message: &[u8], rows_max: usize) -> Result<(), Failure> {
+    let (imeis, imsis) = (batch.imei.rows, batch.imsi.rows);
+    if imeis > rows_max {
+        let text = format!("has {imeis} entries; allowed are {rows_max}");
+        return Err(Failure::Invalid("imei".into(), text));
+    }
+    if imsis != 0 && imsis != imeis {
+        let text = format!("has {imsis} entries and imei has {imeis}; allowed are as many, or none");
+        return Err(Failure::Invalid("imsi".into(), text));
+    }
+    for (name, column) in [("imei", &batch.imei), ("imsi", &batch.imsi)] {
+        let long = column.places.iter().enumerate().find(|(_, place)| place.bytes() > IDENTITY_BYTES_MAX);
+        if let Some((row, place)) = long {
+            let text = format!("has {} bytes; allowed are {IDENTITY_BYTES_MAX}", place.bytes());
+            return Err(Failure::Invalid(format!("{name}[{row}]").into(), text));
+        }
+    }
+    let text = |place: Option<wire::Place>| place.map_or(&[][..], |place| place.of(message));
+    bounded("request_id", text(batch.request_id), REQUEST_ID_BYTES_MAX)?;
+    plmn_valid(text(batch.serving_plmn))
+}
