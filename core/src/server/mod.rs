@@ -1,0 +1,93 @@
+//! The server of the check port: HTTP/2 and gRPC of our own over epoll, on its own threads.
+//!
+//! ```text
+//! acceptor ──connection──► worker ──bytes──► connection ──message──► service ──answer──► bytes
+//! ```
+//!
+//! `connection`, `stream`, `hpack`, `request`, `answer` and `service` take and give bytes and know no socket.
+
+pub mod answer;
+pub mod calls;
+pub mod connection;
+pub mod frame;
+pub mod hpack;
+pub mod huffman;
+pub mod request;
+pub mod service;
+pub mod stream;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::sightings::Wanted;
+
+/// Bounds, as eir/config.py has them.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)]
+pub struct Limits {
+    pub batch_rows_max: usize,
+    pub message_bytes_max: usize,
+    pub metadata_bytes_max: usize,
+    pub streams_per_connection_max: usize,
+    /// Calls in flight on one thread.
+    pub calls_max: usize,
+    /// Answers of a stream that wait for its client, in bytes.
+    pub answers_bytes_max: usize,
+    /// What a connection holds of messages that are not whole and answers that are not sent.
+    pub connection_bytes_max: usize,
+    pub stall_milliseconds_max: u64,
+    pub keepalive_milliseconds: u64,
+    pub keepalive_timeout_milliseconds: u64,
+    /// 0: never.
+    pub age_milliseconds_max: u64,
+    pub drain_milliseconds_max: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            batch_rows_max: 4096,
+            message_bytes_max: 1 << 20,
+            metadata_bytes_max: 8192,
+            streams_per_connection_max: 1024,
+            calls_max: 10_000,
+            answers_bytes_max: 16 << 10,
+            connection_bytes_max: 16 << 20,
+            stall_milliseconds_max: 30_000,
+            keepalive_milliseconds: 60_000,
+            keepalive_timeout_milliseconds: 20_000,
+            age_milliseconds_max: 0,
+            drain_milliseconds_max: 30_000,
+        }
+    }
+}
+
+/// What all threads read, and Python changes.
+#[derive(Default)]
+pub struct Shared {
+    serving: AtomicBool,
+    ended: AtomicBool,
+    /// What the decision log wants.
+    pub wanted: Wanted,
+}
+
+impl Shared {
+    /// Health as grpc.health.v1 has it: SERVING or NOT_SERVING.
+    pub fn health(&self) -> u8 {
+        if self.serving.load(Ordering::Relaxed) && !self.ended() { 1 } else { 2 }
+    }
+
+    /// Whether health is NOT_SERVING for good, and its watchers are let go.
+    pub fn ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
+
+    /// Changes what health says.
+    pub fn set_serving(&self, serving: bool) {
+        self.serving.store(serving, Ordering::Relaxed);
+    }
+
+    /// NOT_SERVING for good.
+    pub fn end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,137 @@
+//! One call on a connection: what came and is not answered, what is answered and not sent.
+
+use std::collections::HashMap;
+
+use super::answer::Failure;
+use super::request::{Call, Encoding, Method};
+
+/// What a peer may send on a stream before it is told to go on.
+pub const WINDOW_BYTES: i64 = 256 << 10;
+/// A call without a deadline.
+pub const NEVER: u64 = u64::MAX;
+
+/// How a call ends, once what is held is sent.
+#[derive(Debug)]
+#[allow(missing_docs)]
+pub enum End {
+    Ok,
+    Failure(Failure),
+}
+
+/// A call in flight. Times are milliseconds of a monotonic clock.
+#[allow(missing_docs)]
+pub struct Stream {
+    pub method: Method,
+    pub encoding: Encoding,
+    pub client: Box<[u8]>,
+    pub deadline: u64,
+    pub receive_left: i64,
+    pub receive_owed: i64,
+    pub send_left: i64,
+    /// Came, and no whole message or not looked at yet.
+    pub body: Vec<u8>,
+    /// Answered, and not sent because of the peer's windows.
+    pub held: Vec<u8>,
+    pub end: Option<End>,
+    pub headers_sent: bool,
+    pub remote_ended: bool,
+    pub content_left: Option<u64>,
+    /// When a message last came.
+    pub touched: u64,
+    /// Health that a watcher was told last; 0 for none yet.
+    pub told: u8,
+    /// The service that a watcher asked for is not here.
+    pub unknown: bool,
+    /// It is in the list of those that wait for windows.
+    pub blocked: bool,
+}
+
+impl Stream {
+    /// A call that begins.
+    pub fn new(call: Call, deadline: u64, send_left: i64, now: u64) -> Self {
+        let Call { method, encoding, client, content_bytes, .. } = call;
+        Self {
+            method,
+            encoding,
+            client,
+            deadline,
+            receive_left: WINDOW_BYTES,
+            receive_owed: 0,
+            send_left,
+            body: Vec::new(),
+            held: Vec::new(),
+            end: None,
+            headers_sent: false,
+            remote_ended: false,
+            content_left: content_bytes,
+            touched: now,
+            told: 0,
+            unknown: false,
+            blocked: false,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.body.len() + self.held.len()
+    }
+}
+
+/// The calls of a connection, by stream; the one opened last beside the others, since most end at once.
+#[derive(Default)]
+pub struct Streams {
+    latest: Option<(u32, Stream)>,
+    rest: HashMap<u32, Stream>,
+    bytes: usize,
+}
+
+impl Streams {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.rest.len() + usize::from(self.latest.is_some())
+    }
+
+    /// Bytes that they hold together.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Takes a call out; it is put back unless it has ended.
+    pub fn take(&mut self, id: u32) -> Option<Stream> {
+        let stream = match self.latest.take() {
+            Some((latest, stream)) if latest == id => Some(stream),
+            other => {
+                self.latest = other;
+                if self.rest.is_empty() { None } else { self.rest.remove(&id) }
+            }
+        }?;
+        self.bytes -= stream.bytes();
+        Some(stream)
+    }
+
+    /// Puts a call in.
+    pub fn put(&mut self, id: u32, stream: Stream) {
+        self.bytes += stream.bytes();
+        if let Some((older, stream)) = self.latest.replace((id, stream)) {
+            self.rest.insert(older, stream);
+        }
+    }
+
+    /// Whether a call is in flight.
+    pub fn has(&self, id: u32) -> bool {
+        self.latest.as_ref().is_some_and(|(latest, _)| *latest == id) || self.rest.contains_key(&id)
+    }
+
+    /// Changes all of them, without touching what they hold.
+    pub fn each(&mut self, mut change: impl FnMut(u32, &mut Stream)) {
+        if let Some((id, stream)) = &mut self.latest {
+            change(*id, stream);
+        }
+        self.rest.iter_mut().for_each(|(id, stream)| change(*id, stream));
+    }
+
+    /// The calls of which something is true.
+    pub fn find(&self, wanted: impl Fn(&Stream) -> bool) -> Vec<u32> {
+        let latest = self.latest.iter().map(|(id, stream)| (id, stream));
+        latest.chain(self.rest.iter()).filter(|(_, stream)| wanted(stream)).map(|(id, _)| *id).collect()
+    }
+}
