@@ -7,6 +7,7 @@
 //! ```
 
 pub mod check;
+pub mod counters;
 pub mod facts;
 pub mod generation;
 pub mod hashtable;
@@ -19,6 +20,9 @@ pub mod policy;
 mod python;
 pub mod segment;
 pub mod shard;
+pub mod server;
+pub mod sightings;
+pub mod wire;
 
 /// What this was built from: the version, and a hash of the sources where the build knew it.
 pub const BUILD_ID: &str = match option_env!("EIR_CORE_BUILD_ID") {

@@ -461,12 +461,12 @@ mod tests {
         assert_eq!(out, b"\x08\x01\x10\x10\x18\xac\x02\x20\x07\x28\x01\x30\x3c\x3a\x01r");
         let alone = std::mem::take(&mut out);
         put_stream_verdict(&mut out, &VERDICT, b"r");
-        assert_eq!(out, [b"\x0a\x0f".as_slice(), &alone].concat());
+        assert_eq!(out, [b"\x0a\x10".as_slice(), &alone].concat());
         let id = [b'x'; 128];
         out.clear();
         put_stream_verdict(&mut out, &VERDICT, &id);
-        assert_eq!(out[..3], [0x0a, 0x8f, 0x01]);
-        assert_eq!(out.len(), 3 + 12 + 3 + 128);
+        assert_eq!(out[..3], [0x0a, 0x90, 0x01]);
+        assert_eq!(out.len(), 3 + 13 + 3 + 128);
         assert_eq!(out[3..5], [0x08, 0x01]);
     }
 

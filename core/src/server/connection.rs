@@ -159,6 +159,11 @@ impl Connection {
         self.phase == Phase::Over || (self.phase == Phase::Leaving && self.streams.len() == 0)
     }
 
+    /// Lets go of all calls; returns how many there were.
+    pub fn abandon(&mut self) -> usize {
+        std::mem::take(&mut self.streams).len()
+    }
+
     /// Takes what came.
     pub fn receive<S: Source>(&mut self, data: &[u8], service: &mut Service<S>, now: u64) {
         if self.phase == Phase::Over {
@@ -166,15 +171,12 @@ impl Connection {
         }
         (self.received_at, self.asked_alive_at) = (now, None);
         let mut kept = std::mem::take(&mut self.input);
-        let whole = if kept.is_empty() {
-            data
-        } else {
+        let fresh = kept.is_empty();
+        if !fresh {
             kept.extend_from_slice(data);
-            &kept
-        };
-        match self.frames(whole, service, now) {
-            Ok(used) if used == whole.len() => kept.clear(),
-            Ok(used) if kept.is_empty() => kept.extend_from_slice(&whole[used..]),
+        }
+        match self.frames(if fresh { data } else { &kept }, service, now) {
+            Ok(used) if fresh => kept.extend_from_slice(&data[used..]),
             Ok(used) => drop(kept.drain(..used)),
             Err(broken) => self.break_off(broken, service),
         }

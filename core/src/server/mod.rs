@@ -9,12 +9,15 @@
 pub mod answer;
 pub mod calls;
 pub mod connection;
+#[cfg(test)]
+mod connection_tests;
 pub mod frame;
 pub mod hpack;
 pub mod huffman;
 pub mod request;
 pub mod service;
 pub mod stream;
+pub mod worker;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
