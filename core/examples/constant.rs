@@ -39,6 +39,7 @@ fn main() -> std::io::Result<()> {
     let inbox = Arc::new(Inbox::new()?);
     let deals = Arc::clone(&inbox);
     std::thread::spawn(move || listener.incoming().flatten().for_each(|socket| deals.put(socket)));
-    let service = Service::new(Arc::new(Constant), Arc::default(), Default::default(), Arc::default(), Arc::default());
+    let service =
+        Service::new(Arc::new(Constant), Arc::default(), Default::default(), Arc::default(), Arc::default());
     Worker::new(inbox, service)?.run(|| true)
 }

@@ -8,8 +8,18 @@ pub const STATUSES: usize = 8;
 pub const REASONS: usize = 64;
 /// Upper ends of the buckets in nanoseconds: CHECK_SECONDS of eir/metrics.py, and one without end.
 pub const BUCKET_NANOSECONDS: [u64; 12] = [
-    25_000, 50_000, 100_000, 200_000, 500_000, 1_000_000, 2_000_000, 5_000_000, 10_000_000, 25_000_000,
-    100_000_000, 500_000_000,
+    25_000,
+    50_000,
+    100_000,
+    200_000,
+    500_000,
+    1_000_000,
+    2_000_000,
+    5_000_000,
+    10_000_000,
+    25_000_000,
+    100_000_000,
+    500_000_000,
 ];
 /// Methods that are measured: unary, stream, batch.
 pub const METHODS: usize = 3;

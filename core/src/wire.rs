@@ -395,12 +395,12 @@ mod tests {
     fn unknown_fields_are_skipped() {
         let known = b"\x0a\x01a";
         for unknown in [
-            b"\x78\x01".as_slice(),         // varint
-            b"\x79ABCDEFGH",                // fixed64
-            b"\x7a\x03abc",                 // bytes
-            b"\x7dABCD",                    // fixed32
-            b"\x7b\x08\x01\x7b\x7c\x7c",    // a group in a group
-            b"\xf8\xff\xff\xff\x0f\x01",    // the largest number
+            b"\x78\x01".as_slice(),      // varint
+            b"\x79ABCDEFGH",             // fixed64
+            b"\x7a\x03abc",              // bytes
+            b"\x7dABCD",                 // fixed32
+            b"\x7b\x08\x01\x7b\x7c\x7c", // a group in a group
+            b"\xf8\xff\xff\xff\x0f\x01", // the largest number
         ] {
             let data = [unknown, known, unknown].concat();
             assert_eq!(check_request(&data).unwrap().imei, b"a", "{unknown:x?}");

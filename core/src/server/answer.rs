@@ -76,8 +76,7 @@ impl Failure {
     fn details(&self, message: &str) -> Option<Vec<u8>> {
         let reason = REASONS[self.reason()?];
         let field = if let Self::Invalid(field, _) = self { Some(("field", field.as_ref())) } else { None };
-        let mut details =
-            vec![("google.rpc.ErrorInfo", wire::error_info(reason, DOMAIN, field))];
+        let mut details = vec![("google.rpc.ErrorInfo", wire::error_info(reason, DOMAIN, field))];
         match self {
             Self::Invalid(field, text) => {
                 details.push(("google.rpc.BadRequest", wire::bad_request(field, text)));
@@ -228,7 +227,8 @@ fn base64(data: &[u8]) -> Vec<u8> {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = Vec::with_capacity(data.len() * 4 / 3 + 2);
     for group in data.chunks(3) {
-        let bits = group.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
+        let bits =
+            group.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
         out.extend((0..=group.len()).map(|digit| DIGITS[(bits >> (18 - 6 * digit)) as usize & 63]));
     }
     out
@@ -242,7 +242,9 @@ mod tests {
     fn fields(decoder: &mut Decoder, out: &[u8]) -> Vec<(String, String)> {
         let mut found = Vec::new();
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-        decoder.decode(&out[frame::HEADER_BYTES..], |name, value| found.push((text(name), text(value)))).unwrap();
+        decoder
+            .decode(&out[frame::HEADER_BYTES..], |name, value| found.push((text(name), text(value))))
+            .unwrap();
         found
     }
 
@@ -307,7 +309,8 @@ mod tests {
 
     #[test]
     fn encodings() {
-        let texts: [(&[u8], &[u8]); 4] = [(b"", b""), (b"f", b"Zg"), (b"fo", b"Zm8"), (b"foobar", b"Zm9vYmFy")];
+        let texts: [(&[u8], &[u8]); 4] =
+            [(b"", b""), (b"f", b"Zg"), (b"fo", b"Zm8"), (b"foobar", b"Zm9vYmFy")];
         for (plain, encoded) in texts {
             assert_eq!(base64(plain), encoded);
         }

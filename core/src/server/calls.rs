@@ -49,7 +49,14 @@ impl Connection {
     }
 
     /// Answers the whole messages of some content; returns how much of it was used.
-    fn run<S: Source>(&mut self, id: u32, stream: &mut Stream, content: &[u8], service: &mut Service<S>, now: u64) -> usize {
+    fn run<S: Source>(
+        &mut self,
+        id: u32,
+        stream: &mut Stream,
+        content: &[u8],
+        service: &mut Service<S>,
+        now: u64,
+    ) -> usize {
         let mut used = 0;
         service.answer.clear();
         while stream.end.is_none() && stream.held.len() <= service.limits.answers_bytes_max {
@@ -89,7 +96,14 @@ impl Connection {
         used
     }
 
-    fn unary<S: Source>(&mut self, stream: &mut Stream, compressed: bool, message: &[u8], service: &mut Service<S>, now: u64) {
+    fn unary<S: Source>(
+        &mut self,
+        stream: &mut Stream,
+        compressed: bool,
+        message: &[u8],
+        service: &mut Service<S>,
+        now: u64,
+    ) {
         let late = now >= stream.deadline;
         if stream.method == Method::HealthWatch {
             match service.health_status(message) {
@@ -230,7 +244,9 @@ impl Connection {
 
     /// When draining: ends streams on which nothing came for a while, or all of them.
     pub fn end_streams<S: Source>(&mut self, idle_since: u64, service: &mut Service<S>) {
-        let wanted = |stream: &Stream| stream.method == Method::Stream && stream.touched <= idle_since && stream.held.is_empty();
+        let wanted = |stream: &Stream| {
+            stream.method == Method::Stream && stream.touched <= idle_since && stream.held.is_empty()
+        };
         for id in self.streams.find(wanted) {
             let failure = service.failed(Failure::Draining);
             self.fail(id, failure, service);
@@ -262,7 +278,13 @@ fn watch<S: Source>(stream: &mut Stream, service: &mut Service<S>) {
     }
 }
 
-fn answer<S: Source>(stream: &Stream, compressed: bool, message: &[u8], service: &mut Service<S>, late: bool) -> Result<(), Failure> {
+fn answer<S: Source>(
+    stream: &Stream,
+    compressed: bool,
+    message: &[u8],
+    service: &mut Service<S>,
+    late: bool,
+) -> Result<(), Failure> {
     if !compressed {
         return service.call(stream.method, message, &stream.client, late);
     }

@@ -193,7 +193,12 @@ impl Connection {
         self.phase = Phase::Over;
     }
 
-    fn frames<S: Source>(&mut self, data: &[u8], service: &mut Service<S>, now: u64) -> Result<usize, Broken> {
+    fn frames<S: Source>(
+        &mut self,
+        data: &[u8],
+        service: &mut Service<S>,
+        now: u64,
+    ) -> Result<usize, Broken> {
         let mut at = 0;
         if self.phase == Phase::Greeting {
             let bytes = data.len().min(frame::PREFACE.len());
@@ -259,7 +264,13 @@ impl Connection {
         self.credit = (self.credit + CREDIT_PER_CALL).min(CREDIT_MAX);
     }
 
-    fn open<S: Source>(&mut self, head: Head, payload: &[u8], service: &mut Service<S>, now: u64) -> Result<(), Broken> {
+    fn open<S: Source>(
+        &mut self,
+        head: Head,
+        payload: &[u8],
+        service: &mut Service<S>,
+        now: u64,
+    ) -> Result<(), Broken> {
         let mut payload = unpadded(head, payload)?;
         if head.stream % 2 == 0 {
             return Err(PROTOCOL);
@@ -324,8 +335,8 @@ impl Connection {
             }
             return self.message(id, &[], true, service, now);
         }
-        let headers =
-            request::read(&mut self.decoder, block, service.limits.metadata_bytes_max).map_err(|_| COMPRESSION)?;
+        let headers = request::read(&mut self.decoder, block, service.limits.metadata_bytes_max)
+            .map_err(|_| COMPRESSION)?;
         if id > self.leave_after {
             return Ok(()); // it opens this call elsewhere: GOAWAY said so
         }
@@ -359,8 +370,16 @@ impl Connection {
         self.cost(1)
     }
 
-    fn data<S: Source>(&mut self, head: Head, payload: &[u8], service: &mut Service<S>, now: u64) -> Result<(), Broken> {
-        if head.stream == 0 || head.stream > self.last.max(if self.phase == Phase::Leaving { u32::MAX } else { 0 }) {
+    fn data<S: Source>(
+        &mut self,
+        head: Head,
+        payload: &[u8],
+        service: &mut Service<S>,
+        now: u64,
+    ) -> Result<(), Broken> {
+        if head.stream == 0
+            || head.stream > self.last.max(if self.phase == Phase::Leaving { u32::MAX } else { 0 })
+        {
             return Err(PROTOCOL);
         }
         let bytes = payload.len() as i64;
@@ -387,10 +406,17 @@ impl Connection {
         let (ended, over) = (stream.remote_ended, stream.receive_left < 0);
         let counted = stream.content_left.map(|left| left.checked_sub(content.len() as u64));
         stream.content_left = counted.flatten();
-        let miscounted = counted == Some(None) || (end_stream && stream.content_left.is_some_and(|left| left != 0));
+        let miscounted =
+            counted == Some(None) || (end_stream && stream.content_left.is_some_and(|left| left != 0));
         self.streams.put(head.stream, stream);
         if ended || over || miscounted {
-            let code = if ended { Code::StreamClosed } else if over { Code::FlowControl } else { Code::Protocol };
+            let code = if ended {
+                Code::StreamClosed
+            } else if over {
+                Code::FlowControl
+            } else {
+                Code::Protocol
+            };
             self.refuse(head.stream, code, service);
             return self.cost(1);
         }
@@ -405,7 +431,12 @@ impl Connection {
         frame::put_reset(&mut self.out, id, code);
     }
 
-    fn reset<S: Source>(&mut self, head: Head, payload: &[u8], service: &mut Service<S>) -> Result<(), Broken> {
+    fn reset<S: Source>(
+        &mut self,
+        head: Head,
+        payload: &[u8],
+        service: &mut Service<S>,
+    ) -> Result<(), Broken> {
         if payload.len() != 4 {
             return Err((Code::FrameSize, abuse::PROTOCOL));
         }
@@ -529,7 +560,8 @@ impl Connection {
         }
         // As gRPC's servers do: pings beside answers are how clients measure.
         let soon = self.pinged_at.is_some_and(|last| now < last + PING_MILLISECONDS_MIN);
-        self.ping_strikes = if std::mem::take(&mut self.answered) { 0 } else { self.ping_strikes + u32::from(soon) };
+        self.ping_strikes =
+            if std::mem::take(&mut self.answered) { 0 } else { self.ping_strikes + u32::from(soon) };
         self.pinged_at = Some(now);
         if self.ping_strikes > PING_STRIKES_MAX {
             return Err((Code::EnhanceYourCalm, abuse::PINGS));

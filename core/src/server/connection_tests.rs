@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use super::Limits;
 use super::connection::Connection;
 use super::frame::{self, HEADER_BYTES, Head, flag, kind};
 use super::service::{Judge, Service, Source};
-use super::Limits;
 use crate::check::{Question, Verdict};
 use crate::counters::Counters;
 use crate::sightings::Queue;
@@ -49,7 +49,8 @@ struct Pair {
 impl Pair {
     fn new(limits: Limits) -> Self {
         let counters = Arc::new(Counters::default());
-        let mut service = Service::new(Arc::new(Fake), Arc::default(), limits, counters, Arc::new(Queue::default()));
+        let mut service =
+            Service::new(Arc::new(Fake), Arc::default(), limits, counters, Arc::new(Queue::default()));
         let mut connection = Connection::new(&service, 0);
         let mut greeting = frame::PREFACE.to_vec();
         frame::put_settings(&mut greeting, &[]);
@@ -140,7 +141,8 @@ fn a_stream_answers_in_order_and_stops_where_windows_are_closed() {
     let message = [b"\x0a\x08".as_slice(), CHECK].concat();
     let mut sent = pair.receive(&headers(1, "StreamCheckEquipment", WHOLE));
     sent.extend(pair.receive(&data(1, &[&message, &message], LAST)));
-    let mut answers: Vec<u8> = sent.iter().filter(|sent| sent.0 == 0).flat_map(|sent| sent.2.clone()).collect();
+    let mut answers: Vec<u8> =
+        sent.iter().filter(|sent| sent.0 == 0).flat_map(|sent| sent.2.clone()).collect();
     assert_eq!(answers.len(), 30);
     let mut more = Vec::new();
     frame::put_window(&mut more, 1, 100);
@@ -167,7 +169,12 @@ fn floods_are_ended() {
     frame::put_settings(&mut settings, &[]);
     let mut ping = Vec::new();
     frame::put_ping(&mut ping, 0, b"12345678");
-    for flood in [(0..20_000).flat_map(|id| rapid(2 * id + 1)).collect(), continuation, settings.repeat(20_000), ping.repeat(9)] {
+    for flood in [
+        (0..20_000).flat_map(|id| rapid(2 * id + 1)).collect(),
+        continuation,
+        settings.repeat(20_000),
+        ping.repeat(9),
+    ] {
         let mut pair = Pair::new(Limits::default());
         let sent = pair.receive(&flood);
         let (kind, _, payload) = sent.last().unwrap();

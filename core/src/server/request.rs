@@ -224,10 +224,17 @@ mod tests {
 
     #[test]
     fn a_call_has_what_its_headers_say() {
-        let more = [("eir-client", "mme"), ("grpc-timeout", "250m"), ("grpc-encoding", "gzip"), ("te", "trailers")];
-        let Headers::Call(call) = headers(&[&more[..], &[("eir-client", "other")]].concat()) else { panic!() };
+        let more =
+            [("eir-client", "mme"), ("grpc-timeout", "250m"), ("grpc-encoding", "gzip"), ("te", "trailers")];
+        let Headers::Call(call) = headers(&[&more[..], &[("eir-client", "other")]].concat()) else {
+            panic!()
+        };
         assert_eq!((call.method, call.encoding), (Method::Check, Encoding::Gzip));
-        assert_eq!((&*call.client, call.timeout_milliseconds), (b"mme".as_slice(), Some(250)), "the first counts");
+        assert_eq!(
+            (&*call.client, call.timeout_milliseconds),
+            (b"mme".as_slice(), Some(250)),
+            "the first counts"
+        );
     }
 
     #[test]
@@ -258,8 +265,16 @@ mod tests {
     #[test]
     fn timeouts() {
         let cases: [(&str, Option<u64>); 10] = [
-            ("1H", Some(3_600_000)), ("2M", Some(120_000)), ("3S", Some(3000)), ("4m", Some(4)), ("5u", Some(1)),
-            ("6n", Some(1)), ("0n", Some(0)), ("123456789m", None), ("m", None), ("1x", None),
+            ("1H", Some(3_600_000)),
+            ("2M", Some(120_000)),
+            ("3S", Some(3000)),
+            ("4m", Some(4)),
+            ("5u", Some(1)),
+            ("6n", Some(1)),
+            ("0n", Some(0)),
+            ("123456789m", None),
+            ("m", None),
+            ("1x", None),
         ];
         for (text, expected) in cases {
             assert_eq!(timeout(text.as_bytes()), expected, "{text}");

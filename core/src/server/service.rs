@@ -91,7 +91,13 @@ pub struct Service<S> {
 
 impl<S: Source> Service<S> {
     /// The service of one thread.
-    pub fn new(source: Arc<S>, shared: Arc<Shared>, limits: Limits, counters: Arc<Counters>, queue: Arc<Queue>) -> Self {
+    pub fn new(
+        source: Arc<S>,
+        shared: Arc<Shared>,
+        limits: Limits,
+        counters: Arc<Counters>,
+        queue: Arc<Queue>,
+    ) -> Self {
         let keeper = Keeper::new(shared.wanted.clone());
         let (answer, batch, verdicts) = (Vec::new(), Batch::default(), Vec::new());
         Self { source, shared, limits, counters, queue, keeper, answer, batch, verdicts, now: 0, calls: 0 }
@@ -125,7 +131,11 @@ impl<S: Source> Service<S> {
         })
     }
 
-    fn timed(&mut self, method: usize, work: impl FnOnce(&mut Self) -> Result<(), Failure>) -> Result<(), Failure> {
+    fn timed(
+        &mut self,
+        method: usize,
+        work: impl FnOnce(&mut Self) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
         let started = Instant::now();
         work(self)?;
         self.counters.seconds[method].observe(started.elapsed().as_nanos() as u64);
@@ -157,7 +167,12 @@ impl<S: Source> Service<S> {
         })
     }
 
-    fn judge(&mut self, judge: &S::Judge, request: &CheckRequest<'_>, client: &[u8]) -> Result<Verdict, Failure> {
+    fn judge(
+        &mut self,
+        judge: &S::Judge,
+        request: &CheckRequest<'_>,
+        client: &[u8],
+    ) -> Result<Verdict, Failure> {
         bounded("request_id", request.request_id, REQUEST_ID_BYTES_MAX)?;
         if !request.emergency {
             // An error is taken for a denial by some nodes.
@@ -193,7 +208,9 @@ impl<S: Source> Service<S> {
         let mut batch = std::mem::take(&mut self.batch);
         let result = source.with(|judge| {
             let judge = judge.ok_or(Failure::NotReady)?;
-            batch.read(message, self.limits.batch_rows_max).map_err(|_| no_message("BatchCheckEquipmentRequest"))?;
+            batch
+                .read(message, self.limits.batch_rows_max)
+                .map_err(|_| no_message("BatchCheckEquipmentRequest"))?;
             batch_valid(&batch, message, self.limits.batch_rows_max)?;
             in_time(late)?;
             self.judge_batch(judge, &batch, message, client);
@@ -240,8 +257,9 @@ impl<S: Source> Service<S> {
 
     /// Health of the service that a message names; None for one that is not here.
     pub fn health_status(&self, message: &[u8]) -> Result<Option<u8>, Failure> {
-        let service = wire::health_request(message)
-            .map_err(|_| Failure::Invalid("message".into(), "is not a grpc.health.v1.HealthCheckRequest, in UTF-8".into()))?;
+        let service = wire::health_request(message).map_err(|_| {
+            Failure::Invalid("message".into(), "is not a grpc.health.v1.HealthCheckRequest, in UTF-8".into())
+        })?;
         Ok(matches!(service, b"" | b"eir.v1.EquipmentCheckService").then(|| self.shared.health()))
     }
 

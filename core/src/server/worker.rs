@@ -31,7 +31,10 @@ pub struct Inbox {
 impl Inbox {
     /// An empty one.
     pub fn new() -> std::io::Result<Self> {
-        Ok(Self { sockets: Mutex::default(), event: eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)? })
+        Ok(Self {
+            sockets: Mutex::default(),
+            event: eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?,
+        })
     }
 
     /// Hands over a connection.
