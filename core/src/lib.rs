@@ -19,8 +19,8 @@ pub mod policy;
 #[cfg(feature = "python")]
 mod python;
 pub mod segment;
-pub mod shard;
 pub mod server;
+pub mod shard;
 pub mod sightings;
 pub mod wire;
 

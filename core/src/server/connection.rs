@@ -156,7 +156,7 @@ impl Connection {
 
     /// Whether nothing more comes of it but the output that waits.
     pub fn over(&self) -> bool {
-        self.phase == Phase::Over || (self.phase == Phase::Leaving && self.streams.len() == 0)
+        self.phase == Phase::Over || (self.phase == Phase::Leaving && self.streams.is_empty())
     }
 
     /// Lets go of all calls; returns how many there were.
@@ -272,7 +272,7 @@ impl Connection {
         now: u64,
     ) -> Result<(), Broken> {
         let mut payload = unpadded(head, payload)?;
-        if head.stream % 2 == 0 {
+        if head.stream.is_multiple_of(2) {
             return Err(PROTOCOL);
         }
         if head.has(flag::PRIORITY) {
@@ -472,7 +472,7 @@ impl Connection {
         if head.stream != 0 {
             return Err(PROTOCOL);
         }
-        if payload.len() % 6 != 0 || (head.has(flag::ACK) && !payload.is_empty()) {
+        if !payload.len().is_multiple_of(6) || (head.has(flag::ACK) && !payload.is_empty()) {
             return Err((Code::FrameSize, abuse::PROTOCOL));
         }
         if head.has(flag::ACK) {
@@ -613,10 +613,10 @@ impl Connection {
             frame::put_ping(&mut self.out, 0, &KEEPALIVE_PING);
             self.asked_alive_at = Some(now);
         }
-        if let Phase::Asked(asked) = self.phase {
-            if now - asked > NOTICE_MILLISECONDS_MAX {
-                self.leave();
-            }
+        if let Phase::Asked(asked) = self.phase
+            && now - asked > NOTICE_MILLISECONDS_MAX
+        {
+            self.leave();
         }
         let age_max = limits.age_milliseconds_max;
         if age_max != 0 && now - self.opened_at > age_max {

@@ -90,6 +90,11 @@ impl Streams {
         self.rest.len() + usize::from(self.latest.is_some())
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Bytes that they hold together.
     pub fn bytes(&self) -> usize {
         self.bytes
