@@ -43,6 +43,8 @@ BATCHES_IN_FLIGHT = 4
 SAMPLE = 20_000
 VERIFIED_BATCHES = 4
 CALIBRATION_CALLS = 1_000
+CALIBRATION_SECONDS = 0.25
+CALIBRATION_GROWTH = 4
 MILLISECONDS = 1e3
 
 
@@ -55,39 +57,58 @@ class Round(NamedTuple):
     p99_ms: float
 
 
-def h2load(daemon: Daemon, folder: Path, count: int, shape: tuple[int, int]) -> str:
-    """Send one framed request so many times; returns what h2load says. Latencies go to a log."""
+def h2load(daemon: Daemon, folder: Path, count: int, shape: tuple[int, int], *, log: bool) -> str:
+    """Send one framed request so many times; returns what h2load says. Latencies go to a log if wanted."""
     command = ["h2load", "-n", str(count), "-c", str(shape[0]), "-m", str(shape[1]), "-t", "1"]
     command += ["-d", str(folder / "request"), "-H", "content-type: application/grpc", "-H", "te: trailers"]
-    command += [f"--log-file={folder / 'log'}", f"http://{daemon.check_address}{UNARY}"]
+    command += [f"--log-file={folder / 'log'}"] * log
     (folder / "log").unlink(missing_ok=True)
+    command += [f"http://{daemon.check_address}{UNARY}"]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def unary(
-    daemon: Daemon, request: check_pb2.CheckEquipmentRequest, shape: tuple[int, int], seconds: float
-) -> Round:
-    """Repeat one unary check in a closed loop, about as long as wanted."""
+def closed_loop(
+    daemon: Daemon,
+    request: check_pb2.CheckEquipmentRequest,
+    shape: tuple[int, int],
+    seconds: float,
+    folder: Path,
+    *,
+    log: bool = False,
+) -> tuple[float, float]:
+    """Repeat one unary check about as long as wanted: checks a second, the server's CPU seconds a check."""
     payload = request.SerializeToString()
     with channel(daemon.check_address) as one:
         answer = checks_of(one).CheckEquipment(request).ByteSize()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "request").write_bytes(struct.pack(">BI", 0, len(payload)) + payload)
+    (folder / "request").write_bytes(struct.pack(">BI", 0, len(payload)) + payload)
+    count, took = CALIBRATION_CALLS, 0.0
+    while took < CALIBRATION_SECONDS:
+        count = int(count * CALIBRATION_GROWTH) if took else count
         began = time.perf_counter()
-        h2load(daemon, folder, CALIBRATION_CALLS, shape)
-        count = max(int(CALIBRATION_CALLS * seconds / (time.perf_counter() - began)), CALIBRATION_CALLS)
-        cpu_before = daemon.cpu_seconds()
-        told = h2load(daemon, folder, count, shape)
-        cpu = daemon.cpu_seconds() - cpu_before
-        latencies = (np.loadtxt(folder / "log", usecols=2) / MILLISECONDS).tolist()
+        h2load(daemon, folder, count, shape, log=False)
+        took = time.perf_counter() - began
+    count = max(int(count * seconds / took), CALIBRATION_CALLS)
+    cpu_before = daemon.cpu_seconds()
+    told = h2load(daemon, folder, count, shape, log=log)
+    cpu = daemon.cpu_seconds() - cpu_before
     rate = re.search(r"finished in .*?, ([\d.]+) req/s", told)
     answered = re.search(r"status codes: (\d+) 2xx", told)
     data = re.search(r"\((\d+)\) data", told)
     # A call that ends in an error has no message: its trailers are all there is.
     if not (rate and answered and data) or int(answered[1]) < count or int(data[1]) < count * answer:
         raise RuntimeError(f"not every check was answered:\n{told}")
-    return _round(float(rate[1]), cpu / count, latencies)
+    return float(rate[1]), cpu / count
+
+
+def unary(
+    daemon: Daemon, request: check_pb2.CheckEquipmentRequest, shape: tuple[int, int], seconds: float
+) -> Round:
+    """Repeat one unary check in a closed loop, with the latencies."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        rate, cpu_seconds = closed_loop(daemon, request, shape, seconds, folder, log=True)
+        latencies = (np.loadtxt(folder / "log", usecols=2) / MILLISECONDS).tolist()
+    return _round(rate, cpu_seconds, latencies)
 
 
 def _round(rate: float, cpu_seconds: float, latencies_ms: Sequence[float]) -> Round:

@@ -31,9 +31,14 @@ def population_of(args: argparse.Namespace) -> Population:
     return Population(args.population, args.size, SEED)
 
 
-def publish(name: str, args: argparse.Namespace, figures: Mapping[str, Figure]) -> int:
+def publish(
+    name: str,
+    args: argparse.Namespace,
+    figures: Mapping[str, Figure],
+    more_versions: Mapping[str, str] | None = None,
+) -> int:
     """Save the figures and print them; returns the exit code."""
-    save(name, args.population, args.size, figures, args.out)
+    save(name, args.population, args.size, figures, args.out, more_versions)
     width = max(map(len, figures))
     print(f"{name}, {args.population}, {args.size:,} registered")
     for what, figure in figures.items():

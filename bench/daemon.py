@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +47,7 @@ def serving(
     data_dir: Path, *, cores: set[int] | None = None, settings: Mapping[str, str] | None = None
 ) -> Iterator[Daemon]:
     """Run `eir serve` on a data directory until the end of the block."""
-    check, manage, web = (f"127.0.0.1:{port}" for port in _free_ports(3))
+    check, manage, web = (f"127.0.0.1:{port}" for port in free_ports(3))
     command = [sys.executable, "-m", "eir", "serve", "--data-dir", str(data_dir)]
     command += ["--check-listen", check, "--manage-listen", manage, "--http-listen", web]
     environment = {**os.environ, "EIR_LIMITS__DRAIN_NOTICE_SECONDS": "0", **(settings or {})}
@@ -68,7 +68,26 @@ def serving(
                 process.wait()
 
 
-def _free_ports(count: int) -> list[int]:
+@contextmanager
+def process_serving(command: Sequence[str], *, cores: set[int]) -> Iterator[tuple[Daemon, str]]:
+    """Run another server of the check service (`{port}` in its command); with the line it says at first."""
+    (port,) = free_ports(1)
+    line = ["taskset", "-c", ",".join(map(str, cores)), *(word.format(port=port) for word in command)]
+    started = time.perf_counter()
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout
+        said = process.stdout.readline().strip()
+        if not said:
+            raise RuntimeError(f"{command[0]} did not start (exit code {process.wait()})")
+        address = f"127.0.0.1:{port}"
+        yield Daemon(process.pid, address, "", time.perf_counter() - started), said
+    finally:
+        process.kill()
+        process.wait()
+
+
+def free_ports(count: int) -> list[int]:
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     try:
         return [one.getsockname()[1] for one in sockets]

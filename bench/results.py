@@ -54,9 +54,14 @@ def median(values: Sequence[float], unit: str) -> Figure:
 
 
 def save(
-    bench: str, population: str, registered: int, figures: Mapping[str, Figure], path: Path = RESULTS
+    bench: str,
+    population: str,
+    registered: int,
+    figures: Mapping[str, Figure],
+    path: Path = RESULTS,
+    more_versions: Mapping[str, str] | None = None,
 ) -> Result:
-    """Append a run to the saved results, with where and when it ran."""
+    """Append a run to the saved results, with where and when it ran, and what else took part."""
     result = Result(
         bench=bench,
         population=population,
@@ -64,7 +69,7 @@ def save(
         commit=commit(),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         machine=machine(),
-        versions=versions(),
+        versions=versions() | dict(more_versions or {}),
         figures=dict(figures),
     )
     line = asdict(result)
