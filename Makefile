@@ -6,13 +6,14 @@ DATA ?= data/demo
 SIZE ?= 10000000
 POPULATIONS ?= P1,P2,P3
 REGISTERED ?= 1000000
+COMMA := ,
 # What is written in Rust is left out where cargo is missing: the portable engine needs none.
 CARGO := $(if $(shell command -v cargo),cargo,@echo 'cargo is not installed: left out:' cargo)
 CORE := --manifest-path core/Cargo.toml
 CORE_FUZZ := --manifest-path core/fuzz/Cargo.toml
 FUZZ_SECONDS ?= 300
 
-.PHONY: setup native run test lint format proto sim fuzz bench docs peers clean
+.PHONY: setup native run test lint format proto sim fuzz bench bench-peers docs peers clean
 
 setup: .venv/.stamp
 
@@ -68,6 +69,11 @@ fuzz: setup
 bench: setup peers
 	$(BIN)/python -m bench.all --populations $(POPULATIONS) --size $(SIZE)
 
+# The engines beside servers in Go, C++ and C; what cannot be built here is named and left out.
+bench-peers: setup
+	-./tests/peers.sh --bench
+	$(BIN)/python -m bench.peers --population $(firstword $(subst $(COMMA), ,$(POPULATIONS))) --size $(SIZE)
+
 docs: setup
 	$(BIN)/python -m bench.report
 
@@ -77,3 +83,4 @@ peers:
 
 clean:
 	rm -rf .venv build core/target core/fuzz/target eir/_core*.so *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .build build core/target eir/_core*.so *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

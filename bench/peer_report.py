@@ -74,7 +74,5 @@ def plot(curves: Mapping[str, Sequence[float]]) -> str:
     height = 0.0
     for server in ends:
         height = max(y(curves[server][-1]) + 4, height + 15)  # names do not cover each other
-        out.append(
-            f'<text x="{WIDTH - RIGHT + 8}" y="{height:.1f}" fill="{COLOURS[server]}">{server}</text>'
-        )
+        out.append(f'<text x="{WIDTH - RIGHT + 8}" y="{height:.1f}" fill="{COLOURS[server]}">{server}</text>')
     return "\n".join([*out, "</svg>", ""])

@@ -17,9 +17,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,7 +53,6 @@ class Server:
     name: str
     daemon: Daemon
     version: str = ""
-    rates: dict[str, list[float]] = field(default_factory=dict)
 
 
 class Setting(NamedTuple):
@@ -119,7 +118,7 @@ def generate(server: Server, setting: Setting, mode: str, *arguments: str | int)
         command + [str(one) for one in arguments], check=True, stdout=subprocess.PIPE, text=True
     )
     told: dict[str, Any] = json.loads(done.stdout)
-    if told["failed"] or (told["rate_asked"] == 0 and told["unanswered"]):
+    if told["rate_asked"] == 0 and (told["failed"] or told["unanswered"]):
         raise RuntimeError(f"{server.name}, {mode}: {told['failed']}, {told['unanswered']} without an answer")
     checks = told["answered_all"] * told["rows"]
     told["cpu_seconds"] = (server.daemon.cpu_seconds() - before) / max(checks, 1)
@@ -127,13 +126,13 @@ def generate(server: Server, setting: Setting, mode: str, *arguments: str | int)
 
 
 def unary(server: Server, setting: Setting, shape: tuple[int, int]) -> dict[str, Figure]:
-    """Closed loop by h2load."""
+    """Repeat a check in a closed loop by h2load."""
     rate, cpu = closed_loop(server.daemon, setting.owner, shape, setting.seconds, setting.folder)
     return rate_and_cpu(rate, cpu)
 
 
 def unary_by_generator(server: Server, setting: Setting, shape: tuple[int, int]) -> dict[str, Figure]:
-    """Closed loop by our generator: its rates beside h2load's say how far to trust it."""
+    """Do it by our generator: its rates beside h2load's say how far to trust it."""
     told = generate(server, setting, "unary", "--connections", shape[0], "--in-flight", shape[1])
     return rate_and_cpu(told["checks_per_second"], told["cpu_seconds"])
 
@@ -146,17 +145,16 @@ def stream(server: Server, setting: Setting) -> dict[str, Figure]:
 
 def batch(server: Server, setting: Setting) -> dict[str, Figure]:
     """Batches, a few in flight on one connection."""
-    told = generate(
-        server, setting, "batch", "--in-flight", BATCHES_IN_FLIGHT, "--batch-rows", BATCH_ROWS
-    )
+    told = generate(server, setting, "batch", "--in-flight", BATCHES_IN_FLIGHT, "--batch-rows", BATCH_ROWS)
     return rate_and_cpu(told["checks_per_second"], told["cpu_seconds"])
 
 
 def open_loop(server: Server, setting: Setting) -> dict[str, Figure]:
     """Unary at a fixed rate; latencies from when each was due, CPU time per check."""
     told = generate(server, setting, "unary", "--connections", 4, "--rate", OPEN_RATE)
-    if told["answered"] < ATTEMPTED_SHARE_MIN * OPEN_RATE * setting.seconds:
-        say(f"{server.name}: {told['answered'] / setting.seconds:,.0f}/s of {OPEN_RATE:,}/s is all it does")
+    if told["failed"] or told["answered"] < ATTEMPTED_SHARE_MIN * OPEN_RATE * setting.seconds:
+        rate = told["answered"] / setting.seconds
+        say(f"{server.name} answers {rate:,.0f}/s of {OPEN_RATE:,}/s; failed: {told['failed']}")
         return {}
     reached = told["quantiles_us"]
     latencies = {name: Figure(reached[name], "µs") for name in LATENCIES}
@@ -171,9 +169,11 @@ def rate_and_cpu(rate: float, cpu_seconds: float) -> dict[str, Figure]:
     }
 
 
-WORKLOADS = {
+WORKLOADS: dict[str, Callable[[Server, Setting], dict[str, Figure]]] = {
     **{f"unary, {one[0]} × {one[1]}": partial(unary, shape=one) for one in SHAPES},
-    **{f"unary, {one[0]} × {one[1]}, our generator": partial(unary_by_generator, shape=one) for one in SHAPES},
+    **{
+        f"unary, {one[0]} × {one[1]}, our generator": partial(unary_by_generator, shape=one) for one in SHAPES
+    },
     "stream": stream,
     f"batch of {BATCH_ROWS:,}": batch,
     f"open loop, {OPEN_RATE:,}/s": open_loop,
@@ -212,7 +212,9 @@ def measure(running: Sequence[Server], setting: Setting, rounds: int) -> dict[st
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     options = parser("peers", main.__doc__)
     options.add_argument("--seconds", type=float, default=3, help="of each round")
-    options.add_argument("--servers", default=",".join(PEERS), help="names, with commas")
+    options.add_argument(
+        "--servers", default=",".join(PEERS[1:]), help=f"names, with commas: {','.join(PEERS)}"
+    )
     args = options.parse_args(argv)
     args.servers = args.servers.split(",")
     if unknown := sorted(set(args.servers) - set(PEERS)):
@@ -244,9 +246,7 @@ def main(argv: list[str] | None = None) -> int:
                     verify_peer(server.daemon, checks)
             rounds = measure(running, setting, args.rounds)
             versions = {server.name: server.version for server in running if server.version}
-    figures = {
-        name: median([one.value for one in many], many[0].unit) for name, many in rounds.items()
-    }
+    figures = {name: median([one.value for one in many], many[0].unit) for name, many in rounds.items()}
     return publish("peers", args, figures, versions)
 
 

@@ -10,10 +10,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 
+from bench import peer_report
 from bench.results import RESULTS, ROOT, Figure, Result, load
 
+PLOT = ROOT / "docs" / "latency.svg"
 PAGE = ROOT / "docs" / "performance.md"
 TITLES = {
+    "peers": "Beside other servers",
     "check_throughput": "Checks over the wire",
     "lookup": "Look-up and verdict",
     "memory": "Memory",
@@ -48,7 +51,10 @@ def page(results: Iterable[Result]) -> str:
     kept = latest(results)
     names = [name for name in TITLES if any(result.bench == name for result in kept)]
     names += sorted({result.bench for result in kept} - set(TITLES))
-    sections = [_section(name, [result for result in kept if result.bench == name]) for name in names]
+    sections = []
+    for name in names:
+        make = _peers if name == "peers" else _section
+        sections.append(make(name, [result for result in kept if result.bench == name]))
     return HEAD + ("".join(sections) or NONE)
 
 
@@ -61,6 +67,40 @@ def _section(name: str, results: Sequence[Result]) -> str:
     )
     lines = [f"\n## {TITLES.get(name, name)}\n", f"`python -m bench.{name}`\n", *_table(heads, rows), ""]
     return "\n".join(lines + [f"{line}  " for line in where][:-1] + [list(where)[-1]]) + "\n"
+
+
+PEERS_TEXT = """\
+The same check, by every server on one core in turns, with what asks on the other: closed loop by h2load
+(connections × calls in flight), streams, batches and the open loop by the generator of `bench/loadgen`.
+Latencies of the open loop count from when each call was due. Go gRPC (raw codec) and C++ gRPC (callback API)
+answer from a hash map of the same owners, and apply no policy; nghttp2 answers a constant: the limit. CPU is
+the server's, per check. A dash: not measured, or it does not reach the rate.
+"""
+
+
+def _peers(name: str, results: Sequence[Result]) -> str:
+    """Make a table a run: workloads down, servers across; the plot is of the last."""
+    lines = [f"\n## {TITLES[name]}\n", f"`make bench-peers`\n\n{PEERS_TEXT}"]
+    for result in results:
+        servers, figures = peer_report.rows_of(result.figures)
+        rows = [
+            [f"{workload}: {what}", *(_cell(by_server.get(server)) for server in servers)]
+            for (workload, what), by_server in figures.items()
+        ]
+        heads = [f"{result.population}, {size(result.registered)}", *servers]
+        where = f"{result.date[:10]}, commit {result.commit or 'unknown'}, {_machine(result)}"
+        lines += [*_table(heads, rows), "", where, ""]
+    if peer_report.latencies_of(results[-1].figures):
+        last = f"{results[-1].population}, {size(results[-1].registered)}"
+        lines += [f"![Latency of unary checks in the open loop, by percentile, {last}]({PLOT.name})", ""]
+    return "\n".join(lines)
+
+
+def plot(results: Iterable[Result]) -> str | None:
+    """Draw the latencies of the last run beside peers; None where there is none."""
+    kept = [result for result in latest(results) if result.bench == "peers"]
+    curves = peer_report.latencies_of(kept[-1].figures) if kept else {}
+    return peer_report.plot(curves) if curves else None
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -101,8 +141,11 @@ def size(count: int) -> str:
 
 
 def main() -> int:
-    """Write the page."""
-    PAGE.write_text(page(load(RESULTS)))
+    """Write the page and its plot."""
+    results = load(RESULTS)
+    PAGE.write_text(page(results))
+    if drawn := plot(results):
+        PLOT.write_text(drawn)
     return 0
 
 

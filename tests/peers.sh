@@ -1,11 +1,18 @@
 #!/usr/bin/env bash
 # Programs that tests use beside Python: promtool (Debian's prometheus), h2load (nghttp2-client), redis-server.
+# With `--bench` also what the servers are built with that benchmarks put beside the engines.
 set -euo pipefail
 declare -A package=([promtool]=prometheus [h2load]=nghttp2-client [redis-server]=redis-server)
+bench=(g++ make golang-go golang-google-grpc-dev libgrpc++-dev protobuf-compiler protobuf-compiler-grpc libnghttp2-dev)
 missing=()
 for program in "${!package[@]}"; do
   command -v "$program" >/dev/null || missing+=("${package[$program]}")
 done
+if [ "${1:-}" = --bench ]; then
+  for name in "${bench[@]}"; do
+    dpkg -s "$name" >/dev/null 2>&1 || missing+=("$name")
+  done
+fi
 [ ${#missing[@]} -eq 0 ] && exit 0
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   apt-get update -qq

@@ -302,7 +302,7 @@ impl Connection {
                             (200, Some(0)) if streams => End::Messages(0),
                             (200, Some(0)) if call.messages == 1 => End::Answered,
                             (200, Some(0)) => End::Messages(call.messages),
-                            (200, Some(code)) => End::Grpc(code),
+                            (_, Some(code)) if code != 0 => End::Grpc(code),
                             (http, _) => End::Http(http),
                         };
                         self.close(stream, &end, ended);
@@ -350,7 +350,7 @@ impl Connection {
     fn take_settings(&mut self, payload: &[u8]) -> io::Result<()> {
         for setting in payload.chunks_exact(6) {
             let value = word(&setting[2..]);
-            match setting[1] {
+            match u16::from_be_bytes([setting[0], setting[1]]) {
                 1 if value < TABLE_BYTES => return Err(broken("the server's header table is too small")),
                 3 => self.calls_max = value as usize,
                 4 => {
