@@ -88,6 +88,7 @@ def process_serving(command: Sequence[str], *, cores: set[int]) -> Iterator[tupl
 
 
 def free_ports(count: int) -> list[int]:
+    """Find ports of this machine that nothing listens on."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     try:
         return [one.getsockname()[1] for one in sockets]

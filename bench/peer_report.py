@@ -55,8 +55,7 @@ def plot(curves: Mapping[str, Sequence[float]]) -> str:
         return TOP + inner_height * (1 - (math.log10(value) - low) / max(high - low, 1))
 
     out = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" '
-        'font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-size="12">',
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
     ]
     for power in range(low, high + 1):

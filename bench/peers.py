@@ -1,6 +1,6 @@
 """The engines beside other servers of the same check: Go gRPC, C++ gRPC, and bare nghttp2 as the limit.
 
-    each server on one core ◄── h2load (closed loop) and our generator (streams, batches, open loop) on another
+    each server on one core ◄── h2load (closed loop) and our generator (the rest) on another
 
 Servers take turns, so that what the machine does meanwhile falls on all of them
 alike. Peers answer from a hash map of the same pairs; the limit answers a
