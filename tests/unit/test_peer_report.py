@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 from bench import report
 from bench.peer_report import LATENCIES, figure_name, latencies_of, plot, rows_of
@@ -34,7 +34,7 @@ def test_servers_stand_beside_each_other() -> None:
 def test_the_plot_has_every_server_with_a_whole_curve() -> None:
     curves = latencies_of(FIGURES)
     assert list(curves) == ["Go gRPC", "nghttp2"]
-    drawn = ElementTree.fromstring(plot(curves))
+    drawn = ET.fromstring(plot(curves))
     lines = drawn.findall("{http://www.w3.org/2000/svg}polyline")
     assert len(lines) == 2
     heights = [float(point.split(",")[1]) for point in lines[0].attrib["points"].split()]
