@@ -18,6 +18,7 @@ BENCHES = (
     "delta_apply",
     "publish_latency",
     "inquire",
+    "import_lists",
     "check_throughput",
 )
 

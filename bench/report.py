@@ -22,6 +22,7 @@ TITLES = {
     "memory": "Memory",
     "build": "Building segments",
     "delta_apply": "Applying deltas",
+    "import_lists": "Importing lists",
     "publish_latency": "From commit to checks",
     "restart": "Restart",
     "inquire": "Inquiries",

@@ -219,19 +219,18 @@ def texts(begin: I64, stop: I64) -> Mask:
     return good
 
 
+_WORD_MASKS: Final = np.array([(1 << 8 * size) - 1 for size in range(9)], np.uint64)
+
+
 def mix(data: U8, begin: I64, stop: I64, so_far: U64) -> U64:
     """Mix a column into the hashes of the rows' contents; as `fields.content_hash`."""
     length = stop - begin
+    words = np.ndarray((len(data) - 7,), "<u8", data.data, strides=(1,))  # a word at every place
     value: U64 = so_far ^ length.astype(np.uint64)
     factor, shift = np.uint64(fields.HASH_FACTOR), np.uint64(29)
     for start in range(0, max(int(length.max(initial=0)), 1), 8):
         here = np.flatnonzero(length > start) if start else slice(None)
-        at = begin[here] + start
-        word = _windows(data, np.minimum(at, len(data) - 8), 8).view("<u8")[:, 0]
-        left = np.clip(length[here] - start, 0, 8).astype(np.uint64)
-        word = np.where(
-            left < 8, word & ((np.uint64(1) << np.uint64(8) * (left % np.uint64(8))) - np.uint64(1)), word
-        )
+        word = words[begin[here] + start] & _WORD_MASKS[np.minimum(length[here] - start, 8)]
         mixed = (value[here] ^ word) * factor
         value[here] = mixed ^ (mixed >> shift)
     return value

@@ -198,10 +198,10 @@ def _lines(blocks: Iterator[bytes], name: str, done: Callable[[], int]) -> Itera
             yield Block(header.removesuffix(b"\r"), 1, done())
             line = 2
         cut = joined.rfind(b"\n") + 1
-        rest = _not_too_long(joined[cut:], name, line + joined.count(b"\n", 0, cut))
+        first, line = line, line + joined.count(b"\n", 0, cut)
+        rest = _not_too_long(joined[cut:], name, line)
         if cut:
-            yield Block(joined[:cut], line, done())
-            line += joined.count(b"\n", 0, cut)
+            yield Block(joined[:cut], first, done())
     if rest:
         yield Block(rest if line == 1 else rest + b"\n", line, done())
 

@@ -157,7 +157,8 @@ class Parser:
         chosen = np.flatnonzero(good)
         if checked is not None:
             keys, digits = checked
-            self.report.warn(Remarkable.CHECK_DIGIT, wrong_check_digits(keys[chosen], digits[chosen]))
+            given = chosen[digits[chosen] != 0]
+            self.report.warn(Remarkable.CHECK_DIGIT, wrong_check_digits(keys[given], digits[given]))
         if "in_force" in out:
             pending = at[chosen[~out["in_force"][at[chosen]]]]
             self.report.warn(Remarkable.NOT_IN_FORCE, len(pending), self._lines(pending[:5]))
