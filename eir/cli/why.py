@@ -15,9 +15,8 @@ from eir.cli.say import NO, OK, count, moment, note, parse_moment, show_json, sh
 from eir.verdict import Reason, Status
 
 if TYPE_CHECKING:
-    from eir.decisions.evidence import Evidence
+    from eir.decisions.evidence import Change, Evidence
     from eir.decisions.record import Decision
-    from eir.whitelist.history import Change
 
 SHOWN_MAX: Final = 10
 """Decisions and changes printed; --json prints all that were found."""
@@ -55,6 +54,8 @@ def why(imei: str, imsi: str, at: str | None, as_json: bool, data_dir: Path) -> 
         evidence = gather(data_dir, journal, key, imsi.strip(), until)
     for damaged in evidence.found.damaged:
         note(damaged)
+    for serial in evidence.unreadable_serials:
+        note(f"delta {serial} of the journal cannot be read; `eir journal verify` says why")
     if as_json:
         show_json(as_dict(evidence))
     else:
@@ -205,6 +206,7 @@ def as_dict(evidence: Evidence) -> dict[str, object]:
         "more_changes": evidence.more_changes,
         "decisions_since": evidence.found.since,
         "journal_from_serial": evidence.journal_from[0],
+        "unreadable_serials": evidence.unreadable_serials,
         "damaged": evidence.found.damaged,
     }
 

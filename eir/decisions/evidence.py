@@ -11,9 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from eir.decisions.keep import DAY_SECONDS
 from eir.decisions.policies import find_policy
@@ -21,11 +20,13 @@ from eir.decisions.read import Found, find
 from eir.decisions.record import TIME_MAX, Decision
 from eir.errors import PolicyError
 from eir.identity import IMEI_DIGITS, SERIALS, imsi_code
+from eir.inquiry.history import Bounds, Trace, search
 from eir.policy import Policy, compile_policy, row_of
 from eir.policy.printing import TableRow
 from eir.verdict import Reason, Status
-from eir.whitelist.history import Change, changes
+from eir.whitelist.delta import SLOTS_MAX
 from eir.whitelist.journal import AuditRecord, Journal
+from eir.whitelist.operation import Operation
 from eir.whitelist.rows import BlockCause, Op
 
 DECISIONS_MAX: Final = 1000
@@ -64,6 +65,18 @@ MAKES: Final = {
 """Operations that can make a reason true; of those left out no delta is the cause."""
 
 
+class Change(NamedTuple):
+    """One row of a delta, and where it came from."""
+
+    serial: int
+    feed: str
+    sequence: int
+    reference: str
+    """Of the row, or else of the delta."""
+    committed_at: int
+    operation: Operation
+
+
 @dataclass
 class Evidence:
     """What is known; `decision` is the one asked about, `changes` are newest first."""
@@ -72,6 +85,8 @@ class Evidence:
     decision: Decision | None = None
     changes: list[Change] = field(default_factory=list)
     more_changes: bool = False
+    unreadable_serials: list[int] = field(default_factory=list)
+    """Deltas of the journal that are damaged."""
     journal_from: tuple[int, int] = (0, 0)
     """Oldest serial of the journal, and its time; 0: it is empty."""
     policy_hash: str = ""
@@ -126,20 +141,31 @@ def _asked_about(decisions: list[Decision], at: int) -> Decision | None:
 
 
 def _journal(evidence: Evidence, journal: Journal, subject: int | str, code: int, at: int) -> None:
-    """Find what touched the IMEI, the SIM alone, and the other slots of the device."""
+    """Find what was about the IMEI, the SIM alone, and the other slots of the device."""
     oldest = next(journal.deltas(), None)
     if oldest is None:
         return
     evidence.journal_from = oldest.serial, oldest.committed_at
-    subjects: set[int | str] = {subject}
-    while True:
-        listed = list(islice(changes(journal, subjects, code, until=at), CHANGES_MAX + 1))
-        links = (change.operation for change in listed if change.operation.op in _LINKS)
-        slots = {imei for link in links for imei in (link.imei, link.imei_other)} - subjects
-        if not slots:
-            break
-        subjects |= slots
-    evidence.changes, evidence.more_changes = listed[:CHANGES_MAX], len(listed) > CHANGES_MAX
+    newest = journal.last_serial_at(at), 0, 0
+    bounds = Bounds(CHANGES_MAX, 1.0, lambda: 0.0)  # rows bound it, no time
+    found: dict[Change, None] = {}
+    waiting, searched = {subject}, set[int | str]()
+    while waiting and len(searched) < SLOTS_MAX:
+        imei = waiting.pop()
+        searched.add(imei)
+        page = search(journal, Trace(imei, {code} - {0}), newest, bounds)
+        evidence.more_changes |= page.next_place is not None
+        evidence.unreadable_serials += page.unreadable_serials
+        for one in page.rows:
+            reference = one.reference or one.delta.reference
+            delta = one.delta
+            found[
+                Change(delta.serial, delta.feed, delta.sequence, reference, delta.committed_at, one.row)
+            ] = None
+            if one.row.op in _LINKS:
+                waiting |= {one.row.imei, one.row.imei_other} - searched
+    evidence.changes = sorted(found, key=lambda change: -change.serial)
+    evidence.unreadable_serials = sorted(set(evidence.unreadable_serials))
 
 
 def _audit_back(journal: Journal) -> Iterator[AuditRecord]:

@@ -294,14 +294,6 @@ class Journal:
             yield from map(_delta_record, rows)
             after_serial = rows[-1][0]
 
-    def deltas_back(self, from_serial: int) -> Iterator[DeltaRecord]:
-        """Iterate over deltas from a serial back. Raises JournalDamagedError naming the damaged one."""
-        while rows := self._all(
-            "SELECT * FROM deltas WHERE serial <= ? ORDER BY serial DESC LIMIT 256", from_serial
-        ):
-            yield from map(_delta_record, rows)
-            from_serial = rows[-1][0] - 1
-
     def delta_numbers_back(self, before_serial: int, count_max: int) -> list[int]:
         """Return serials before one, the latest first, of deltas that have rows."""
         sql = "SELECT serial FROM deltas WHERE serial < ? AND row_count > 0 ORDER BY serial DESC LIMIT ?"
@@ -339,6 +331,11 @@ class Journal:
     def oldest_serial(self) -> int:
         """Return the serial of the oldest delta kept; 0 for none."""
         rows = self._all("SELECT min(serial) FROM deltas")
+        return rows[0][0] or 0
+
+    def last_serial_at(self, second: int) -> int:
+        """Return the serial of the last delta kept that was committed by then; 0 for none."""
+        rows = self._all("SELECT max(serial) FROM deltas WHERE committed_at <= ?", second)
         return rows[0][0] or 0
 
     def last_serial(self) -> int:

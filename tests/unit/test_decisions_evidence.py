@@ -79,7 +79,7 @@ def test_the_delta_before_a_denial_is_its_cause_and_the_one_after_is_not(
     assert (evidence.rule.row, evidence.rule.mode, evidence.rule.outcome) == (4, "fixed", "denied")
     before = gather(tmp_path, journal, IMEI, "", 2 * DAY)
     assert before.decision is None
-    assert ops(before.changes) == [(2, Op.BLOCK), (1, Op.PAIR), (1, Op.REGISTER)]
+    assert ops(before.changes) == [(2, Op.BLOCK), (1, Op.REGISTER), (1, Op.PAIR)]
 
 
 def test_a_denial_of_the_last_day_goes_before_what_came_after_it(
@@ -156,3 +156,18 @@ def test_nothing_known_is_nothing() -> None:
     assert MAKES.keys() <= set(Reason)
     evidence = Evidence(found=None)  # type: ignore[arg-type]
     assert (evidence.causes(), evidence.since()) == ([], [])
+
+
+def test_a_damaged_delta_is_named_and_the_others_are_told(
+    tmp_path: Path, journal: Journal, commit: Commit
+) -> None:
+    commit(1, Operation(Op.REGISTER, KEY))
+    commit(2, Operation(Op.TRACK, KEY))
+    commit(3, Operation(Op.UNTRACK, KEY))
+    with journal.transaction():
+        journal._db.execute(
+            "UPDATE chunks SET rows = x'00' WHERE token = (SELECT max(token) - 1 FROM deltas)"
+        )
+    evidence = gather(tmp_path, journal, IMEI, "", 9 * DAY)
+    assert ops(evidence.changes) == [(3, Op.UNTRACK), (1, Op.REGISTER)]
+    assert evidence.unreadable_serials == [2]
