@@ -30,7 +30,9 @@ native:
 
 run: setup
 	$(BIN)/python -m eir demo --data-dir $(DATA) --registered $(REGISTERED)
-	exec $(BIN)/eir serve --data-dir $(DATA)
+	@# On a terminal the daemon has a process group of its own: Ctrl-C is for it, and not for make.
+	@if [ -t 0 ]; then set -m; $(BIN)/eir serve --data-dir $(DATA); exit $$?; \
+	else exec $(BIN)/eir serve --data-dir $(DATA); fi
 
 test: setup peers
 	$(CARGO) test --quiet $(CORE)

@@ -65,6 +65,15 @@ class Limits:
     pushes_waiting_max: int = _bounded(8, 0, 1000, "deltas waiting while another is applied")
     push_idle_seconds_max: int = _bounded(30, 1, 3600, "wait for the next message of a delta")
     policy_bytes_max: int = _bounded(1 << 20, 1 << 10, 4 << 20, "text of a policy that is sent to be tried")
+    push_seconds_max: int = _bounded(
+        1800, 1, 86_400, "from the header of a delta to its commit, without waiting for a turn"
+    )
+    small_delta_rows_max: int = _bounded(
+        10_000, 0, 1_000_000, "deltas of so many rows go in between the chunks of larger ones"
+    )
+    clock_skew_seconds_max: int = _bounded(
+        300, 0, 86_400, "what a feed may be ahead of our clock; complete_until counts up to there"
+    )
     drain_seconds_max: int = _bounded(30, 0, 3600, "wait for calls in flight when stopping")
     drain_notice_seconds: int = _bounded(
         1, 0, 3600, "answers go on for so long after health and readiness said no"
@@ -100,7 +109,9 @@ class Guards:
     unpaired_percent_max: float = _bounded(
         5.0, 0.0, 100.0, "the same for pairs, utilizers, subscribers and grandfathered"
     )
-    blocked_percent_max: float = _bounded(5.0, 0.0, 100.0, "blocks one delta may add, of the registered")
+    blocked_percent_max: float = _bounded(
+        5.0, 0.0, 100.0, "blocks one delta may add, of the registered, in ranges too"
+    )
     guarded_rows_min: int = _bounded(1000, 0, 1_000_000_000, "tables of fewer rows are not guarded")
 
 

@@ -48,6 +48,7 @@ STORE_LIMITS = (
     "overlay_rows_max",
     "rebuild_bytes_per_second_max",
     "journal_days_min",
+    "clock_skew_seconds_max",
 )
 """Bounds that the store has under the same name."""
 

@@ -45,6 +45,7 @@ class Intake:
                 delta_rows_max=limits.delta_rows_max,
             )
         await self.check_feed(header.feed)
+        self._check_clock(header.feed, header.complete_until)
         pending: PendingDelta = await self._state.write(self._state.loaded().push, header)
         pending.ignore_bad_rows |= accepted
         return pending
@@ -132,7 +133,15 @@ class Intake:
     async def heartbeat(self, feed: str, sequence: int, complete_until: int) -> None:
         """Note until when a feed is complete."""
         await self.check_feed(feed)
-        await self._state.write(self._state.loaded().journal.heartbeat, feed, sequence, complete_until)
+        self._check_clock(feed, complete_until)
+        await self._state.write(self._state.loaded().heartbeat, feed, sequence, complete_until)
+
+    def _check_clock(self, feed: str, complete_until: int) -> None:
+        """Count and log a feed that is ahead of our clock; the store believes it up to there only."""
+        ahead_seconds = complete_until - self._state.clock()
+        if ahead_seconds > self._state.config.limits.clock_skew_seconds_max:
+            self._state.metrics.feeds_ahead.inc()
+            self._log.warning("feed is ahead of our clock", feed=feed, seconds=ahead_seconds)
 
     async def skip(self, feed: str, sequence: int, who: str, why: str) -> Applied:
         """Let a feed stand at a later sequence without the rows that led there; audited.

@@ -2,20 +2,21 @@
 
     header ──► accepted;  chunk ──► durable, each;  commit ──► applied | refused
 
-One delta at a time has the writer; a bounded number wait for it. A stream that
-ends before its commit leaves nothing behind.
+`turns` says whose turn it is; a bounded number wait. A stream that ends before
+its commit leaves nothing behind.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Iterable
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import grpc
 import structlog
 
+from eir.clock import monotonic
 from eir.errors import (
     DeltaGuardError,
     DeltaInvalidError,
@@ -25,7 +26,6 @@ from eir.errors import (
     FeedStateError,
     InvalidRequestError,
     RejectedError,
-    WriterBusyError,
 )
 from eir.interceptors import Context
 from eir.proto import sync_pb2
@@ -33,6 +33,7 @@ from eir.server.check import parse
 from eir.server.enforcement import check_reasons
 from eir.server.intake import Intake
 from eir.server.state import State
+from eir.server.turns import Turns
 from eir.whitelist.delta import Applied, BadRow, Header, TableEffect
 
 if TYPE_CHECKING:
@@ -47,8 +48,7 @@ class SyncService:
     def __init__(self, state: State) -> None:
         """Serve over `state`."""
         self._state, self._intake = state, Intake(state)
-        self._turn = asyncio.Lock()
-        self._waiting = 0
+        self._turns = Turns(state.config.limits, state.metrics.pushes_waiting)
         self._log = structlog.get_logger()
 
     async def push(self, _: Any, context: Context) -> None:
@@ -58,23 +58,24 @@ class SyncService:
         header = None
         try:
             # Before the turn: who says nothing keeps nobody waiting.
-            header = _header(await self._read(context, "header"))
-            async with self._my_turn():
+            header = _header(await self._read(context, inf, "header"))
+            async with self._turns.take(header.feed, header.row_count):
                 await self._push(header, context)
         except RejectedError as error:
             self._intake.refused(header, error)
             if isinstance(error, (DeltaRowsRefusedError, DeltaGuardError)):
-                await _write(context, refused=_report(error))
+                await self._write(context, refused=_report(error))
             raise
 
     async def _push(self, header: Header, context: Context) -> None:
-        """Take one delta, having the writer."""
+        """Take one delta, having a turn."""
         limits, size = self._state.config.limits, 0
+        deadline = monotonic() + limits.push_seconds_max
         pending = await self._intake.begin(header)
         try:
-            await _write(context, accepted=sync_pb2.DeltaAccepted(repeat=pending.repeat))
+            await self._write(context, accepted=sync_pb2.DeltaAccepted(repeat=pending.repeat))
             index = 0
-            while (message := await self._read(context, "chunk", "commit")).HasField("chunk"):
+            while (message := await self._read(context, deadline, "chunk", "commit")).HasField("chunk"):
                 size += len(message.chunk.payload)
                 if size > limits.delta_bytes_max:
                     raise DeltaTooLargeError(
@@ -86,20 +87,26 @@ class SyncService:
                         f"chunk index {message.chunk.index}: expected {index}", expected_index=index
                     )
                 await self._intake.chunk(pending, index, message.chunk.payload)
-                await _write(context, chunk_durable=sync_pb2.ChunkDurable(index=index))
+                await self._write(context, chunk_durable=sync_pb2.ChunkDurable(index=index))
                 index += 1
             applied = await self._intake.commit(pending, header, message.commit.content_sha256)
         finally:
             self._intake.abandon(pending)
-        await _write(context, applied=_applied(applied))
+        await self._write(context, applied=_applied(applied))
 
-    async def _read(self, context: Context, *expected: str) -> sync_pb2.PushDeltaRequest:
-        """Return the next message, which must be one of those expected."""
-        seconds, wanted = self._state.config.limits.push_idle_seconds_max, " or ".join(expected)
+    async def _read(self, context: Context, deadline: float, *expected: str) -> sync_pb2.PushDeltaRequest:
+        """Return the next message, which must be one of those expected and come in time.
+
+        A sender that is never silent for long must come to an end, too: the deadline is for all.
+        """
+        limits, wanted = self._state.config.limits, " or ".join(expected)
+        idle, left = limits.push_idle_seconds_max, deadline - monotonic()
         try:
-            data = await asyncio.wait_for(context.read(), seconds)
+            data = await asyncio.wait_for(context.read(), min(idle, left))
         except TimeoutError:
-            raise DeltaInvalidError(f"no {wanted} came for {seconds} seconds") from None
+            if left < idle:
+                raise DeltaInvalidError(f"no commit came for {limits.push_seconds_max} seconds") from None
+            raise DeltaInvalidError(f"no {wanted} came for {idle} seconds") from None
         if data is grpc.aio.EOF:
             raise DeltaInvalidError(f"the stream ended where {wanted} was expected")
         message = parse(sync_pb2.PushDeltaRequest, data)
@@ -108,23 +115,14 @@ class SyncService:
             raise DeltaInvalidError(f"{got or 'an empty message'} came where {wanted} was expected")
         return message
 
-    @asynccontextmanager
-    async def _my_turn(self) -> AsyncIterator[None]:
-        """Wait for the writer. Raises WriterBusyError when too many wait."""
-        limit = self._state.config.limits.pushes_waiting_max
-        if self._turn.locked() and self._waiting >= limit:
-            raise WriterBusyError(pushes_waiting_max=limit)
-        self._waiting += 1
-        self._state.metrics.pushes_waiting.set(self._waiting)
+    async def _write(self, context: Context, **message: Any) -> None:
+        """Send one answer of a delta, to a sender who must read it in time."""
+        seconds = self._state.config.limits.push_idle_seconds_max
+        answer = sync_pb2.PushDeltaResponse(**message).SerializeToString()
         try:
-            await self._turn.acquire()
-        finally:
-            self._waiting -= 1
-            self._state.metrics.pushes_waiting.set(self._waiting)
-        try:
-            yield
-        finally:
-            self._turn.release()
+            await asyncio.wait_for(context.write(answer), seconds)
+        except TimeoutError:
+            raise DeltaInvalidError(f"answers were not read for {seconds} seconds") from None
 
     async def position(self, data: bytes, _: Context) -> bytes:
         """GetFeedPosition."""
@@ -155,7 +153,7 @@ class SyncService:
             raise InvalidRequestError("resolution", "allowed are ACCEPT and SKIP")
         check_reasons(request.who, request.why)
         if request.resolution == sync_pb2.FEED_RESOLUTION_SKIP:
-            async with self._my_turn():
+            async with self._turns.take(request.feed, 0):
                 await intake.skip(request.feed, request.sequence, request.who, request.why)
         else:
             consumer = state.consumers.get(request.feed)
@@ -199,11 +197,6 @@ def _header(message: sync_pb2.PushDeltaRequest) -> Header:
         dry_run=header.dry_run,
         override_guards=header.override_guards,
     )
-
-
-async def _write(context: Context, **message: Any) -> None:
-    """Send one answer of a delta."""
-    await context.write(sync_pb2.PushDeltaResponse(**message).SerializeToString())
 
 
 def _bad_rows(rows: Iterable[BadRow]) -> list[sync_pb2.BadRow]:

@@ -6,7 +6,7 @@ effects, sizes   ──► None | DeltaGuardError
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
@@ -100,7 +100,7 @@ class GuardLimits:
     """Rows removed from any table not named below."""
     removed_percent_max_by_table: Mapping[str, float] = field(default_factory=lambda: REMOVED_PERCENT_MAX)
     blocked_percent_max: float = 5.0
-    """Blocks added in percent of the registered, blocked ranges in percent of the registered ranges."""
+    """Blocks added in percent of the IMEIs registered, blocked ranges in percent of the registered ranges."""
     guarded_rows_min: int = 1_000
     """Tables of fewer rows are not guarded."""
 
@@ -109,12 +109,17 @@ _BLOCKS_OF: Final = {"blocks": "registered", "blocked_ranges": "registered_range
 
 
 def check_guards(
-    effects: Sequence[TableEffect], rows_before: Mapping[str, int], limits: GuardLimits
+    effects: Sequence[TableEffect],
+    rows_before: Mapping[str, int],
+    limits: GuardLimits,
+    registered_in_ranges: Callable[[], int] = lambda: 0,
 ) -> DeltaGuardError | None:
     """Return an error where a delta removes or blocks more than the limits; None otherwise.
 
     `rows_before` are rows by table before the delta. Removals are counted gross:
-    what a delta adds elsewhere does not excuse them.
+    what a delta adds elsewhere does not excuse them, and a transfer removes the
+    former owner's pair, with his service. `registered_in_ranges` tells how many
+    IMEIs lie in registered ranges; it is asked only where blocks could be too many.
     """
     trips: list[str] = []
     for effect in effects:
@@ -125,6 +130,8 @@ def check_guards(
                 f"removes {effect.removed} of {before} rows of {effect.table} (at most {percent_max:g} %)"
             )
         base = rows_before.get(_BLOCKS_OF.get(effect.table, ""), 0)
+        if effect.table == "blocks" and effect.added * 100 > limits.blocked_percent_max * base:
+            base += registered_in_ranges()
         if base >= limits.guarded_rows_min and effect.added * 100 > limits.blocked_percent_max * base:
             trips.append(
                 f"adds {effect.added} {effect.table} where {base} {_BLOCKS_OF[effect.table]} are"

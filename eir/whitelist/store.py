@@ -17,7 +17,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, TextIO
 
@@ -77,6 +77,8 @@ class Limits:
     """Rows above the segments at which deltas are refused until a rebuild has run."""
     rebuild_bytes_per_second_max: int = 100_000_000
     """Pace of the files that a rebuild writes."""
+    clock_skew_seconds_max: int = 300
+    """What a feed's `complete_until` may be ahead of the clock."""
     journal_days_min: int = 30
     """Days that deltas stay in the journal after the segments hold them."""
     feeds: Mapping[str, FeedRules] = field(default_factory=dict)
@@ -235,12 +237,24 @@ class Store:
     def push(self, header: Header) -> PendingDelta:
         """Begin a delta. Raises DeltaInvalidError, DeltaGapError, DeltaConflictError, WriterBusyError."""
         check_header(header)
+        header = replace(header, complete_until=self.plausible(header.complete_until))
         if self.generation.overlay_rows >= self.limits.overlay_rows_max:
             raise WriterBusyError(
                 "the overlays are full; deltas are taken again when the segments are rebuilt"
             )
         placement, before = self.place(header)
         return PendingDelta(self, header, before, repeat=placement is Placement.REPEAT)
+
+    def plausible(self, complete_until: int) -> int:
+        """Return until when a feed can be complete: hardly past the present.
+
+        A time far ahead, believed, would keep a feed fresh for ever.
+        """
+        return min(complete_until, self._clock() + self.limits.clock_skew_seconds_max)
+
+    def heartbeat(self, feed: str, sequence: int, complete_until: int) -> bool:
+        """Note until when a feed is complete, if it stands at `sequence`; tells whether it does."""
+        return self.journal.heartbeat(feed, sequence, self.plausible(complete_until))
 
     def place(self, header: Header) -> tuple[Placement, AppliedBefore | None]:
         """Tell what to do with a delta, and what was applied under its sequence."""
@@ -467,7 +481,8 @@ class PendingDelta:
         if ignored and not self.ignore_bad_rows:
             raise DeltaRowsRefusedError(bad, ignored)
         effects = store.effects(plan)
-        guard = check_guards(effects, store.counts, store.limits.guards)
+        in_ranges = store.generation.registered_in_ranges
+        guard = check_guards(effects, store.counts, store.limits.guards, in_ranges)
         if guard is not None and not header.override_guards:
             raise guard
         applied = Applied(store.generation.serial, False, header.dry_run, effects, ignored, bad)

@@ -17,6 +17,7 @@ import numpy as np
 from eir.identity import SERIALS
 from eir.whitelist.hashtable import I64, Columns, HashTable, Ragged, find_sorted, gather
 from eir.whitelist.imsi_blocks import ImsiBlocks
+from eir.whitelist.items import piece_parts
 from eir.whitelist.overlay import IMSI_BLOCKS_SECTION, Overlay, Table, table_sections, tables_of
 from eir.whitelist.rows import U64
 from eir.whitelist.segment import Kind, Segment, pack
@@ -255,6 +256,16 @@ class Generation:
                 runs.append(shard.ranges[first:end])
         counts = np.array([len(run) for run in runs], np.int64)
         return overlay_runs(extra, missing, Ragged.of(counts, np.concatenate(runs)))
+
+    def registered_in_ranges(self) -> int:
+        """Count the IMEIs that lie in registered ranges; reads all of them."""
+        above = [level.columns[Table.RANGES].keys for level in self.levels if Table.RANGES in level.columns]
+        tacs = np.unique(
+            np.concatenate([*above, *(shard.tac_numbers for shard in self.shards), np.empty(0, np.uint64)])
+        )
+        first, last, cause, _ = piece_parts(self.read_ranges(tacs.astype(np.uint64)).words)
+        registered = cause == 0
+        return int((last - first + np.uint64(1))[registered].sum())
 
     def read_common(self, table: Table, keys: U64) -> Columns:
         """Rows of sorted keys of a table that is not split by TAC."""

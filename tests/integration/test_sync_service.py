@@ -29,6 +29,8 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
         delta_bytes_max = 1048576
         pushes_waiting_max = 1
         push_idle_seconds_max = 1
+        push_seconds_max = 4
+        small_delta_rows_max = 50
         feeds_max = 30
         [guards]
         guarded_rows_min = 10
@@ -272,14 +274,14 @@ def test_deltas_take_turns_and_few_wait(daemon: Daemon, feed: str) -> None:
     assert next(first).HasField("accepted")
     waiting: list[Any] = []
     second = threading.Thread(
-        target=lambda: waiting.extend(daemon.sync.PushDelta(iter(delta([], feed=f"{feed}-2")), timeout=20))
+        target=lambda: waiting.extend(daemon.sync.PushDelta(iter(delta([], feed=feed, base=1)), timeout=20))
     )
     second.start()
     for _ in range(100):
         if daemon.metric("eir_pushes_waiting") == 1:
             break
         time.sleep(0.01)
-    error, _ = refused(daemon, delta([], feed=f"{feed}-3"))
+    error, _ = refused(daemon, delta([], feed=feed, base=2))
     assert (error.code(), detail(error).reason) == (Code.UNAVAILABLE, "WRITER_BUSY")
     pipe.send(commit())
     pipe.close()
@@ -287,6 +289,66 @@ def test_deltas_take_turns_and_few_wait(daemon: Daemon, feed: str) -> None:
     second.join(20)
     assert waiting[-1].applied.serial == applied[0] + 1
     assert daemon.metric("eir_pushes_waiting") == 0
+
+
+def test_small_deltas_of_other_feeds_go_in_between_the_chunks_of_a_large_one(
+    daemon: Daemon, feed: str
+) -> None:
+    pipe = Pipe()
+    first = daemon.sync.PushDelta(iter(pipe), timeout=20)
+    header, chunk, last = delta([operation("REGISTER", imei(190_000 + row)) for row in range(60)], feed=feed)
+    pipe.send(header, chunk)
+    assert [next(first).WhichOneof("message") for _ in range(2)] == ["accepted", "chunk_durable"]
+    small = daemon.push(operation("REGISTER", imei(190_100)), feed=f"{feed}-2").serial
+    # Two large ones would take twice the memory: the second waits.
+    pipe_2 = Pipe()
+    second = daemon.sync.PushDelta(iter(pipe_2), timeout=20)
+    pipe_2.send(*delta([operation("REGISTER", imei(190_200 + row)) for row in range(60)], feed=f"{feed}-3"))
+    for _ in range(100):
+        if daemon.metric("eir_pushes_waiting") == 1:
+            break
+        time.sleep(0.01)
+    pipe.send(last)
+    pipe.close()
+    assert [answer.applied.serial for answer in first] == [small + 1]
+    assert list(second)[-1].applied.serial == small + 2
+    pipe_2.close()
+
+
+def test_a_sender_that_is_never_silent_for_long_must_come_to_an_end(daemon: Daemon, feed: str) -> None:
+    pipe = Pipe()
+    answers = daemon.sync.PushDelta(iter(pipe), timeout=20)
+    rows = [operation("REGISTER", imei(191_000 + row)) for row in range(20)]
+    header, *chunks, _ = delta(rows, feed=feed, chunks=20)
+    began = time.monotonic()
+    pipe.send(header)
+
+    def trickle() -> None:
+        for chunk in chunks:
+            next(answers)
+            time.sleep(0.5)
+            pipe.send(chunk)
+
+    with pytest.raises(grpc.RpcError) as caught:
+        trickle()
+    pipe.close()
+    assert 3 < time.monotonic() - began < 6
+    assert detail(caught.value).reason == "DELTA_INVALID"
+    assert "no commit came for 4 seconds" in caught.value.details()
+    assert daemon.push(operation("REGISTER", imei(191_100)), feed=feed).serial, "the feed is free again"
+
+
+def test_a_feed_that_is_ahead_of_our_clock_is_believed_up_to_there_only(daemon: Daemon, feed: str) -> None:
+    before = daemon.metric("eir_feed_ahead_total")
+    daemon.push(operation("REGISTER", imei(192_000)), feed=feed, complete_until=4_000_000_000)
+    position = daemon.sync.GetFeedPosition(sync_pb2.GetFeedPositionRequest(feed=feed)).feeds[0]
+    assert time.time() + 200 < position.complete_until <= time.time() + 300
+    assert daemon.metric("eir_feed_ahead_total") == before + 1
+    soon = int(time.time()) + 100
+    daemon.push(operation("REGISTER", imei(192_001)), feed=feed, complete_until=soon)
+    position = daemon.sync.GetFeedPosition(sync_pb2.GetFeedPositionRequest(feed=feed)).feeds[0]
+    assert position.complete_until == soon
+    assert daemon.metric("eir_feed_ahead_total") == before + 1
 
 
 def test_checks_see_a_delta_when_it_is_acknowledged(daemon: Daemon, feed: str) -> None:

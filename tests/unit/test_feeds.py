@@ -78,6 +78,37 @@ def test_guards(table: str, added: int, removed: int, trips: bool) -> None:
         assert error.effects == effects
 
 
+@pytest.mark.parametrize(
+    ("registered", "in_ranges", "blocked", "trips", "asked"),
+    [
+        (0, 100_000, 5_000, False, True),
+        (0, 100_000, 5_001, True, True),  # a registry that registers by ranges only
+        (10_000, 100_000, 500, False, False),
+        (10_000, 100_000, 5_500, False, True),
+        (10_000, 100_000, 5_501, True, True),
+        (0, 999, 900, False, True),  # too few to be guarded
+    ],
+)
+def test_blocks_are_guarded_by_all_that_is_registered(
+    registered: int, in_ranges: int, blocked: int, trips: bool, asked: bool
+) -> None:
+    calls: list[int] = []
+
+    def counted() -> int:
+        calls.append(1)
+        return in_ranges
+
+    effects = (TableEffect("blocks", blocked, 0, blocked),)
+    error = check_guards(effects, {"registered": registered}, GuardLimits(), counted)
+    assert (error is not None, bool(calls)) == (trips, asked)
+
+
+def test_a_transfer_is_a_removal_to_the_guard() -> None:
+    """It adds as many pairs as it removes, and each former owner loses service."""
+    effects = (TableEffect("pairs", 501, 501, 10_000),)
+    assert check_guards(effects, {"pairs": 10_000}, GuardLimits()) is not None
+
+
 def test_limits_of_guards_are_settings() -> None:
     effects = (TableEffect("pairs", 0, 400, 600), TableEffect("blocks", 400, 0, 400))
     before = {"pairs": 1000, "registered": 1000}

@@ -92,6 +92,10 @@ def test_listeners_and_policy_are_shown() -> None:
     assert sample(metrics, "eir_policy_info", name="default", hash="0" * 64) is None
 
 
+def test_a_counter_is_one_series_and_no_second_one_of_its_creation() -> None:
+    assert b"_created" not in filled().render()
+
+
 def test_no_label_can_hold_an_identity() -> None:
     for family in filled().registry.collect():
         for one in family.samples:

@@ -555,3 +555,32 @@ def test_a_policy_is_noted_when_it_is_another_one(store: Store) -> None:
         (at, "daemon", "policy in force: ours", "start", policy_hash)
         for at, policy_hash in ((1, "aa"), (3, "bb"), (4, "aa"))
     ]
+
+
+def test_blocks_are_guarded_where_only_ranges_are_registered(store: Store) -> None:
+    tac = 35123456 * 10**6
+    store_model.push(store, [Operation(Op.REGISTER, tac, imei_last=tac + 1_999)])
+    store.rebuild()
+    store_model.push(store, [Operation(Op.REGISTER, tac + 10**6, imei_last=tac + 10**6 + 1_999)])
+    assert store.generation.registered_in_ranges() == 4_000
+
+    def block(count: int, feed: str) -> None:
+        rows = [
+            Operation(Op.BLOCK, tac + number, cause=BlockCause.STOLEN, name="a") for number in range(count)
+        ]
+        store_model.push(store, rows, feed)
+
+    with pytest.raises(DeltaGuardError, match="201 blocks where 4000"):
+        block(201, "one")
+    block(200, "two")
+
+
+def test_a_feed_is_complete_until_hardly_later_than_now(store: Store) -> None:
+    now = store._clock()
+    store_model.push(store, [], complete_until=now + 10**6)
+    assert store.feeds()[0].complete_until == now + 300
+    store_model.push(store, [], complete_until=now + 299)
+    assert store.feeds()[0].complete_until == now + 299
+    assert store.heartbeat("feed", 2, now + 10**6)
+    assert store.feeds()[0].complete_until == now + 300
+    assert not store.heartbeat("feed", 1, now)
