@@ -46,6 +46,10 @@ def test_without_cargo_it_installs_and_runs_portable(tmp_path: Path) -> None:
     assert installed.returncode == 0, installed.stderr
     assert not list(site.rglob("*.so"))
 
+    # An editable installation in this Python would lend the copy its own engine.
+    (site / "sitecustomize.py").write_text(
+        "import sys\nsys.meta_path[:] = [f for f in sys.meta_path if 'Editable' not in repr(f)]\n"
+    )
     environment |= {"PYTHONPATH": str(site)}
     said = run(environment, tmp_path, "-m", "eir.native")
     assert said.returncode == 0, said.stderr
