@@ -246,7 +246,11 @@ def main(argv: list[str] | None = None) -> int:
                     verify_peer(server.daemon, checks)
             rounds = measure(running, setting, args.rounds)
             versions = {server.name: server.version for server in running if server.version}
-    figures = {name: median([one.value for one in many], many[0].unit) for name, many in rounds.items()}
+    figures = {
+        name: median([one.value for one in many], many[0].unit)
+        for name, many in rounds.items()
+        if len(many) == args.rounds
+    }
     return publish("peers", args, figures, versions)
 
 
