@@ -118,7 +118,7 @@ class Journal:
     def _prepare(self, *, read_only: bool) -> None:
         version = self._one("PRAGMA user_version")
         if version not in ((VERSION,) if read_only else (0, 1, VERSION)):
-            said = "; a daemon that opens it brings it up to date" if version == 1 else ""
+            said = "; a daemon that opens it brings it up to date" if version in (0, 1) else ""
             raise StateDamagedError(
                 f"{self._path}: schema version {version}; this daemon reads {VERSION}{said}"
             )
