@@ -21,17 +21,19 @@ import numpy as np
 import numpy.typing as npt
 from crc32c import crc32c
 
-from eir.errors import StateDamagedError, StorageError
+from eir.errors import JournalDamagedError, StateDamagedError, StorageError
 from eir.notify.case import Case, State
 from eir.notify.case_table import CaseTable, pack_value
+from eir.notify.schedule import DAY
 from eir.verdict import Reason
 from eir.whitelist.files import FileLayer
+from eir.whitelist.journal import storage_errors
 from eir.whitelist.rows import U64
 
+FILE: Final = "cases.db"
 VERSION: Final = 1
 EXTENT_BITS: Final = 20
 EXTENT_ROWS: Final = 1 << EXTENT_BITS
-_DAY: Final = 86_400
 _ROW: Final = np.dtype(
     [
         ("key", "<u8"),
@@ -68,17 +70,6 @@ class Happened(NamedTuple):
     why: str = ""
 
 
-@contextmanager
-def _storage_errors(doing: str) -> Iterator[None]:
-    """Turn SQLite's errors into ours."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        raise StorageError(f"{doing}: {error}") from error
-    except sqlite3.DatabaseError as error:
-        raise StateDamagedError(f"{doing}: cases.db is damaged: {error}") from error
-
-
 class Cases:
     """All cases by number; numbers of purged cases are given again."""
 
@@ -92,7 +83,7 @@ class Cases:
         self._count = 0
         self._changed: dict[int, None] = {}
         self._history: list[tuple[int, Happened]] = []
-        self._also: list[tuple[str, tuple[object, ...]]] = []
+        self._also: dict[tuple[object, ...], tuple[str, tuple[object, ...]]] = {}
         self._log_id = 0
         self.table = CaseTable()
         """What checks read; replaced by one assignment."""
@@ -100,17 +91,24 @@ class Cases:
     @classmethod
     def open(cls, folder: Path, files: FileLayer) -> Self:
         """Open or make cases.db in a folder. Raises StorageError, StateDamagedError."""
-        with _storage_errors("opening cases.db"):
-            db = sqlite3.connect(folder / "cases.db", isolation_level=None, check_same_thread=False)
-            db.execute("PRAGMA journal_mode = WAL")
-            db.execute("PRAGMA synchronous = FULL")
-            version = db.execute("PRAGMA user_version").fetchone()[0]
-            if not version:
-                db.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version = {VERSION};COMMIT;")
-            elif version != VERSION:
-                raise StateDamagedError(f"cases.db has version {version}; this daemon reads {VERSION}")
-            cases = cls(db, folder, files)
-            cases._load()
+        try:
+            with storage_errors("opening cases.db", FILE):
+                return cls._open(folder, files)
+        except JournalDamagedError as error:
+            raise StateDamagedError(error.message) from error
+
+    @classmethod
+    def _open(cls, folder: Path, files: FileLayer) -> Self:
+        db = sqlite3.connect(folder / FILE, isolation_level=None, check_same_thread=False)
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if not version:
+            db.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version = {VERSION};COMMIT;")
+        elif version != VERSION:
+            raise StateDamagedError(f"cases.db has version {version}; this daemon reads {VERSION}")
+        cases = cls(db, folder, files)
+        cases._load()
         return cases
 
     def close(self) -> None:
@@ -152,7 +150,7 @@ class Cases:
             int(row["imsi"]),
             Reason(int(row["cause"])),
             int(row["opened_at"]),
-            int(row["grace_days"]) * _DAY,
+            int(row["grace_days"]) * DAY,
             State(int(row["state"])),
             *(int(row[name]) for name in ("since", "until", "seen_at", "clock_at", "paused_seconds")),
             *(int(row[name]) for name in ("warned_at", "noticed_at", "steps_sent")),
@@ -177,7 +175,7 @@ class Cases:
 
     def history(self, number: int) -> list[Happened]:
         """Return what happened to a case, as far as it is committed, oldest first."""
-        with _storage_errors("reading a case's history"):
+        with storage_errors("reading a case's history", FILE):
             query = "SELECT at, event, who, why FROM history WHERE number = ? ORDER BY id"
             return [Happened(*row) for row in self._db.execute(query, (number,))]
 
@@ -206,7 +204,7 @@ class Cases:
         self._extents[number >> EXTENT_BITS][number & (EXTENT_ROWS - 1)] = (
             *(case.key, case.imsi, case.opened_at, case.since, case.until, case.seen_at, case.clock_at),
             *(case.paused_seconds, case.warned_at, case.noticed_at, deadline, due_at),
-            *(case.grace_seconds // _DAY, case.cause, case.state, case.steps_sent, 0),
+            *(case.grace_seconds // DAY, case.cause, case.state, case.steps_sent, 0),
         )
         self._due[number >> EXTENT_BITS][number & (EXTENT_ROWS - 1)] = due_at
         self._changed[number] = None
@@ -225,18 +223,18 @@ class Cases:
         self._due[number >> EXTENT_BITS][number & (EXTENT_ROWS - 1)] = 0
         self._changed[number] = None
 
-    def also(self, statement: str, values: tuple[object, ...]) -> None:
-        """Let a statement be part of the next commit."""
-        self._also.append((statement, values))
+    def also(self, row: tuple[object, ...], statement: str, values: tuple[object, ...]) -> None:
+        """Let a statement be part of the next commit; of several about the same row, the last."""
+        self._also[row] = statement, values
 
     def read(self, query: str, *values: object) -> list[Any]:
-        """Return the rows of a query over what is committed. Raises StorageError, StateDamagedError."""
-        with _storage_errors("reading cases.db"):
+        """Return the rows of a query over what is committed. Raises StorageError, JournalDamagedError."""
+        with storage_errors("reading cases.db", FILE):
             return self._db.execute(query, values).fetchall()
 
     def script(self, statements: str) -> None:
-        """Run statements that make tables. Raises StorageError, StateDamagedError."""
-        with _storage_errors("making tables of cases.db"):
+        """Run statements that make tables. Raises StorageError, JournalDamagedError."""
+        with storage_errors("making tables of cases.db", FILE):
             self._db.executescript(f"BEGIN;{statements}COMMIT;")
 
     def commit(self) -> None:
@@ -250,10 +248,10 @@ class Cases:
             records["row"][at] = self._extents[extent][numbers[at] & (EXTENT_ROWS - 1)]
         blob = records.tobytes()
         gone = numbers[records["row"]["state"] == 0].tolist()
-        with _storage_errors("committing cases"), self._transaction():
+        with storage_errors("committing cases", FILE), self._transaction():
             if blob:
                 self._db.execute("INSERT INTO log VALUES (?, ?, ?)", (self._log_id + 1, crc32c(blob), blob))
-            for statement, values in self._also:
+            for statement, values in self._also.values():
                 self._db.execute(statement, values)
             self._db.executemany("DELETE FROM history WHERE number = ?", ((number,) for number in gone))
             self._db.executemany(
@@ -270,7 +268,7 @@ class Cases:
 
     def log_bytes(self) -> int:
         """Return the bytes of the log."""
-        with _storage_errors("reading cases.db"):
+        with storage_errors("reading cases.db", FILE):
             return int(self._db.execute("SELECT coalesce(sum(length(records)), 0) FROM log").fetchone()[0])
 
     def fold(self) -> None:
@@ -284,7 +282,7 @@ class Cases:
         extent = min(range(len(self._extents)), key=lambda at: held.get(at, 0))
         name = f"cases-{extent:04d}-{self._log_id:012d}.ext"
         data = self._extents[extent].tobytes()
-        with _storage_errors("folding the log of cases"):
+        with storage_errors("folding the log of cases", FILE):
             try:
                 self._files.write(self._folder / name, data)
             except OSError as error:

@@ -237,20 +237,18 @@ class Keeper:
 
     def tick(self, now: int, world: World, limit: int) -> int:
         """Do what is due, at most so many cases of it; return how many were looked at."""
-        numbers = self.cases.due(now, limit)
-        cases = [(number, self.cases.get(number)) for number in numbers]
-        falling = [(number, case) for number, case in cases if self._next(case, now).what == "fall"]
-        judged = self.judge([(case.key, case.imsi) for _, case in falling])
-        by_number = {number: one for (number, _), one in zip(falling, judged, strict=True)}
-        for number, case in cases:
-            due = self._next(case, now)
+        cases = [(number, self.cases.get(number)) for number in self.cases.due(now, limit)]
+        dues = [self._next(case, now) for _, case in cases]
+        falling = [case for (_, case), due in zip(cases, dues, strict=True) if due.what == "fall"]
+        judged = iter(self.judge([(case.key, case.imsi) for case in falling]))
+        for (number, case), due in zip(cases, dues, strict=True):
             if due.what == "fall":
-                self._fall(number, case, now, world, by_number[number])
+                self._fall(number, case, now, world, next(judged))
             elif due.what == "notice":
                 self._notice(number, case, due, now)
             elif due.what:
                 self._put(number, step(case, EVENTS[due.what], now), now, due.what)
-        return len(numbers)
+        return len(cases)
 
     def _next(self, case: Case, now: int) -> Due:
         """Return what is due now; nothing where the timetable changed meanwhile."""

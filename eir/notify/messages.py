@@ -21,10 +21,11 @@ from typing import Any, Final
 import jdatetime
 
 from eir.errors import ConfigError
+from eir.notify.schedule import DAY
 from eir.notify.segmentation import in_gsm7, part_count
+from eir.policy.read import STAGES
 from eir.policy.rules import CAUSES
 
-STAGES: Final = ("first", "reminder", "last", "cut_off")
 ENDINGS: Final = ("resolved", "restored")
 """Texts without a cause: a warned subscriber's case was resolved; one that was cut off is let in again."""
 PARTS_MAX: Final = 2
@@ -68,7 +69,6 @@ _FORMS: Final = {
     "digits": ("latin", "persian"),
 }
 _PLACEHOLDERS: Final = ("imei", "deadline", "days", "code", "helpline")
-_DAY: Final = 86_400
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class Language:
 
     def fill(self, cause: str, stage: str, values: Values) -> str:
         """Return a text with its placeholders filled."""
-        days = max(-(-(values.deadline - values.now) // _DAY), 0)
+        days = max(-(-(values.deadline - values.now) // DAY), 0)
         return self.texts[cause, stage].format(
             imei=self._code(values.imei[-IMEI_DIGITS_SHOWN:]),
             deadline=self._date(values.deadline, values.zone),
@@ -231,4 +231,4 @@ def _longest(code: str, helpline: str) -> Iterator[Values]:
     """Values of one text in every month, with days of two digits in both calendars."""
     for month in range(12):
         deadline = int(dt.datetime(2026, month + 1, 12, 12, tzinfo=dt.UTC).timestamp())
-        yield Values("0" * 15, deadline, deadline - 999 * _DAY, dt.UTC, code, helpline)
+        yield Values("0" * 15, deadline, deadline - 999 * DAY, dt.UTC, code, helpline)

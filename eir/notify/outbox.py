@@ -86,7 +86,7 @@ class Outbox:
         due = NoticeState.DUE
         notice = Notice(self._next_id, number, opened_at, stage, steps, due, due_at, priority, 0, due_at)
         self._next_id += 1
-        self._cases.also(_PUT, _row(notice))
+        self.put(notice)
         return notice
 
     def waiting(self, now: int, limit: int) -> list[Notice]:
@@ -113,12 +113,11 @@ class Outbox:
 
     def put(self, notice: Notice) -> None:
         """Replace a notice. The ids of an accepted one are kept for its receipts."""
-        self._cases.also(_PUT, _row(notice))
+        self._cases.also(("notice", notice.id), _PUT, _row(notice))
         if notice.state == NoticeState.ACCEPTED:
             for message_id in notice.message_ids:
-                self._cases.also(
-                    "INSERT OR REPLACE INTO messages VALUES (?, ?, ?)", (notice.smsc, message_id, notice.id)
-                )
+                row = (notice.smsc, message_id, notice.id)
+                self._cases.also(("message", *row), "REPLACE INTO messages VALUES (?, ?, ?)", row)
 
     def counts(self) -> dict[NoticeState, int]:
         """Count the notices by state."""
@@ -131,8 +130,8 @@ class Outbox:
             "SELECT id FROM notices WHERE state > 2 AND changed_at < ? ORDER BY id LIMIT ?", before, limit
         )
         for row in ended:
-            self._cases.also("DELETE FROM notices WHERE id = ?", row)
-            self._cases.also("DELETE FROM messages WHERE notice = ?", row)
+            self._cases.also(("notice", *row), "DELETE FROM notices WHERE id = ?", row)
+            self._cases.also(("messages", *row), "DELETE FROM messages WHERE notice = ?", row)
         return len(ended)
 
     def _select(self, where: str, *values: object) -> list[Notice]:

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from eir.identity import SERIALS
 from eir.notify.case import Case, Event, State
 from eir.policy.settings import Settings
 from eir.verdict import Reason
@@ -98,7 +99,7 @@ class Shift(NamedTuple):
         """Tell whether a case is in the cohort."""
         return (
             self.cause in (None, case.cause)
-            and self.tacs[0] <= case.key // 1_000_000 <= self.tacs[1]
+            and self.tacs[0] <= case.key // SERIALS <= self.tacs[1]
             and self.imsis[0] <= case.imsi <= self.imsis[1]
         )
 
