@@ -21,6 +21,7 @@ import smpp34
 import structlog
 
 from eir.errors import StorageError
+from eir.identity import imei_text, imsi_text
 from eir.notify.case import Case
 from eir.notify.keeper import CAUSE_NAMES, Keeper
 from eir.notify.link import Fate, Link, Sent
@@ -41,7 +42,6 @@ TON_INTERNATIONAL: Final = 1
 NPI_E164: Final = 1
 """An MSISDN's type of number and numbering plan (SMPP 3.4 clauses 5.2.5, 5.2.6)."""
 NO_MSISDN: Final = "no MSISDN known"
-_IMEI_DIGITS: Final = 14
 
 
 class Subscriber(Protocol):
@@ -180,7 +180,7 @@ class Sender:
         waiting = self.keeper.outbox.waiting(now, room)
         cases = {notice.id: self.keeper.case_of(notice) for notice in waiting}
         known = self.subscribers({case.imsi for case in cases.values() if case is not None})
-        ready = []
+        ready, claimed = [], []
         for notice in waiting:
             case = cases[notice.id]
             if case is None:
@@ -194,21 +194,27 @@ class Sender:
                 sent = self.keeper.submitted(notice, route.link.endpoint.name, now)
                 destination = Address(str(subscriber.msisdn)[1:], TON_INTERNATIONAL, NPI_E164)
                 ready.append(Ready(sent, route, destination, segment(text, notice.id & 0xFF)))
-        self.keeper.commit()
+                claimed.append(notice)
+        try:
+            self.keeper.commit()
+        except StorageError:
+            # They do not go out: a later commit must not say that they did.
+            for notice in claimed:
+                self.keeper.outbox.put(notice)
+            raise
         return ready
 
     def _route(self, case: Case) -> Route | None:
         """Return the bound SMSC that serves a subscriber best; where none of his own is bound, any."""
         bound = [route for route in self.routes if route.link.bound.is_set()]
-        imsi = str(case.imsi)[1:]
+        imsi = imsi_text(case.imsi)
         return max(bound, key=lambda route: route.fit(imsi), default=None)
 
     def _text(self, notice: Notice, case: Case, language: str, now: int) -> str:
         """Return what a notice says; before the clock runs, of a grace that begins now."""
         says = self.wording
         ends = self.keeper.deadline_of(case) or now + case.grace_seconds
-        imei = f"{case.key:0{_IMEI_DIGITS}d}"
-        values = Values(imei, ends, now, says.zone, says.code, says.helpline)
+        values = Values(imei_text(case.key), ends, now, says.zone, says.code, says.helpline)
         cause = "" if notice.stage in ENDINGS else CAUSE_NAMES[case.cause]
         return says.texts.fill(language, cause, notice.stage, values)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from test_link import SECONDS_MAX, Smsc
 
+from eir.errors import StorageError
 from eir.notify.cases import Cases
 from eir.notify.keeper import Judged, Keeper, Sighting, World
 from eir.notify.link import Endpoint, Link
@@ -240,5 +241,31 @@ def test_refusals_reach_the_keeper(tmp_path: Path, status: int, state: NoticeSta
         (notice,) = await office.in_thread(office.keeper.outbox.of_case, 0, NOON)  # type: ignore[misc]
         assert (notice.state, notice.attempts) == (state, 1)
         assert notice.error.endswith(f"0x{status:02X}")
+
+    run(tmp_path, test)
+
+
+def test_what_could_not_be_noted_is_not_sent_and_goes_out_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test(office: Office) -> None:
+        await office.in_thread(office.keeper.hold, "for a test")
+        await office.open_cases(1)
+        commit, failed = office.cases.commit, asyncio.Event()
+
+        def fail_once() -> None:
+            monkeypatch.undo()
+            loop.call_soon_threadsafe(failed.set)
+            raise StorageError("disk full")
+
+        loop = asyncio.get_running_loop()
+        monkeypatch.setattr(office.cases, "commit", fail_once)
+        await office.in_thread(office.keeper.release)
+        async with asyncio.timeout(SECONDS_MAX):
+            await failed.wait()
+        await office.in_thread(commit)  # of somebody else, before the sender tries again
+        await office.until(NoticeState.ACCEPTED, 1)
+        (notice,) = await office.in_thread(office.keeper.outbox.of_case, 0, NOON)  # type: ignore[misc]
+        assert notice.attempts == 1
 
     run(tmp_path, test)
