@@ -230,3 +230,14 @@ def detail(error: grpc.RpcError, kind: type[Any] = error_details_pb2.ErrorInfo) 
         if packed.Unpack(message):
             return message
     raise AssertionError(f"no {kind.__name__} in {status}")
+
+
+def fill(folder: Path, leave_bytes: int = 0) -> Path:
+    """Leave so many bytes free."""
+    ballast = folder / "ballast"
+    free = os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize
+    # What the daemon writes meanwhile may leave less: then the disk is as full as it gets.
+    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
+        file.write(b"\1" * max(free - leave_bytes, 0))
+    assert ballast.exists()
+    return ballast

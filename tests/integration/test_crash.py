@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -14,7 +11,7 @@ import numpy as np
 import pytest
 
 from eir.proto import check_pb2, enforcement_pb2, sync_pb2
-from tests.running import Daemon, commit, detail, operation, running
+from tests.running import Daemon, commit, detail, fill, operation, running
 
 KEY, OWNER = "35693803564380", "432110000000001"
 REBUILD = enforcement_pb2.RebuildSegmentsRequest()
@@ -92,29 +89,6 @@ def test_a_rebuild_ends_with_its_daemon_and_leaves_the_next_one_alone(tmp_path: 
         assert daemon.check(KEY, OWNER).reason == check_pb2.VERDICT_REASON_OWNER
         assert daemon.enforcement.RebuildSegments(REBUILD, timeout=60).rebuilt_count == 2
         assert daemon.check(KEY, OWNER).reason == check_pb2.VERDICT_REASON_OWNER
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A folder on a disk of 24 MB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=24m", "none", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("mounting a small disk needs root; tests/unit/test_store.py limits file sizes instead")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def fill(folder: Path, leave_bytes: int = 0) -> Path:
-    """Leave so many bytes free."""
-    ballast = folder / "ballast"
-    free = os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize
-    # What the daemon writes meanwhile may leave less: then the disk is as full as it gets.
-    with contextlib.suppress(OSError), ballast.open("wb", buffering=0) as file:
-        file.write(b"\1" * max(free - leave_bytes, 0))
-    assert ballast.exists()
-    return ballast
 
 
 def refused(daemon: Daemon, messages: list[sync_pb2.PushDeltaRequest]) -> str:

@@ -6,13 +6,12 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
 import grpc
 import pytest
-from running import Daemon, operation, running
+from running import Daemon, fill, operation, running
 
 from eir.errors import StateDamagedError
 from eir.lists import present
@@ -211,18 +210,6 @@ def test_the_daemon_killed_during_an_import(tmp_path: Path) -> None:
     assert state(data_dir) == WHOLE
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A folder on a disk of 24 MB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=24m", "none", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("mounting a small disk needs root")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
 @pytest.mark.parametrize("beside_a_daemon", [False, True])
 def test_a_full_disk_changes_nothing(small_disk: Path, tmp_path: Path, beside_a_daemon: bool) -> None:
     path, data_dir = large(tmp_path), small_disk / "data"
@@ -232,9 +219,7 @@ def test_a_full_disk_changes_nothing(small_disk: Path, tmp_path: Path, beside_a_
     daemon = Daemon(data_dir) if beside_a_daemon else None
     try:
         for leave in (1 << 20, 0):
-            ballast = small_disk / "ballast"
-            free = os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_frsize
-            ballast.write_bytes(b"\1" * max(free - leave, 0))
+            ballast = fill(small_disk, leave)
             run(data_dir, path, daemon=daemon, code=1)
             assert state(data_dir)[:2] == before[:2]
             ballast.unlink()
