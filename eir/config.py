@@ -209,7 +209,9 @@ class Config:
     """Every setting of a daemon, and where each came from."""
 
     data_dir: Path = field(default=Path("data"), metadata={"doc": "the directory of the daemon's state"})
-    engine: str = _choice("auto", "auto", "portable", "native", doc="what answers checks")
+    engine: str = _choice(
+        "auto", "auto", "portable", "native", doc="what answers checks; native does not serve yet"
+    )
     check_listen: str = _address("127.0.0.1:50051", "where core nodes check")
     manage_listen: str = _address("127.0.0.1:50052", "where registry and operators manage")
     http_listen: str = _address("127.0.0.1:9464", "where metrics and probes are read")

@@ -94,10 +94,10 @@ def choose_engine(wanted: str) -> str:
     """Return the engine that runs. Raises EngineUnavailableError."""
     if wanted == "native":
         raise EngineUnavailableError(
-            "engine = 'native': this build has no native engine; allowed is portable"
+            "engine = 'native': the native engine does not serve checks yet; allowed is portable"
         )
     if wanted == "auto":
-        log.info("engine: portable, because the native one is not built")
+        log.info("engine: portable, because the native one does not serve checks yet")
     return "portable"
 
 
