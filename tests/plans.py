@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from eir.whitelist import plan
+from eir.whitelist.filled import Names
 from eir.whitelist.operation import Operation, rows_of
 from eir.whitelist.overlay import Overlay
-from eir.whitelist.plan import Names, Plan
+from eir.whitelist.plan import Plan
 from eir.whitelist.rows import Rows
 from eir.whitelist.tables import Common, Generation
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from eir.metrics import FeedMetrics
     from eir.server.intake import Intake
     from eir.whitelist.delta import Header
-    from eir.whitelist.store import PendingDelta
+    from eir.whitelist.pending import PendingDelta
 
 EXTENT_SECONDS: Final = 5.0
 """How often a server is asked how far behind we are, while we are."""

@@ -16,7 +16,7 @@ from typing import Any, Final, Self
 
 from eir.errors import JournalDamagedError, StateDamagedError
 from eir.identity import mask
-from eir.whitelist.journal import storage_errors
+from eir.whitelist.database import storage_errors
 from eir.whitelist.schema import row_checksum
 
 FILE: Final = "inquiries.db"

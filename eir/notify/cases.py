@@ -26,8 +26,8 @@ from eir.notify.case import Case, State
 from eir.notify.case_table import CaseTable, pack_value
 from eir.notify.schedule import DAY
 from eir.verdict import Reason
+from eir.whitelist.database import storage_errors
 from eir.whitelist.files import FileLayer
-from eir.whitelist.journal import storage_errors
 from eir.whitelist.rows import U64
 
 FILE: Final = "cases.db"

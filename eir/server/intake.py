@@ -19,7 +19,7 @@ from eir.server.state import State
 from eir.whitelist.delta import Applied, Header
 
 if TYPE_CHECKING:
-    from eir.whitelist.store import PendingDelta
+    from eir.whitelist.pending import PendingDelta
 
 FEED_CHARACTERS_MAX: Final = 64
 """Of a feed's name in the log, where nobody has looked at it yet."""

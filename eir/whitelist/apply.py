@@ -9,7 +9,7 @@ have no order of their own: SIMs replaced, then removals, then additions.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Protocol
 
@@ -17,31 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from eir.whitelist import items
-from eir.whitelist.delta import BAD_ROWS_MAX, PAIRS_MAX, BadRow, RowReason
+from eir.whitelist.delta import PAIRS_MAX, BadRows, RowReason
 from eir.whitelist.hashtable import I64, Ragged
 from eir.whitelist.items import CODE_MASK, REGISTERED, Item, name_of
 from eir.whitelist.rows import U64, Role
 
 Bools = npt.NDArray[np.bool_]
-
-
-@dataclass
-class BadRows:
-    """Bad rows of a delta: all of them marked, the first ones told."""
-
-    bad: Bools
-    told: list[BadRow] = field(default_factory=list)
-
-    def add(self, rows: I64, reason: RowReason, message: str) -> None:
-        """Mark rows."""
-        self.bad[rows] = True
-        for row in rows[: max(BAD_ROWS_MAX - len(self.told), 0)].tolist():
-            self.told.append(BadRow(row, reason, message))
-
-    @property
-    def count(self) -> int:
-        """Number of bad rows."""
-        return int(np.count_nonzero(self.bad))
 
 
 @dataclass
@@ -61,7 +42,7 @@ class BadAmong:
 
     def good(self) -> Bools:
         """Tell which of these rows are not bad."""
-        return ~self.whole.bad[self.rows]
+        return ~self.whole.mask[self.rows]
 
 
 class Marks(Protocol):

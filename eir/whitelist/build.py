@@ -23,9 +23,10 @@ from eir.whitelist.journal import Journal, NameKind, SegmentRecord
 from eir.whitelist.overlay import Table
 from eir.whitelist.rebuild import TAC_END, SegmentFile, Writer
 from eir.whitelist.recover import BASE_SERIAL_KEY
+from eir.whitelist.schema import COUNTS_KEY
 from eir.whitelist.segments import BLOCKS_KEY
 from eir.whitelist.shard_encode import ShardRows
-from eir.whitelist.store import COUNTS_KEY, locked
+from eir.whitelist.store import locked
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -131,7 +131,7 @@ class Applied:
 
 
 class BadRows:
-    """Collects bad rows by mask: counts all, describes the first BAD_ROWS_MAX of each kind.
+    """Collects bad rows: marks all, describes the first BAD_ROWS_MAX of each kind.
 
     The first fault found in a row is the one reported.
     """
@@ -142,23 +142,37 @@ class BadRows:
         self._row_base = row_base
         self._rows: list[BadRow] = []
 
+    @classmethod
+    def besides(cls, already: npt.NDArray[np.bool_]) -> Self:
+        """Begin with rows that are marked already, and described elsewhere."""
+        bad = cls(len(already))
+        bad.mask |= already
+        return bad
+
     def add(
-        self, rows: npt.NDArray[np.bool_], reason: RowReason, message: str | Callable[[int], str]
+        self,
+        rows: npt.NDArray[np.bool_] | npt.NDArray[np.int64],
+        reason: RowReason,
+        message: str | Callable[[int], str],
     ) -> None:
-        """Mark rows by mask; message is one for all, or made from the index."""
-        if not rows.any():
+        """Mark rows by mask or by index; message is one for all, or made from the index."""
+        index = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
+        if not len(index):
             return
-        fresh = rows & ~self.mask
-        self.mask |= rows
-        for index in np.flatnonzero(fresh)[:BAD_ROWS_MAX].tolist():
-            text = message if isinstance(message, str) else message(index)
-            self._rows.append(BadRow(self._row_base + index, reason, text))
+        fresh = index[~self.mask[index]]
+        self.mask[index] = True
+        for row in fresh[:BAD_ROWS_MAX].tolist():
+            text = message if isinstance(message, str) else message(row)
+            self._rows.append(BadRow(self._row_base + row, reason, text))
 
     def add_faults(self, faults: dict[int, str], reason: RowReason) -> None:
         """Mark rows by index, each with its message."""
-        rows = np.zeros(len(self.mask), np.bool_)
-        rows[list(faults)] = True
-        self.add(rows, reason, faults.__getitem__)
+        self.add(np.array(sorted(faults), np.int64), reason, faults.__getitem__)
+
+    @property
+    def count(self) -> int:
+        """Number of rows marked."""
+        return int(np.count_nonzero(self.mask))
 
     def report(self) -> list[BadRow]:
         """Return the first BAD_ROWS_MAX bad rows, by row number."""

@@ -11,15 +11,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from eir.whitelist import apply, imsi_index
-from eir.whitelist.apply import BadAmong, BadRows, Bools, KeyState, Ops, rows_of
+from eir.whitelist.apply import BadAmong, Bools, KeyState, Ops
 from eir.whitelist.aside import in_order
-from eir.whitelist.delta import RowReason
+from eir.whitelist.delta import BadRows, RowReason
+from eir.whitelist.filled import Filled, Names
 from eir.whitelist.hashtable import I64, Columns, Ragged, gather, sorting_order, spread
 from eir.whitelist.items import UNTIL_BITS, UNTIL_MASK, Item, name_of
 from eir.whitelist.overlay import Table
@@ -67,78 +66,16 @@ class Plan:
     """Rows that got another value: added, and nothing is removed for it."""
     removed: Counter[str] = field(default_factory=Counter)
     """Ranges removed, parts of one as a part of it. Of other tables it follows from the two above."""
-    bad: BadRows = field(default_factory=lambda: BadRows(np.zeros(0, bool)))
+    bad: BadRows = field(default_factory=lambda: BadRows(0))
     subscribers: I64 = field(default_factory=lambda: np.empty(0, np.int64))
     """Places of the rows that set subscribers."""
 
 
-@dataclass(frozen=True)
-class Names:
-    """Durable numbers of a delta's names, by their place in it: u64 each."""
-
-    authorities: U64
-    device_types: U64
-
-
-_COLUMNS = ("op", "imei", "last", "other", "imsi", "former", "time", "cause", "name")
-
-
-@dataclass(frozen=True)
-class Filled:
-    """Rows with every column filled in; a column of a single value takes no memory."""
-
-    op: U64
-    imei: U64
-    last: U64
-    other: U64
-    imsi: U64
-    former: U64
-    time: U64
-    cause: U64
-    name: U64
-
-    @classmethod
-    def of(cls, rows: Rows, names: Names) -> Filled:
-        """Fill in; names become their durable numbers."""
-        columns = {name: rows.column(name) for name in ("imei", "imsi", "time")}
-        columns |= {
-            name: rows.column(long)
-            for name, long in (("last", "imei_last"), ("other", "imei_other"), ("former", "former_imsi"))
-        }
-        columns |= {name: _wide(rows.column(name)) for name in ("op", "cause", "name")}
-        if rows.name is not None:
-            columns["name"] = np.where(
-                rows.op == Op.TAC, names.device_types[rows.name], names.authorities[rows.name]
-            )
-        return cls(**columns)
-
-    def take(self, index: I64) -> Filled:
-        """Rows at these places."""
-        return Filled(*(rows_of(getattr(self, name), index) for name in _COLUMNS))
-
-    def kinds(self) -> set[int]:
-        """Kinds of operations among the rows."""
-        op = self.op if self.op.strides[0] else self.op[:1]
-        return set(np.flatnonzero(np.bincount(op.astype(np.int64))).tolist())
-
-    def ops(self, index: I64, at: I64) -> Ops:
-        """Operations at these rows, whose keys are at these places."""
-        return Ops(self, index, at)
-
-
-def _wide(column: npt.NDArray[np.unsignedinteger[Any]]) -> U64:
-    """Make u64 of a narrow column."""
-    first = column[:1]
-    if len(column) and column[-1] == first and (column == first).all():
-        return np.broadcast_to(np.uint64(first[0]), len(column))
-    return column.astype(np.uint64)
-
-
 def make(generation: Generation, rows: Rows, names: Names, already_bad: Bools) -> Plan:
     """Work out a delta. Rows already bad are left out."""
-    plan = Plan(bad=BadRows(already_bad.copy()))
+    plan = Plan(bad=BadRows.besides(already_bad))
     filled = Filled.of(rows, names)
-    usable = ~plan.bad.bad
+    usable = ~plan.bad.mask
     present = filled.kinds()
     single = filled.last == 0
     raw = filled.imei >= np.uint64(RAW)
@@ -370,7 +307,7 @@ class Replaced:
     @classmethod
     def of(cls, generation: Generation, filled: Filled, plan: Plan) -> Replaced:
         """Find out where the former SIMs stand; refuse those unknown, and new ones that stand there too."""
-        row = np.flatnonzero((filled.op == Op.REPLACE_SIM) & ~plan.bad.bad)
+        row = np.flatnonzero((filled.op == Op.REPLACE_SIM) & ~plan.bad.mask)
         row = row[np.argsort(filled.former[row])]
         old, new = filled.former[row], filled.imsi[row]
         keys, raw = imsi_index.keys_of(generation, old), imsi_index.raw_of(generation, old)
@@ -482,7 +419,7 @@ def _plan_imsis(
                 state, ops, names, _value(op, ops), plan.bad, "exemption", replace=True
             )
             plan.replaced["imsi_exemptions"] += replaced_count
-            plan.added["imsi_exemptions"] += int((~plan.bad.bad[ops.row]).sum())
+            plan.added["imsi_exemptions"] += int((~plan.bad.mask[ops.row]).sum())
         else:
             apply.drop_items(state, ops, names, plan.bad, "exemption")
     _count(plan, counts, state.counts())

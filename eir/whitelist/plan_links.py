@@ -14,7 +14,8 @@ from eir.whitelist.overlay import Table
 from eir.whitelist.rows import U64, Op
 
 if TYPE_CHECKING:
-    from eir.whitelist.plan import Filled, Plan
+    from eir.whitelist.filled import Filled
+    from eir.whitelist.plan import Plan
     from eir.whitelist.tables import Generation
 
 

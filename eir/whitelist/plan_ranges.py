@@ -22,7 +22,8 @@ from eir.whitelist.rows import U64, Op
 from eir.whitelist.shard_encode import RangeColumns, flatten_ranges, unflatten_ranges
 
 if TYPE_CHECKING:
-    from eir.whitelist.plan import Filled, Plan
+    from eir.whitelist.filled import Filled
+    from eir.whitelist.plan import Plan
     from eir.whitelist.tables import Generation
 
 _GROUP_STEP = 1 << 21

@@ -18,11 +18,11 @@ from eir.whitelist import rebuild, segment, shard_encode
 from eir.whitelist.apply import Bools
 from eir.whitelist.blob import rows_from_blob
 from eir.whitelist.contradict import contradictions
+from eir.whitelist.filled import Names
 from eir.whitelist.hashtable import HashTable
 from eir.whitelist.imsi_blocks import ImsiBlocks
 from eir.whitelist.journal import DeltaRecord, Journal, SegmentRecord
 from eir.whitelist.overlay import Overlay, Table
-from eir.whitelist.plan import Names
 from eir.whitelist.rows import IGNORED, Rows, concat
 from eir.whitelist.segment import Segment
 from eir.whitelist.shard import Shard

@@ -12,6 +12,8 @@ from crc32c import crc32c
 from eir.errors import JournalDamagedError
 from eir.identity import imsi_text, mask
 
+COUNTS_KEY: Final = "counts"
+"""Of meta: rows by table, as JSON."""
 VERSION: Final = 2
 """In user_version; a daemon reads no other, and brings version 1 up to this."""
 

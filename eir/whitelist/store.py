@@ -10,9 +10,7 @@ durable before the manifest names it, the manifest before it is read.
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
-import hashlib
 import json
 import threading
 import time
@@ -25,10 +23,6 @@ import numpy as np
 
 from eir.errors import (
     DataDirLockedError,
-    DeltaConflictError,
-    DeltaInvalidError,
-    DeltaRowCountMismatchError,
-    DeltaRowsRefusedError,
     JournalDamagedError,
     StateDamagedError,
     StorageError,
@@ -37,28 +31,25 @@ from eir.errors import (
 from eir.whitelist import plan as planning
 from eir.whitelist import recover
 from eir.whitelist.apply import Bools
-from eir.whitelist.blob import rows_to_blob
-from eir.whitelist.contradict import contradictions
-from eir.whitelist.delta import BAD_ROWS_MAX, Applied, BadRow, Header, RowReason, TableEffect, check_header
+from eir.whitelist.delta import Header, TableEffect, check_header
 from eir.whitelist.feeds import (
     AppliedBefore,
     FeedRules,
     GuardLimits,
     Placement,
-    check_content,
-    check_guards,
     place,
 )
 from eir.whitelist.files import FileLayer
-from eir.whitelist.journal import DeltaRecord, FeedRecord, Journal, NameKind, Subscriber
+from eir.whitelist.filled import Names
+from eir.whitelist.journal import DeltaRecord, FeedRecord, Journal, NameKind
 from eir.whitelist.overlay import Overlay, Table
-from eir.whitelist.parse import rows_from_payload
-from eir.whitelist.plan import Names, Plan
-from eir.whitelist.rows import IGNORED, U64, Op, Rows, concat
+from eir.whitelist.pending import PendingDelta
+from eir.whitelist.plan import Plan
+from eir.whitelist.rows import U64, Op, Rows
+from eir.whitelist.schema import COUNTS_KEY
 from eir.whitelist.segments import Segments, stop_children
 from eir.whitelist.tables import TABLES, Generation
 
-COUNTS_KEY: Final = "counts"
 ENFORCEMENT_KEY: Final = "enforcement"
 POLICY_KEY: Final = "policy"
 MODE_POLICY: Final = 1
@@ -124,7 +115,7 @@ class Store:
     def __init__(self, data_dir: Path, clock: Callable[[], int], limits: Limits, files: FileLayer) -> None:
         """Use `open`."""
         self.data_dir, self.limits = data_dir, limits
-        self._clock, self._files = clock, files
+        self.clock, self._files = clock, files
         self.on_generation: Callable[[], None] = lambda: None
         """Called at each new generation, in the thread that made it, before a commit returns."""
         self._lock = threading.RLock()
@@ -250,7 +241,7 @@ class Store:
 
         A time far ahead, believed, would keep a feed fresh for ever.
         """
-        return min(complete_until, self._clock() + self.limits.clock_skew_seconds_max)
+        return min(complete_until, self.clock() + self.limits.clock_skew_seconds_max)
 
     def heartbeat(self, feed: str, sequence: int, complete_until: int) -> bool:
         """Note until when a feed is complete, if it stands at `sequence`; tells whether it does."""
@@ -381,7 +372,7 @@ class Store:
             with self._lock:
                 self._frozen = ()
                 self._show(self.generation.with_levels(self.generation.serial, self._levels()))
-            self.segments.clean(self.limits.journal_days_min, self._clock())
+            self.segments.clean(self.limits.journal_days_min, self.clock())
             return RebuildResult(serial, written, time.monotonic() - started)
 
     def _swap(self, change: Callable[[Generation], Generation]) -> None:
@@ -392,170 +383,6 @@ class Store:
         """Replace what checks read, and say so."""
         self.generation = generation
         self.on_generation()
-
-
-class PendingDelta:
-    """A delta on its way: header taken, chunks coming."""
-
-    def __init__(self, store: Store, header: Header, before: AppliedBefore | None, *, repeat: bool) -> None:
-        """Use `Store.push`."""
-        self._store, self._header, self._before = store, header, before
-        self.repeat = repeat
-        self.ignore_bad_rows = store.limits.feeds.get(header.feed, FeedRules()).lenient
-        self._hash = hashlib.sha256()
-        self._token: int | None = None
-        self._parts: list[Rows] = []
-        self._bad: list[BadRow] = []
-        self._chunks = self._rows = 0
-
-    def chunk(self, index: int, payload: bytes) -> None:
-        """Take a chunk; parsed and, unless it is a repeat or a dry run, durable on return."""
-        if index != self._chunks:
-            raise DeltaInvalidError(f"chunk {index} came where chunk {self._chunks} was expected")
-        self._hash.update(payload)
-        self._chunks += 1
-        if self.repeat:
-            return
-        rows, bad = rows_from_payload(payload, self._rows, self._header.feed)
-        # A delta without rows may have a chunk without; otherwise rows bound the number of chunks.
-        if not len(rows) and (index or self._header.row_count):
-            raise DeltaInvalidError(f"chunk {index} has no rows")
-        self.take(rows, bad)
-
-    def take(self, rows: Rows, bad: list[BadRow]) -> None:
-        """Take parsed rows; those that are bad are IGNORED among them."""
-        if self._rows + len(rows) > self._header.row_count:
-            raise DeltaRowCountMismatchError(
-                f"the header says {self._header.row_count} rows, there are {self._rows + len(rows)} or more"
-            )
-        if not self._header.dry_run:
-            if self._token is None:
-                self._token = self._store.journal.new_token()
-            self._store.journal.append_chunk(self._token, len(self._parts), rows_to_blob(rows))
-        self._rows += len(rows)
-        self._parts.append(rows)
-        self._bad += bad[: BAD_ROWS_MAX - len(self._bad)]
-
-    def commit(self, content_sha256: bytes) -> Applied:
-        """Apply the delta; durable and published on return.
-
-        Raises DeltaHashMismatchError, DeltaConflictError, DeltaRowCountMismatchError,
-        DeltaRowsRefusedError, DeltaGuardError, StorageError; then nothing is changed.
-        """
-        try:
-            check_content(self._header, content_sha256, self._hash.digest(), self._before)
-            return self.apply(content_sha256)
-        except BaseException:
-            self.abort()
-            raise
-
-    def apply(self, content_sha256: bytes) -> Applied:
-        """Apply the rows taken, whose hash was checked."""
-        store, header = self._store, self._header
-        if self.repeat:
-            return Applied(
-                store.generation.serial,
-                repeat=True,
-                dry_run=False,
-                effects=(),
-                ignored_row_count=0,
-                bad_rows=(),
-            )
-        if store.place(header)[0] is Placement.REPEAT:  # another was committed since this one began
-            raise DeltaConflictError(
-                f"sequence {header.sequence} of feed {header.feed} was applied meanwhile"
-            )
-        if self._rows != header.row_count:
-            raise DeltaRowCountMismatchError(
-                f"the header says {header.row_count} rows, there are {self._rows}"
-            )
-        rows = concat(self._parts) if self._parts else _no_rows()
-        left_out = _left_out(rows)
-        disputed, told = contradictions(rows)
-        left_out[disputed] = True
-        # A refused delta changes nothing: names become durable with it.
-        plan = planning.make(store.generation, rows, store.names_of(rows, provisional=True), left_out)
-        _check_subscribers(store.journal, rows, plan)
-        bad = tuple(sorted([*self._bad, *told, *plan.bad.told], key=lambda row: row.row)[:BAD_ROWS_MAX])
-        ignored = plan.bad.count
-        if ignored and not self.ignore_bad_rows:
-            raise DeltaRowsRefusedError(bad, ignored)
-        effects = store.effects(plan)
-        in_ranges = store.generation.registered_in_ranges
-        guard = check_guards(effects, store.counts, store.limits.guards, in_ranges)
-        if guard is not None and not header.override_guards:
-            raise guard
-        applied = Applied(store.generation.serial, False, header.dry_run, effects, ignored, bad)
-        if header.dry_run:
-            return applied
-        serial = store.generation.serial + 1
-        before = store.counts
-        store.publish(plan, serial, lambda: self._journal(plan, rows, serial, content_sha256, ignored))
-        effects = store.effects(plan, before)
-        return Applied(serial, False, False, effects, ignored, bad)
-
-    def _journal(self, plan: Plan, rows: Rows, serial: int, content_sha256: bytes, ignored: int) -> None:
-        store, journal = self._store, self._store.journal
-        token = self._token if self._token is not None else journal.new_token()
-        with journal.transaction():
-            store.names_of(rows)
-            before = journal.subscriber_count()
-            journal.commit_delta(
-                self._header,
-                token,
-                serial,
-                content_sha256=content_sha256,
-                committed_at=store._clock(),
-                ignored_row_count=ignored,
-                counts={effect.table: (effect.added, effect.removed) for effect in store.effects(plan)},
-                subscribers=_subscribers(rows, plan),
-            )
-            plan.added["subscribers"] = int(np.count_nonzero(rows.column("time")[plan.subscribers]))
-            plan.change["subscribers"] = journal.subscriber_count() - before
-            counts = {table: store.counts[table] + plan.change[table] for table in TABLES}
-            journal.meta_set(COUNTS_KEY, json.dumps(counts))
-        self._token = None
-
-    def abort(self) -> None:
-        """Forget the delta and its chunks."""
-        self._parts = []
-        if self._token is not None:
-            token, self._token = self._token, None
-            with contextlib.suppress(StorageError):  # why the delta ends matters more; they are dropped later
-                self._store.journal.drop_chunks(token)
-
-
-def _subscribers(rows: Rows, plan: Plan) -> list[Subscriber]:
-    at = plan.subscribers
-    if not len(at):
-        return []
-    imsi, msisdn, name = rows.column("imsi")[at], rows.column("time")[at], rows.column("name")[at]
-    return [
-        Subscriber(code, number, rows.names[place])
-        for code, number, place in zip(imsi.tolist(), msisdn.tolist(), name.tolist(), strict=True)
-    ]
-
-
-def _check_subscribers(journal: Journal, rows: Rows, plan: Plan) -> None:
-    """Refuse subscribers that are set to what they are, or removed though they are not there."""
-    wanted = _subscribers(rows, plan)
-    known = journal.subscribers(subscriber.imsi for subscriber in wanted)
-    for row, subscriber in zip(plan.subscribers.tolist(), wanted, strict=True):
-        present = known.get(subscriber.imsi)
-        if subscriber.msisdn and present == subscriber:
-            plan.bad.add(np.array([row]), RowReason.ALREADY_THERE, "the subscriber has this number already")
-        elif not subscriber.msisdn and present is None:
-            plan.bad.add(np.array([row]), RowReason.NOT_THERE, "there is no such subscriber to remove")
-    plan.subscribers = plan.subscribers[~plan.bad.bad[plan.subscribers]]
-
-
-def _left_out(rows: Rows) -> Bools:
-    left_out: Bools = rows.op == IGNORED
-    return left_out
-
-
-def _no_rows() -> Rows:
-    return Rows(np.zeros(0, np.uint8))
 
 
 def locked(data_dir: Path) -> TextIO:

@@ -19,10 +19,11 @@ import numpy as np
 from eir.errors import SegmentDamagedError
 from eir.whitelist import plan as planning
 from eir.whitelist import recover
+from eir.whitelist.filled import Names
 from eir.whitelist.imsi_index import ImsiIndex
 from eir.whitelist.journal import FeedRecord, Journal, NameKind, Subscriber
 from eir.whitelist.overlay import Overlay
-from eir.whitelist.plan import Names, Plan
+from eir.whitelist.plan import Plan
 from eir.whitelist.rebuild import index_name
 from eir.whitelist.rows import U64, Op, Rows
 from eir.whitelist.shard import Shard

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from eir.whitelist import apply, items
-from eir.whitelist.apply import BadAmong, BadRows, Intervals, KeyState, Ops
-from eir.whitelist.delta import PAIRS_MAX, RowReason
+from eir.whitelist.apply import BadAmong, Intervals, KeyState, Ops
+from eir.whitelist.delta import PAIRS_MAX, BadRows, RowReason
 from eir.whitelist.hashtable import Ragged
 from eir.whitelist.items import REGISTERED, Item, name_of
 
@@ -51,7 +51,7 @@ def utilizer(code: int) -> int:
 
 
 def bad(rows: int) -> BadRows:
-    return BadRows(np.zeros(rows, bool))
+    return BadRows(rows)
 
 
 def words_of(given: KeyState, place: int) -> list[int]:
@@ -72,7 +72,7 @@ def test_an_owner_who_leaves_takes_the_utilizers_along_a_utilizer_does_not() -> 
 def test_a_pair_ends_in_the_role_that_is_named(role: int, code: int, wrong: bool) -> None:
     told = bad(1)
     apply.unpair(state((False, A, [utilizer(B)])), ops([0], imsi=[code], cause=[role]), told)
-    assert [row.reason for row in told.told] == [RowReason.NOT_THERE] * wrong
+    assert [row.reason for row in told.report()] == [RowReason.NOT_THERE] * wrong
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_pair_ends_in_the_role_that_is_named(role: int, code: int, wrong: bool
 def test_a_transfer_names_the_owner_it_expects(owner: int, former: int, wrong: list[RowReason]) -> None:
     given, told = state((True, owner, [])), bad(1)
     apply.pair_owner(given, ops([0], imsi=[B], former=[former]), told)
-    assert [row.reason for row in told.told] == wrong
+    assert [row.reason for row in told.report()] == wrong
     assert given.owner.tolist() == [owner if wrong else B]
 
 
@@ -107,7 +107,7 @@ def test_utilizers_need_an_owner_and_are_at_most_63() -> None:
     given, told = state((False, 0, []), (False, A, many), (False, A, many), (False, A, many[:1])), bad(5)
     codes = [B, C, C, C + 1, B]
     apply.pair_utilizer(given, ops([0, 1, 2, 2, 3], imsi=codes), told)
-    reasons = {row.row: row.reason for row in told.told}
+    reasons = {row.row: row.reason for row in told.report()}
     assert reasons == {
         0: RowReason.NO_OWNER,
         2: RowReason.TOO_MANY_PAIRS,
@@ -120,12 +120,12 @@ def test_utilizers_need_an_owner_and_are_at_most_63() -> None:
 def test_a_registration_ends_once_and_with_its_pairs() -> None:
     given, told = state((True, A, [utilizer(B)]), (False, A, []), (False, A, [])), bad(3)
     apply.deregister(given, ops([0, 1, 2]), np.array([False, False, True]), told)
-    assert [(row.row, row.reason) for row in told.told] == [(1, RowReason.NOT_THERE)]
+    assert [(row.row, row.reason) for row in told.report()] == [(1, RowReason.NOT_THERE)]
     assert (given.registered.tolist(), given.owner.tolist()) == ([False] * 3, [0, A, 0])
     assert words_of(given, 0) == []
     apply.register(given, ops([0, 1, 2]), told)
     apply.register(given, ops([0]), told)
-    assert told.told[-1].reason == RowReason.ALREADY_THERE
+    assert told.report()[-1].reason == RowReason.ALREADY_THERE
 
 
 def test_an_item_with_another_value_is_replaced_only_where_that_is_meant() -> None:
@@ -136,7 +136,7 @@ def test_an_item_with_another_value_is_replaced_only_where_that_is_meant() -> No
         assert (told.count, words_of(given, 0)) == (count, [name_of(Item.EXEMPT_IMEI, 5 if count else 7)])
     given, told = state((False, 0, [name_of(Item.EXEMPT_IMEI, 7)])), bad(1)
     apply.put_items(given, ops([0]), name, u64([7]), told, "exemption", replace=True)
-    assert told.told[0].reason == RowReason.ALREADY_THERE
+    assert told.report()[0].reason == RowReason.ALREADY_THERE
 
 
 def test_a_sim_is_replaced_wherever_it_stands() -> None:
@@ -202,7 +202,7 @@ def test_bad_rows_are_counted_all_and_told_first() -> None:
     told = bad(3_000)
     told.add(np.arange(2_000), RowReason.NOT_THERE, "gone")
     told.add(np.array([1_999, 2_999]), RowReason.NOT_THERE, "again")
-    assert (told.count, len(told.told), told.told[-1].row, told.told[-1].message) == (
+    assert (told.count, len(told.report()), told.report()[-1].row, told.report()[-1].message) == (
         2_001,
         1_000,
         999,
@@ -214,10 +214,10 @@ def test_bad_rows_among_some_are_marked_in_the_whole_and_counted_here() -> None:
     whole = bad(10)
     some = BadAmong(whole, np.array([7, 3, 5]))
     some.add(np.array([0, 2]), RowReason.NOT_THERE, "gone")
-    assert (np.flatnonzero(whole.bad).tolist(), some.count, some.good().tolist()) == (
+    assert (np.flatnonzero(whole.mask).tolist(), some.count, some.good().tolist()) == (
         [5, 7],
         2,
         [False, True, False],
     )
-    assert [row.row for row in whole.told] == [7, 5]
+    assert [row.row for row in whole.report()] == [5, 7]
     assert items.KIND_SHIFT == 60

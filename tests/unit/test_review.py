@@ -14,8 +14,9 @@ from eir.proto import sync_pb2
 from eir.verdict import Reason
 from eir.whitelist.delta import Header
 from eir.whitelist.operation import Operation, message
+from eir.whitelist.pending import PendingDelta
 from eir.whitelist.rows import Op, Role
-from eir.whitelist.store import PendingDelta, Store
+from eir.whitelist.store import Store
 
 NOW = 1_800_000_000
 KEY, SLOT = 35123456000001, 35123456000002

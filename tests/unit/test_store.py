@@ -576,7 +576,7 @@ def test_blocks_are_guarded_where_only_ranges_are_registered(store: Store) -> No
 
 
 def test_a_feed_is_complete_until_hardly_later_than_now(store: Store) -> None:
-    now = store._clock()
+    now = store.clock()
     store_model.push(store, [], complete_until=now + 10**6)
     assert store.feeds()[0].complete_until == now + 300
     store_model.push(store, [], complete_until=now + 299)
