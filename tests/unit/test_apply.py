@@ -125,7 +125,7 @@ def test_a_registration_ends_once_and_with_its_pairs() -> None:
     assert words_of(given, 0) == []
     apply.register(given, ops([0, 1, 2]), told)
     apply.register(given, ops([0]), told)
-    assert told.report()[-1].reason == RowReason.ALREADY_THERE
+    assert told.report()[0].reason == RowReason.ALREADY_THERE
 
 
 def test_an_item_with_another_value_is_replaced_only_where_that_is_meant() -> None:
