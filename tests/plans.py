@@ -44,14 +44,14 @@ def after(*deltas: list[Operation], base: Generation = NOTHING) -> Generation:
     overlay = Overlay.empty()
     for rows in deltas:
         done = planned(base.with_levels(0, (overlay, *base.levels)), *rows)
-        assert not done.bad.told
+        assert not done.bad.report()
         overlay = overlay.merged(done.columns)
     return base.with_levels(0, (overlay, *base.levels))
 
 
 def reasons(done: Plan) -> dict[int, str]:
     """Reasons of bad rows, by row."""
-    return {row.row: str(row.reason) for row in done.bad.told}
+    return {row.row: str(row.reason) for row in done.bad.report()}
 
 
 def changes(done: Plan) -> dict[str, tuple[int, int]]:
