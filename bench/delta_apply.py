@@ -1,6 +1,6 @@
 """Rows a second of bulk deltas from parsed columns, with the journal, until checks see them.
 
-Each is applied to a fresh copy of the population's directory.
+Each is applied to a fresh copy of the population's directory, by each engine in turn.
 """
 
 from __future__ import annotations
@@ -21,9 +21,12 @@ from bench.deltas import Pushed, push
 from bench.population import Population
 from bench.report import size
 from bench.results import Figure, median
+from eir import native
 from eir.clock import now_seconds
+from eir.errors import EngineUnavailableError
 from eir.identity import SERIALS
 from eir.whitelist.rows import U64, Op, Role
+from eir.whitelist.shard_find import Finder, Finders
 from eir.whitelist.store import Limits, Store
 
 FRESH_TAC = 36_000_000
@@ -75,8 +78,16 @@ KINDS: dict[str, Callable[[Population, int], Delta]] = {
 }
 
 
-def apply(data_dir: Path, delta: Delta, profile: cProfile.Profile | None) -> Pushed:
+ENGINES: dict[str, Callable[[], None]] = {
+    "native": native.find_in_shards,
+    "portable": lambda: Finders.use(Finder),
+}
+"""How the keys of a delta are found."""
+
+
+def apply(data_dir: Path, delta: Delta, engine: str, profile: cProfile.Profile | None) -> Pushed:
     """Apply a delta to a copy of a directory."""
+    ENGINES[engine]()
     with copied(data_dir) as copy:
         store = Store.open(copy, clock=now_seconds, limits=Limits())
         try:
@@ -99,10 +110,21 @@ def figures_of(name: str, count: int, rounds: list[Pushed]) -> dict[str, Figure]
     }
 
 
+def usable_engines() -> list[str]:
+    """Return the engines that are here."""
+    try:
+        native.load()
+    except EngineUnavailableError as error:
+        say(f"left out: {error.message}")
+        return ["portable"]
+    return list(ENGINES)
+
+
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     options = parser("delta_apply", main.__doc__)
     options.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 5_000_000])
     options.add_argument("--kinds", nargs="+", choices=sorted(KINDS), default=list(KINDS))
+    options.add_argument("--engines", nargs="+", choices=sorted(ENGINES), default=usable_engines())
     options.add_argument("--profile", action="store_true", help="print where the time goes; nothing is saved")
     return options.parse_args(argv)
 
@@ -119,9 +141,14 @@ def main(argv: list[str] | None = None) -> int:
         for name in args.kinds:
             delta = KINDS[name](population, count)
             profile = cProfile.Profile() if args.profile else None
-            rounds = [apply(data_dir, delta, profile) for _ in range(args.rounds)]
-            figures |= figures_of(name, count, rounds)
-            say(f"{name}, {count:,} rows: {', '.join(f'{one.apply_seconds:.2f} s' for one in rounds)}")
+            rounds: dict[str, list[Pushed]] = {engine: [] for engine in args.engines}
+            for _ in range(args.rounds):
+                for engine in args.engines:
+                    rounds[engine].append(apply(data_dir, delta, engine, profile))
+            for engine, of in rounds.items():
+                figures |= figures_of(f"{name}, {engine}", count, of)
+                seconds = ", ".join(f"{one.apply_seconds:.2f} s" for one in of)
+                say(f"{name}, {engine}, {count:,} rows: {seconds}")
             if profile:
                 pstats.Stats(profile).sort_stats("tottime").print_stats(25)
     return 0 if args.profile or not figures else publish("delta_apply", args, figures)

@@ -23,9 +23,11 @@ from eir import build_id
 from eir.check import Published, Verdict
 from eir.errors import EngineUnavailableError
 from eir.policy import Policy
-from eir.whitelist.hashtable import HashTable
+from eir.whitelist.hashtable import HashTable, Ragged
 from eir.whitelist.overlay import Overlay
+from eir.whitelist.rows import U64
 from eir.whitelist.shard import Shard
+from eir.whitelist.shard_find import Finders
 from eir.whitelist.tables import Common
 
 REBUILD: Final = "build it with `make native`, or install the package again with cargo on the PATH"
@@ -54,6 +56,29 @@ def _bytes(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
 
 def _tables(tables: Sequence[HashTable]) -> list[tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]]:
     return [(_bytes(table.slots), _bytes(table.words)) for table in tables]
+
+
+class NativeFinder:
+    """Finds many keys in a shard, as `shard_find.Finder` does; other threads run meanwhile."""
+
+    def __init__(self, core: ModuleType, shard: Shard) -> None:
+        """Take the engine and a shard, whose memory is read in place."""
+        self._shard = core.Shard(shard.segment.image)
+        self._blocks = _bytes(shard.blocks.blocks)
+
+    def find(self, keys: U64) -> tuple[U64, Ragged]:
+        """Heads (0: absent) and words of many keys, in any order."""
+        columns = self._shard.find_many(_bytes(np.ascontiguousarray(keys)), self._blocks)
+        heads, ends, words = (np.frombuffer(column, np.uint64) for column in columns)
+        first = np.zeros(len(keys) + 1, np.int64)
+        first[1:] = ends
+        return heads, Ragged(first, words)
+
+
+def find_in_shards() -> None:
+    """Let the writer and batches find their keys by the engine. Raises EngineUnavailableError."""
+    core = load()
+    Finders.use(lambda shard: NativeFinder(core, shard))
 
 
 class NativeChecker:

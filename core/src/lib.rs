@@ -6,6 +6,7 @@
 //!               generation ──┘         └── policy (tables compiled by Python)
 //! ```
 
+pub mod bulk;
 pub mod check;
 pub mod counters;
 pub mod facts;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::types::PyByteArray;
 
 use crate::check::{Published, Question, Tables, Verdict};
 use crate::generation::Generation;
@@ -16,7 +17,7 @@ use crate::memory::{Memory, View};
 use crate::overlay::{self, TABLES};
 use crate::policy::{GATE_FIELDS, STANDING_FIELDS, Stretch};
 use crate::segment::{Checksums, Segment};
-use crate::{policy, shard};
+use crate::{bulk, policy, shard};
 
 fn refused(what: String) -> PyErr {
     PyValueError::new_err(what)
@@ -60,6 +61,24 @@ impl Shard {
         let checksums = if verify { Checksums::Verify } else { Checksums::Verified };
         let segment = Segment::parse(memory_of(image)?, checksums).map_err(refused)?;
         Ok(Self(Arc::new(shard::Shard::of(&segment).map_err(refused)?)))
+    }
+
+    /// Rows of many keys: their heads, where the words of each end, and all words; u64 as bytes.
+    #[allow(clippy::needless_pass_by_value)]
+    fn find_many<'py>(
+        &self,
+        py: Python<'py>,
+        keys: PyBuffer<u8>,
+        blocks: PyBuffer<u8>,
+    ) -> PyResult<[Bound<'py, PyByteArray>; 3]> {
+        let (keys, blocks): (View<u64>, View<u64>) = (view_of(keys)?, view_of(blocks)?);
+        if self.0.blocks_min > blocks.len() as u64 {
+            let (needed, known) = (self.0.blocks_min, blocks.len());
+            return Err(refused(format!("packed by {needed} IMSI blocks; the dictionary has {known}")));
+        }
+        let rows = py.detach(|| bulk::find_many(&self.0, keys.iter().copied(), &blocks));
+        Ok([rows.heads, rows.ends, rows.words]
+            .map(|column| PyByteArray::new(py, bytemuck::cast_slice(&column))))
     }
 }
 

@@ -19,7 +19,8 @@ from eir.lists.fields import Uid
 from eir.lists.formats import Grammar, ListFormat
 from eir.lists.parse import FIRST_LINE, Listed
 from eir.lists.report import FAULTS_MAX, Reason, Remarkable, Report
-from eir.whitelist.hashtable import I64, sorting_order
+from eir.whitelist.hashtable import I64
+from eir.whitelist.order import sorting_order
 from eir.whitelist.rows import RAW, U64
 
 PAIRING: Final = frozenset({"pairing", "associations"})

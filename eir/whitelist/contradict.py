@@ -13,6 +13,7 @@ about a SIM that is replaced.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -107,13 +108,27 @@ class _Finder:
         elif domain is _OWNING:
             more = self.rows.column("cause") == Role.OWNER
         selected = self.select(domain.ops, more)
-        self.compare_columns(
-            selected, *([self.rows.column(name)[selected] for name in names] for names in domain[1:])
-        )
+        subject, claim = ([self.rows.column(name)[selected] for name in names] for names in domain[1:])
+        by_imei = domain.subject[0] == "imei" and isinstance(selected, slice)
+        self.compare_columns(selected, subject, claim, self.repeated_imeis if by_imei else None)
 
-    def compare_columns(self, selected: Index | slice, subject: list[Column], claim: list[Column]) -> Index:
-        """Compare selected rows by columns of theirs; return those that only repeat another."""
-        chosen = _repeated(subject[0])
+    @cached_property
+    def repeated_imeis(self) -> Index:
+        """Rows whose IMEI another has too, ascending."""
+        return _repeated(self.rows.column("imei"), self.rows.imei_order)
+
+    def compare_columns(
+        self,
+        selected: Index | slice,
+        subject: list[Column],
+        claim: list[Column],
+        repeated: Index | None = None,
+    ) -> Index:
+        """Compare selected rows by columns of theirs; return those that only repeat another.
+
+        `repeated` are those whose first subject another has too, where that is known.
+        """
+        chosen = _repeated(subject[0]) if repeated is None else repeated
         chosen = chosen[np.lexsort([column[chosen] for column in reversed(subject)])]
         if not len(chosen):
             return chosen
@@ -182,8 +197,8 @@ class _Finder:
         if self.rows.imei_last is None or not any(self.counts[op] for op in domain.ops):
             return
         selected = self.select(domain.ops, self.rows.imei_last != 0)
-        columns = [[self.rows.column(name)[selected] for name in names] for names in domain[1:]]
-        repeats = self.compare_columns(selected, *columns)
+        subject, claim = ([self.rows.column(name)[selected] for name in names] for names in domain[1:])
+        repeats = self.compare_columns(selected, subject, claim)
         at = np.arange(len(self.rows))[selected]
         at = at[~np.isin(at, repeats)]
         first, last = self.rows.column("imei")[at], self.rows.column("imei_last")[at]
@@ -216,16 +231,19 @@ def _differ(columns: list[Column], here: slice, there: slice | Index) -> Mask:
     return differ
 
 
-def _repeated(values: Column) -> Index:
-    """Places of the values that occur more than once, ascending."""
+def _repeated(values: Column, order: Index | None = None) -> Index:
+    """Places of the values that occur more than once, ascending; `order` sorts them, where it is known."""
     if (values[1:] > values[:-1]).all():
         return np.zeros(0, np.int64)
-    ascending = values if (values[1:] >= values[:-1]).all() else np.sort(values)
+    if order is not None:
+        ascending = values[order]
+    else:
+        ascending = values if (values[1:] >= values[:-1]).all() else np.sort(values)
     again = ascending[1:] == ascending[:-1]
-    if ascending is values:
+    if ascending is values or order is not None:
         mask = np.zeros(len(values), np.bool_)
         mask[1:] |= again
         mask[:-1] |= again
-        return np.flatnonzero(mask)
+        return np.flatnonzero(mask) if order is None else np.sort(order[mask])
     twice = np.unique(ascending[1:][again])
     return np.flatnonzero(np.isin(values, twice)) if len(twice) else np.zeros(0, np.int64)

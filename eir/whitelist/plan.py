@@ -19,7 +19,7 @@ from eir.whitelist.apply import BadAmong, Bools, KeyState, Ops
 from eir.whitelist.aside import in_order
 from eir.whitelist.delta import BadRows, RowReason
 from eir.whitelist.filled import Filled, Names
-from eir.whitelist.hashtable import I64, Columns, Ragged, gather, sorting_order, spread
+from eir.whitelist.hashtable import I64, Columns, Ragged, gather, spread
 from eir.whitelist.items import UNTIL_BITS, UNTIL_MASK, Item, name_of
 from eir.whitelist.overlay import Table
 from eir.whitelist.plan_links import plan_links
@@ -86,7 +86,7 @@ def make(generation: Generation, rows: Rows, names: Names, already_bad: Bools) -
         keyed = usable & np.isin(filled.op, _KEYED)
     replaced = Replaced.of(generation, filled, plan) if Op.REPLACE_SIM in present else None
     ranges = RangePlan(generation, filled, np.flatnonzero(keyed & ~single), plan)
-    _plan_keys(generation, filled, np.flatnonzero(keyed & single & has_imei & ~raw), ranges, plan, replaced)
+    _plan_keys(generation, filled, rows.by_imei(keyed & single & has_imei & ~raw), ranges, plan, replaced)
     if replaced is not None or raw.any():
         _plan_raw(generation, filled, np.flatnonzero(keyed & raw), rows.raw_texts, plan, replaced)
     if present & {Op.EXEMPT, Op.UNEXEMPT, Op.REPLACE_SIM}:
@@ -112,11 +112,9 @@ def _plan_keys(
     plan: Plan,
     replaced: Replaced | None,
 ) -> None:
+    """Plan the rows of keys; `index` are their places in the order of the keys."""
     ended = ranges.keys_ended()
     keys = filled.imei[index]
-    if not (keys[1:] >= keys[:-1]).all():
-        order = sorting_order(keys)
-        index, keys = index[order], keys[order]
     more = np.concatenate((ended, replaced.keys)) if replaced else ended
     # Keys that no row names may lie anywhere among the others: then all go at once.
     blocks = [(0, len(keys))] if len(more) else list(_blocks(keys))

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import cached_property
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from eir.errors import DeltaTooLargeError
+from eir.whitelist.order import sorting_order
 
 U64 = npt.NDArray[np.uint64]
 U8 = npt.NDArray[np.uint8]
@@ -120,6 +122,18 @@ class Rows:
         """Return a column as it is, or as zeros where it is None (read only)."""
         column: U64 | None = getattr(self, name)
         return np.broadcast_to(np.uint64(0), len(self)) if column is None else column
+
+    @cached_property
+    def imei_order(self) -> npt.NDArray[np.int64] | None:
+        """Order that sorts the rows by the imei column, which must not change then; None: it is sorted."""
+        imei = self.column("imei")
+        return None if (imei[1:] >= imei[:-1]).all() else sorting_order(imei)
+
+    def by_imei(self, wanted: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+        """Places of the rows wanted, in the order of the imei column."""
+        if self.imei_order is None:
+            return np.flatnonzero(wanted)
+        return self.imei_order if wanted.all() else self.imei_order[wanted[self.imei_order]]
 
 
 COLUMNS: Final = ("op", "imei", "imei_last", "imei_other", "imsi", "former_imsi", "time", "cause", "name")

@@ -25,7 +25,7 @@ from eir.whitelist.imsi_blocks import ImsiBlocks
 from eir.whitelist.items import KIND_SHIFT, REGISTERED, TWO_WORDS, Item, piece_parts
 from eir.whitelist.rows import U64
 from eir.whitelist.segment import Kind, Segment
-from eir.whitelist.shard_find import Finder
+from eir.whitelist.shard_find import Finders, ManyKeys
 from eir.whitelist.shard_layout import (
     DENSE_DTYPE,
     FLAG,
@@ -276,9 +276,9 @@ class Shard:
     # -- many look-ups ----------------------------------------------------------------------------
 
     @cached_property
-    def finder(self) -> Finder:
+    def finder(self) -> ManyKeys:
         """What finds many keys at once; made when it is first asked for."""
-        return Finder(self)
+        return Finders.of(self)
 
     def find_many(self, keys: U64) -> tuple[U64, Ragged]:
         """Heads (0: absent) and words of many keys, best sorted."""

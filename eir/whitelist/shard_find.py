@@ -8,7 +8,7 @@ Whole columns, and no more than a few passes over them. Format: docs/segment-for
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +53,13 @@ def _ahead() -> npt.NDArray[np.uint32]:
 
 
 _AHEAD: Final = _ahead().view(_HALF_LINE).reshape(-1)
+
+
+class ManyKeys(Protocol):
+    """What finds many keys in a shard: `Finder`, or the native engine."""
+
+    def find(self, keys: U64) -> tuple[U64, Ragged]:
+        """Heads (0: absent) and words of many keys, best sorted."""
 
 
 class Found(NamedTuple):
@@ -278,3 +285,14 @@ class Finder:
             todo = np.flatnonzero(left) if todo is None else todo[left]
         at, rank = (np.concatenate(columns) for columns in zip(*parts, strict=True))
         return Found(state, at, self._flags[place[at]], rank)
+
+
+class Finders:
+    """Who finds many keys in a shard: `Finder`, until the native engine is put in its place."""
+
+    of: ClassVar[Callable[[Shard], ManyKeys]] = Finder
+
+    @classmethod
+    def use(cls, of: Callable[[Shard], ManyKeys]) -> None:
+        """Let another find them in the shards that are read from now on."""
+        cls.of = of
