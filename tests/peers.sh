@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
-# Programs that tests use beside Python: promtool (Debian's prometheus), h2load (nghttp2-client), redis-server.
+# Programs that tests use beside Python: promtool (Debian's prometheus), h2load (nghttp2-client), redis-server,
+# an SMSC on Net::SMPP (Perl), tshark.
 # With `--bench` also what the servers are built with that benchmarks put beside the engines.
 set -euo pipefail
-declare -A package=([promtool]=prometheus [h2load]=nghttp2-client [redis-server]=redis-server)
+declare -A package=([promtool]=prometheus [h2load]=nghttp2-client [redis-server]=redis-server
+  [tshark]=tshark [perl]=perl)
 bench=(g++ make golang-go golang-google-grpc-dev libgrpc++-dev protobuf-compiler protobuf-compiler-grpc libnghttp2-dev)
 missing=()
 for program in "${!package[@]}"; do
   command -v "$program" >/dev/null || missing+=("${package[$program]}")
 done
+perl -MNet::SMPP -MJSON::PP -e1 2>/dev/null || missing+=(libnet-smpp-perl)
 if [ "${1:-}" = --bench ]; then
   for name in "${bench[@]}"; do
     dpkg -s "$name" >/dev/null 2>&1 || missing+=("$name")
