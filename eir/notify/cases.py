@@ -144,16 +144,11 @@ class Cases:
 
     def get(self, number: int) -> Case:
         """Return a case."""
-        row = self._row(number)
+        # One read of the whole row: a field at a time takes ten times as long.
+        key, imsi, opened_at, *times, _, _, grace_days, cause, state, steps_sent, _ = self._row(number).item()
+        grace_seconds = grace_days * DAY
         return Case(
-            int(row["key"]),
-            int(row["imsi"]),
-            Reason(int(row["cause"])),
-            int(row["opened_at"]),
-            int(row["grace_days"]) * DAY,
-            State(int(row["state"])),
-            *(int(row[name]) for name in ("since", "until", "seen_at", "clock_at", "paused_seconds")),
-            *(int(row[name]) for name in ("warned_at", "noticed_at", "steps_sent")),
+            key, imsi, Reason(cause), opened_at, grace_seconds, State(state), *times, steps_sent=steps_sent
         )
 
     def due(self, now: int, limit: int) -> list[int]:
@@ -251,8 +246,8 @@ class Cases:
         with storage_errors("committing cases", FILE), self._transaction():
             if blob:
                 self._db.execute("INSERT INTO log VALUES (?, ?, ?)", (self._log_id + 1, crc32c(blob), blob))
-            for statement, values in self._also.values():
-                self._db.execute(statement, values)
+            for statement, rows in self._statements().items():
+                self._db.executemany(statement, rows)
             self._db.executemany("DELETE FROM history WHERE number = ?", ((number,) for number in gone))
             self._db.executemany(
                 "INSERT INTO history (number, at, event, who, why) VALUES (?, ?, ?, ?, ?)",
@@ -362,6 +357,13 @@ class Cases:
         return CaseTable.build(column("key"), column("imsi"), values, all_numbers)
 
     # -- helpers ----------------------------------------------------------------------------------
+
+    def _statements(self) -> dict[str, list[tuple[object, ...]]]:
+        """Return the rows of each statement of the next commit: no two of them are about the same row."""
+        found: dict[str, list[tuple[object, ...]]] = {}
+        for statement, values in self._also.values():
+            found.setdefault(statement, []).append(values)
+        return found
 
     def _row(self, number: int) -> Any:
         return self._extents[number >> EXTENT_BITS][number & (EXTENT_ROWS - 1)]

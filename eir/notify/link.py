@@ -202,6 +202,8 @@ class Link:
         while True:
             await self._sending.wait()
             self._sending.clear()
+            # Others that can send now do so first: one write for all.
+            await asyncio.sleep(0)
             writer.write(session.outgoing())
             await writer.drain()
 

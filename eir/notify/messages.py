@@ -14,6 +14,7 @@ import datetime as dt
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib import resources
 from string import Formatter
 from typing import Any, Final
@@ -31,6 +32,8 @@ ENDINGS: Final = ("resolved", "restored")
 PARTS_MAX: Final = 2
 IMEI_DIGITS_SHOWN: Final = 6
 
+_DAYS_KEPT_MAX: Final = 1_024
+"""Days whose date in another calendar is remembered."""
 _LRM: Final = "\u200e"
 _PERSIAN: Final = str.maketrans("0123456789", "۰۱۲۳۴۵۶۷۸۹")
 _MONTHS: Final = {
@@ -111,10 +114,15 @@ class Language:
         return str(number).translate(_PERSIAN) if self.digits == "persian" else str(number)
 
     def _date(self, when: int, zone: dt.tzinfo) -> str:
-        day = dt.datetime.fromtimestamp(when, zone).date()
-        shown = jdatetime.date.fromgregorian(date=day) if self.calendar == "jalali" else day
-        month = _MONTHS[self.calendar][shown.month - 1]
-        return f"{self._number(shown.day)} {month} {self._number(shown.year)}"
+        day, month, year = _day_of(self.calendar, dt.datetime.fromtimestamp(when, zone).date())
+        return f"{self._number(day)} {_MONTHS[self.calendar][month - 1]} {self._number(year)}"
+
+
+@lru_cache(_DAYS_KEPT_MAX)
+def _day_of(calendar: str, day: dt.date) -> tuple[int, int, int]:
+    """Return day, month and year in a calendar; deadlines of many fall on the same day."""
+    shown = jdatetime.date.fromgregorian(date=day) if calendar == "jalali" else day
+    return shown.day, shown.month, shown.year
 
 
 @dataclass(frozen=True)

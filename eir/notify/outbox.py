@@ -69,7 +69,12 @@ class Notice(NamedTuple):
 
 
 _COLUMNS: Final = ", ".join(Notice._fields)
-_PUT: Final = "REPLACE INTO notices VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_CHANGING: Final = ("state", "due_at", "attempts", "changed_at", "smsc", "message_ids", "error")
+_PUT: Final = (
+    "INSERT INTO notices VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
+    + ", ".join(f"{name} = excluded.{name}" for name in _CHANGING)
+)
+"""Replacing the row would take it out of both indexes and put it in again."""
 
 
 class Outbox:

@@ -33,6 +33,8 @@ _CODES: Final = {
     },
 }
 """Octets of a character in GSM-7: two for those behind the escape."""
+_HIGH_SURROGATES: Final = range(0xD8, 0xDC)
+"""First octets of the first half of a pair in UTF-16."""
 _OCTETS_MAX: Final = {GSM7: (160, 153), UCS2: (140, 134)}
 """Octets of a text that is alone, and of a part of several (UCS-2: 70 and 67 units of two)."""
 
@@ -69,25 +71,27 @@ def segment(text: str, reference: int) -> Parts:
         raise ValueError("an SMS without text")
     coding = GSM7 if in_gsm7(text) else UCS2
     try:
-        units = [_CODES[c] if coding == GSM7 else c.encode("utf-16-be") for c in text]
+        octets = b"".join(map(_CODES.__getitem__, text)) if coding == GSM7 else text.encode("utf-16-be")
     except UnicodeEncodeError as error:
         raise ValueError(f"a lone surrogate at character {error.start}") from None
     alone_max, part_max = _OCTETS_MAX[coding]
-    if sum(map(len, units)) <= alone_max:
-        return Parts(coding, (b"".join(units),))
-    bodies = _cut(units, part_max)
+    if len(octets) <= alone_max:
+        return Parts(coding, (octets,))
+    bodies = _cut(coding, octets, part_max)
     if len(bodies) > PARTS_LIMIT:
         raise ValueError(f"{len(bodies)} parts; at most {PARTS_LIMIT}")
     head = bytes((5, 0, 3, reference, len(bodies)))
     return Parts(coding, tuple(head + bytes((at,)) + body for at, body in enumerate(bodies, 1)))
 
 
-def _cut(units: list[bytes], octets_max: int) -> list[bytes]:
-    """Fill parts with whole units: an escape and its character, or a surrogate pair, stay together."""
-    bodies, body = [], bytearray()
-    for unit in units:
-        if len(body) + len(unit) > octets_max:
-            bodies.append(bytes(body))
-            body.clear()
-        body += unit
-    return [*bodies, bytes(body)]
+def _cut(coding: int, octets: bytes, part_max: int) -> list[bytes]:
+    """Fill parts: an escape and its character, or a surrogate pair, stay together."""
+    bodies, at = [], 0
+    while at < len(octets):
+        end = min(at + part_max, len(octets))
+        if end < len(octets):
+            torn = octets[end - 1] == _ESCAPE if coding == GSM7 else octets[end - 2] in _HIGH_SURROGATES
+            end -= (1 if coding == GSM7 else 2) if torn else 0
+        bodies.append(octets[at:end])
+        at = end
+    return bodies
