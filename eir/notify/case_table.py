@@ -11,6 +11,9 @@ at all. When the table is full, a larger one takes its place by one assignment.
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -26,6 +29,9 @@ BITS_MIN: Final = 10
 LOAD_MAX: Final = 2 / 3
 """Slots with a tag, of the home places."""
 BUILT_LOAD_MAX: Final = 0.6
+BUILDERS: Final = 2
+"""Threads that sort parts of a table that is built."""
+PIECE_BITS: Final = 18
 _IMSI_FACTOR: Final = 0xC2B2AE3D27D4EB4F
 _MIX_FACTOR: Final = 0xD6E8FEB86659FD93
 _MASK64: Final = (1 << 64) - 1
@@ -41,6 +47,24 @@ class Found(NamedTuple):
     state: int
     cause: int
     deadline: int
+
+
+class Entries(NamedTuple):
+    """Cases for a table: keys, IMSI codes, values and numbers of as many cases, in any order."""
+
+    keys: U64
+    imsis: U64
+    values: U64
+    numbers: U32
+
+
+class _Sorted(NamedTuple):
+    """Cases in the order of their homes."""
+
+    homes: U64
+    tags: U64
+    values: U64
+    numbers: U32
 
 
 def pack_value(state: int, cause: int, deadline: int) -> int:
@@ -85,24 +109,30 @@ class CaseTable:
         self.numbers = np.zeros(self._length, np.uint32)
 
     @classmethod
-    def build(cls, keys: U64, imsis: U64, values: U64, numbers: U32) -> CaseTable:
-        """Make the table of all cases at once."""
+    def build(cls, sources: Sequence[Iterable[Entries]], count_max: int) -> CaseTable:
+        """Make the table of all cases at once; the sources, read side by side, have at most so many."""
         bits = BITS_MIN
-        while len(keys) > BUILT_LOAD_MAX * (1 << bits):
+        while count_max > BUILT_LOAD_MAX * (1 << bits):
             bits += 1
         table = cls(bits)
-        homes = (keys * np.uint64(GOLDEN)) >> np.uint64(64 - bits)
-        # Home and place in one number: sorting numbers is much faster than sorting by them.
-        order = np.sort(homes << np.uint64(32) | np.arange(len(keys), dtype=np.uint64))
-        places = (order & np.uint64(0xFFFFFFFF)).astype(np.int64)
-        rank = np.arange(len(keys), dtype=np.int64)
-        at = np.maximum.accumulate((order >> np.uint64(32)).astype(np.int64) - rank) + rank
-        if len(at) and at[-1] + 1 >= len(table.slots):
-            table._lengthen(int(at[-1]) + 2)
-        table.slots[at, 0] = tags_of(keys, imsis)[places]
-        table.slots[at, 1] = values[places]
-        table.numbers[at] = numbers[places]
-        table.used = len(keys)
+        with ThreadPoolExecutor(BUILDERS) as pool:
+            found = pool.map(lambda source: _by_home(source, bits), sources)
+            ready = [part for parts in found for part in parts]
+            free = 0
+            for cases in _merged(ready, bits, pool):
+                if not len(cases.homes):
+                    continue
+                rank = np.arange(len(cases.homes), dtype=np.int64)
+                ahead = cases.homes.astype(np.int64) - rank
+                ahead[0] = max(ahead[0], free)
+                at = np.maximum.accumulate(ahead) + rank
+                free = int(at[-1]) + 1
+                if free >= len(table.slots):
+                    table._lengthen(free + 1)
+                table.slots[at, 0] = cases.tags
+                table.slots[at, 1] = cases.values
+                table.numbers[at] = cases.numbers
+        table.used = sum(len(part.homes) for part in ready)
         return table
 
     @property
@@ -185,3 +215,41 @@ class CaseTable:
         """Give the last runs more slack; readers of the old slots find what they had."""
         self.slots = np.concatenate((self.slots, np.zeros((length - len(self.slots), 2), np.uint64)))
         self.numbers = np.concatenate((self.numbers, np.zeros(length - len(self.numbers), np.uint32)))
+
+
+def _sorted(homes: U64, tags: U64, values: U64, numbers: U32) -> _Sorted:
+    # Home and place in one number: sorting numbers is much faster than sorting by them.
+    order = np.sort(homes << np.uint64(32) | np.arange(len(homes), dtype=np.uint64))
+    places = (order & np.uint64(0xFFFFFFFF)).astype(np.int64)
+    return _Sorted(order >> np.uint64(32), tags[places], values[places], numbers[places])
+
+
+def _by_home(source: Iterable[Entries], bits: int) -> list[_Sorted]:
+    """Sort each part."""
+    shift = np.uint64(64 - bits)
+    return [
+        _sorted((part.keys * np.uint64(GOLDEN)) >> shift, tags_of(part.keys, part.imsis), *part[2:])
+        for part in source
+    ]
+
+
+def _merged(parts: Sequence[_Sorted], bits: int, pool: ThreadPoolExecutor) -> Iterator[_Sorted]:
+    """Merge sorted parts: as many pieces as fit a processor's cache, one after the other."""
+    pieces = -(-sum(len(part.homes) for part in parts) >> PIECE_BITS)
+    ends = (np.arange(1, pieces + 1, dtype=np.uint64) << np.uint64(bits)) // np.uint64(pieces)
+    cuts = [[0, *np.searchsorted(part.homes, ends).tolist()] for part in parts]
+
+    def merge(piece: int) -> _Sorted:
+        spans = [slice(cut[piece], cut[piece + 1]) for cut in cuts]
+        columns = [
+            np.concatenate([part[column][span] for part, span in zip(parts, spans, strict=True)])
+            for column in range(len(_Sorted._fields))
+        ]
+        return _sorted(*columns)
+
+    ahead = deque[Future[_Sorted]]()
+    for piece in range(pieces):
+        ahead.append(pool.submit(merge, piece))
+        if len(ahead) > BUILDERS:
+            yield ahead.popleft().result()
+    yield from (merged.result() for merged in ahead)

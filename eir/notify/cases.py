@@ -12,8 +12,10 @@ what came after them. One writer; only `table` is read by others.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
@@ -23,7 +25,8 @@ from crc32c import crc32c
 
 from eir.errors import JournalDamagedError, StateDamagedError, StorageError
 from eir.notify.case import Case, State
-from eir.notify.case_table import CaseTable, pack_value
+from eir.notify.case_table import BUILDERS, CaseTable, pack_value
+from eir.notify.extents import ROW, Extent, Rows, give_memory_back
 from eir.notify.schedule import DAY
 from eir.verdict import Reason
 from eir.whitelist.database import storage_errors
@@ -32,20 +35,12 @@ from eir.whitelist.rows import U64
 
 FILE: Final = "cases.db"
 VERSION: Final = 1
+MANY_CASES: Final = 1 << 20
+"""From which on it is worth while to give back what loading them took."""
 EXTENT_BITS: Final = 20
 EXTENT_ROWS: Final = 1 << EXTENT_BITS
-_ROW: Final = np.dtype(
-    [
-        ("key", "<u8"),
-        ("imsi", "<u8"),
-        *((name, "<u4") for name in ("opened_at", "since", "until", "seen_at", "clock_at", "paused_seconds")),
-        *((name, "<u4") for name in ("warned_at", "noticed_at", "deadline", "due_at")),
-        ("grace_days", "<u2"),
-        *((name, "u1") for name in ("cause", "state", "steps_sent", "reserved")),
-    ]
-)
-"""A case, 62 bytes, times in 32 bits; state 0 is no case. `deadline` is what checks see: with shifts."""
-_RECORD: Final = np.dtype([("number", "<u4"), ("row", _ROW)])
+_NO_CASE: Final = (0,) * len(ROW.names or ())
+_RECORD: Final = np.dtype([("number", "<u4"), ("due_at", "<u4"), ("row", ROW)])
 _SCHEMA: Final = """
 CREATE TABLE log (id INTEGER PRIMARY KEY, crc32c INTEGER NOT NULL, records BLOB NOT NULL) STRICT;
 CREATE TABLE extents (
@@ -58,8 +53,6 @@ CREATE TABLE history (
 CREATE INDEX history_of ON history (number);
 """
 
-Rows = npt.NDArray[Any]
-
 
 class Happened(NamedTuple):
     """A line of a case's history; `who` and `why` are given where somebody acted."""
@@ -70,15 +63,31 @@ class Happened(NamedTuple):
     why: str = ""
 
 
+@dataclass(frozen=True)
+class Folding:
+    """An extent on its way to its file; whoever writes it need not be the writer of the cases."""
+
+    extent: int
+    log_id: int
+    path: Path
+    data: bytes
+    files: FileLayer
+
+    def write(self) -> None:
+        """Write the file. Raises StorageError."""
+        try:
+            self.files.write(self.path, self.data)
+        except OSError as error:
+            raise StorageError(f"writing {self.path.name}: {error.strerror}") from error
+
+
 class Cases:
     """All cases by number; numbers of purged cases are given again."""
 
     def __init__(self, db: sqlite3.Connection, folder: Path, files: FileLayer) -> None:
         """Use `open`."""
         self._db, self._folder, self._files = db, folder, files
-        self._extents: list[Rows] = []
-        self._due: list[npt.NDArray[np.uint32]] = []
-        """Copies of `due_at`, side by side: looked through again and again."""
+        self._extents: list[Extent] = []
         self._free: list[int] = []
         self._count = 0
         self._changed: dict[int, None] = {}
@@ -119,7 +128,7 @@ class Cases:
 
     def __len__(self) -> int:
         """Return the number of cases, the resolved included."""
-        return sum(int(np.count_nonzero(rows["state"])) for rows in self._extents)
+        return sum(int(np.count_nonzero(extent.rows["state"])) for extent in self._extents)
 
     def number(self, key: int, imsi: int) -> int:
         """Return the number of a pair's case that is not resolved; -1 where there is none."""
@@ -145,27 +154,41 @@ class Cases:
     def get(self, number: int) -> Case:
         """Return a case."""
         # One read of the whole row: a field at a time takes ten times as long.
-        key, imsi, opened_at, *times, _, _, grace_days, cause, state, steps_sent, _ = self._row(number).item()
-        grace_seconds = grace_days * DAY
+        key, imsi, opened_at, since, until, seen_at, clock_at, paused_seconds, *rest = self._row(
+            number
+        ).item()
+        warned_at, noticed_at, _, grace_days, cause, state, steps_sent = rest
         return Case(
-            key, imsi, Reason(cause), opened_at, grace_seconds, State(state), *times, steps_sent=steps_sent
+            *(key, imsi, Reason(cause), opened_at, grace_days * DAY, State(state), since, until, seen_at),
+            *(clock_at, paused_seconds, warned_at, noticed_at, steps_sent),
         )
 
     def due(self, now: int, limit: int) -> list[int]:
-        """Return the numbers of cases with something due, the longest overdue first."""
-        found = [np.empty(0, np.int64)]
-        for extent, due_at in enumerate(self._due):
-            # 0, nothing due, is the greatest after this.
-            places = np.flatnonzero(due_at - np.uint32(1) < np.uint32(now))
-            found.append(places + (extent << EXTENT_BITS))
-        numbers = np.concatenate(found)
-        order = np.argsort(self._gather(numbers, "due_at"), kind="stable")[:limit]
-        due: list[int] = numbers[order].tolist()
+        """Return the numbers of cases with something due, the longest overdue first.
+
+        Where more than `limit` are due, they are of the blocks of cases in which something waits longest.
+        """
+        soonest = np.concatenate([np.empty(0, np.uint32), *(extent.soonest for extent in self._extents)])
+        blocks = np.flatnonzero(soonest < np.uint32(now))
+        numbers, times = [np.empty(0, np.int64)], [np.empty(0, np.uint32)]
+        count = 0
+        for block in blocks[np.argsort(soonest[blocks], kind="stable")].tolist():
+            extent, at = divmod(block, len(self._extents[0].soonest))
+            places, since = self._extents[extent].overdue(at, now)
+            numbers.append(places + (extent << EXTENT_BITS))
+            times.append(since)
+            count += len(places)
+            if count >= limit:
+                break
+        found = np.concatenate(numbers)
+        due: list[int] = found[np.lexsort((found, np.concatenate(times)))][:limit].tolist()
         return due
 
     def states(self) -> dict[State, int]:
         """Count the cases by state."""
-        counts = np.bincount(self._all("state"), minlength=len(State) + 1)
+        counts = np.zeros(len(State) + 1, np.int64)
+        for extent in self._extents:
+            counts += np.bincount(extent.rows["state"], minlength=len(counts))
         return {state: int(counts[state]) for state in State}
 
     def history(self, number: int) -> list[Happened]:
@@ -177,7 +200,7 @@ class Cases:
     @property
     def nbytes(self) -> int:
         """Bytes of memory."""
-        return sum(array.nbytes for array in (*self._extents, *self._due)) + self.table.nbytes
+        return sum(extent.nbytes for extent in self._extents) + self.table.nbytes
 
     # -- writing ----------------------------------------------------------------------------------
 
@@ -186,8 +209,7 @@ class Cases:
         number = self._free.pop() if self._free else self._count
         if number == self._count:
             if number >> EXTENT_BITS == len(self._extents):
-                self._extents.append(np.zeros(EXTENT_ROWS, _ROW))
-                self._due.append(np.zeros(EXTENT_ROWS, np.uint32))
+                self._extents.append(Extent(EXTENT_ROWS))
             self._count += 1
         self.put(number, case, due_at, deadline, happened)
         return number
@@ -196,12 +218,12 @@ class Cases:
         self, number: int, case: Case, due_at: int, deadline: int, happened: Happened | None = None
     ) -> None:
         """Replace a case. A resolved one is taken from what checks see."""
-        self._extents[number >> EXTENT_BITS][number & (EXTENT_ROWS - 1)] = (
+        row = (
             *(case.key, case.imsi, case.opened_at, case.since, case.until, case.seen_at, case.clock_at),
-            *(case.paused_seconds, case.warned_at, case.noticed_at, deadline, due_at),
-            *(case.grace_seconds // DAY, case.cause, case.state, case.steps_sent, 0),
+            *(case.paused_seconds, case.warned_at, case.noticed_at, deadline),
+            *(case.grace_seconds // DAY, case.cause, case.state, case.steps_sent),
         )
-        self._due[number >> EXTENT_BITS][number & (EXTENT_ROWS - 1)] = due_at
+        self._extents[number >> EXTENT_BITS].put(number & (EXTENT_ROWS - 1), row, due_at)
         self._changed[number] = None
         if happened is not None:
             self._history.append((number, happened))
@@ -214,8 +236,7 @@ class Cases:
 
     def purge(self, number: int) -> None:
         """Forget a resolved case and its history; its number is free after the next commit."""
-        self._extents[number >> EXTENT_BITS][number & (EXTENT_ROWS - 1)] = np.zeros((), _ROW)
-        self._due[number >> EXTENT_BITS][number & (EXTENT_ROWS - 1)] = 0
+        self._extents[number >> EXTENT_BITS].put(number & (EXTENT_ROWS - 1), _NO_CASE, 0)
         self._changed[number] = None
 
     def also(self, row: tuple[object, ...], statement: str, values: tuple[object, ...]) -> None:
@@ -240,7 +261,9 @@ class Cases:
         records = np.empty(len(numbers), _RECORD)
         records["number"] = numbers
         for extent, at in self._by_extent(numbers):
-            records["row"][at] = self._extents[extent][numbers[at] & (EXTENT_ROWS - 1)]
+            places = numbers[at] & (EXTENT_ROWS - 1)
+            records["row"][at] = self._extents[extent].rows[places]
+            records["due_at"][at] = self._extents[extent].due_at[places]
         blob = records.tobytes()
         gone = numbers[records["row"]["state"] == 0].tolist()
         with storage_errors("committing cases", FILE), self._transaction():
@@ -271,23 +294,27 @@ class Cases:
 
         Everything must be committed. Raises StorageError.
         """
-        held = {extent: log_id for extent, log_id, *_ in self._manifest()}
+        if folding := self.begin_fold():
+            folding.write()
+            self.end_fold(folding)
+
+    def begin_fold(self) -> Folding | None:
+        """Copy the extent whose file is the oldest; None while something is not committed."""
         if not self._extents or self._changed:
-            return
+            return None
+        held = {extent: log_id for extent, log_id, *_ in self._manifest()}
         extent = min(range(len(self._extents)), key=lambda at: held.get(at, 0))
-        name = f"cases-{extent:04d}-{self._log_id:012d}.ext"
-        data = self._extents[extent].tobytes()
-        with storage_errors("folding the log of cases", FILE):
-            try:
-                self._files.write(self._folder / name, data)
-            except OSError as error:
-                raise StorageError(f"writing {name}: {error.strerror}") from error
-            with self._transaction():
-                row = (extent, name, self._log_id, crc32c(data))
-                self._db.execute("INSERT OR REPLACE INTO extents VALUES (?, ?, ?, ?)", row)
-                held[extent] = self._log_id
-                needed = min(held.get(at, 0) for at in range(len(self._extents)))
-                self._db.execute("DELETE FROM log WHERE id <= ?", (needed,))
+        path = self._folder / f"cases-{extent:04d}-{self._log_id:012d}.ext"
+        return Folding(extent, self._log_id, path, self._extents[extent].content(), self._files)
+
+    def end_fold(self, folding: Folding) -> None:
+        """Let the next start read a written copy, and drop the log. Raises StorageError."""
+        with storage_errors("folding the log of cases", FILE), self._transaction():
+            row = (folding.extent, folding.path.name, folding.log_id, crc32c(folding.data))
+            self._db.execute("INSERT OR REPLACE INTO extents VALUES (?, ?, ?, ?)", row)
+            held = {extent: log_id for extent, log_id, *_ in self._manifest()}
+            needed = min(held.get(at, 0) for at in range(len(self._extents)))
+            self._db.execute("DELETE FROM log WHERE id <= ?", (needed,))
         self._sweep()
 
     def _sweep(self) -> None:
@@ -301,60 +328,49 @@ class Cases:
 
     def _load(self) -> None:
         """Read the extent files, then the log above them."""
-        starts: list[int] = []
-        for extent, log_id, file, crc in self._manifest():
-            starts += [0] * (extent + 1 - len(starts))
-            starts[extent] = log_id
-            self._extents += [np.zeros(EXTENT_ROWS, _ROW) for _ in range(extent + 1 - len(self._extents))]
-            self._extents[extent] = self._read(file, crc)
-            self._log_id = max(self._log_id, log_id)
+        starts = {extent: log_id for extent, log_id, *_ in self._manifest()}
+        self._extents = [Extent(EXTENT_ROWS) for _ in range(max(starts, default=-1) + 1)]
+        with ThreadPoolExecutor(BUILDERS) as pool:
+            read = {
+                extent: pool.submit(Extent.read, self._folder / file, EXTENT_ROWS, crc)
+                for extent, _, file, crc in self._manifest()
+            }
+            for extent, reading in read.items():
+                self._extents[extent] = reading.result()
+        self._log_id = max(starts.values(), default=0)
         for log_id, crc, blob in self._db.execute("SELECT id, crc32c, records FROM log ORDER BY id"):
             if crc32c(blob) != crc or len(blob) % _RECORD.itemsize:
                 raise StateDamagedError(f"cases.db: entry {log_id} of the log is damaged")
             self._replay(log_id, np.frombuffer(blob, _RECORD), starts)
             self._log_id = max(self._log_id, log_id)
         self._sweep()
-        self._due = [rows["due_at"].copy() for rows in self._extents]
-        states = self._all("state")
-        used = np.flatnonzero(states)
-        self._count = int(used[-1]) + 1 if len(used) else 0
-        self._free = np.flatnonzero(states[: self._count] == 0).tolist()[::-1]
+        for at, rows in enumerate(one.rows for one in self._extents):
+            used = np.flatnonzero(rows["state"])
+            if len(used):
+                self._count = (at << EXTENT_BITS) + int(used[-1]) + 1
+        for at, rows in enumerate(one.rows for one in self._extents):
+            free = np.flatnonzero(rows["state"][: max(self._count - (at << EXTENT_BITS), 0)] == 0)
+            self._free += (free + (at << EXTENT_BITS)).tolist()
+        self._free.reverse()
         self.table = self._build()
+        if self._count >= MANY_CASES:
+            give_memory_back()
 
-    def _read(self, file: str, crc: int) -> Rows:
-        """Read an extent file, verified."""
-        try:
-            data = bytearray((self._folder / file).read_bytes())
-        except OSError as error:
-            raise StateDamagedError(f"{file}: {error.strerror}") from error
-        if len(data) != EXTENT_ROWS * _ROW.itemsize or crc32c(data) != crc:
-            raise StateDamagedError(f"{file}: its checksum does not match; restore it from a backup")
-        return np.frombuffer(data, _ROW)
-
-    def _replay(self, log_id: int, records: Rows, starts: list[int]) -> None:
+    def _replay(self, log_id: int, records: Rows, starts: Mapping[int, int]) -> None:
         """Put the rows of a log entry where the extent's file is older."""
         numbers = records["number"].astype(np.int64)
         for extent, at in self._by_extent(numbers):
             while extent >= len(self._extents):
-                self._extents.append(np.zeros(EXTENT_ROWS, _ROW))
-            if extent >= len(starts) or log_id > starts[extent]:
-                self._extents[extent][numbers[at] & (EXTENT_ROWS - 1)] = records["row"][at]
+                self._extents.append(Extent(EXTENT_ROWS))
+            if log_id > starts.get(extent, 0):
+                places = numbers[at] & (EXTENT_ROWS - 1)
+                self._extents[extent].put_many(places, records["row"][at], records["due_at"][at])
 
     def _build(self) -> CaseTable:
         """Make the table of all unresolved cases anew."""
-        live = [
-            np.flatnonzero((rows["state"] != 0) & (rows["state"] != State.RESOLVED)) for rows in self._extents
-        ]
-
-        def column(name: str) -> U64:
-            parts = [rows[name][at].astype(np.uint64) for rows, at in zip(self._extents, live, strict=True)]
-            return np.concatenate([np.empty(0, np.uint64), *parts])
-
-        numbers = [at + (extent << EXTENT_BITS) for extent, at in enumerate(live)]
-        # An array of values, packed as `pack_value` packs one.
-        values: Any = pack_value(column("state"), column("cause"), column("deadline"))  # type: ignore[arg-type]
-        all_numbers = np.concatenate([np.empty(0, np.uint32), *numbers]).astype(np.uint32)
-        return CaseTable.build(column("key"), column("imsi"), values, all_numbers)
+        count = sum(count for state, count in self.states().items() if state != State.RESOLVED)
+        sources = [extent.entries(at << EXTENT_BITS) for at, extent in enumerate(self._extents)]
+        return CaseTable.build(sources, count)
 
     # -- helpers ----------------------------------------------------------------------------------
 
@@ -366,16 +382,13 @@ class Cases:
         return found
 
     def _row(self, number: int) -> Any:
-        return self._extents[number >> EXTENT_BITS][number & (EXTENT_ROWS - 1)]
-
-    def _all(self, name: str) -> npt.NDArray[Any]:
-        return np.concatenate([np.empty(0, _ROW[name]), *(rows[name] for rows in self._extents)])
+        return self._extents[number >> EXTENT_BITS].rows[number & (EXTENT_ROWS - 1)]
 
     def _gather(self, numbers: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
         """Return a field of cases by their numbers."""
-        out = np.empty(len(numbers), _ROW[name])
+        out = np.empty(len(numbers), ROW[name])
         for extent, at in self._by_extent(numbers.astype(np.int64)):
-            out[at] = self._extents[extent][name][numbers[at] & (EXTENT_ROWS - 1)]
+            out[at] = self._extents[extent].rows[name][numbers[at] & (EXTENT_ROWS - 1)]
         return out
 
     @staticmethod

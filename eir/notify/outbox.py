@@ -69,11 +69,12 @@ class Notice(NamedTuple):
 
 
 _COLUMNS: Final = ", ".join(Notice._fields)
-_CHANGING: Final = ("state", "due_at", "attempts", "changed_at", "smsc", "message_ids", "error")
-_PUT: Final = (
-    "INSERT INTO notices VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
-    + ", ".join(f"{name} = excluded.{name}" for name in _CHANGING)
-)
+_PUT: Final = """
+INSERT INTO notices VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET
+    state = excluded.state, due_at = excluded.due_at, attempts = excluded.attempts,
+    changed_at = excluded.changed_at, smsc = excluded.smsc, message_ids = excluded.message_ids,
+    error = excluded.error
+"""
 """Replacing the row would take it out of both indexes and put it in again."""
 
 

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eir.notify.case_table import BITS_MIN, CaseTable, pack_value, tag_of, tags_of, unpack_value
+from eir.notify import case_table
+from eir.notify.case_table import BITS_MIN, CaseTable, Entries, pack_value, tag_of, tags_of, unpack_value
 
 KEYS = [35_693_803_000_000 + serial for serial in range(40)]
 IMSIS = [1_432_110_000_000_000 + number for number in range(5)]
 pairs = st.tuples(st.sampled_from(KEYS), st.sampled_from(IMSIS))
 values = st.builds(pack_value, st.integers(1, 6), st.integers(0, 255), st.integers(0, (1 << 40) - 1))
+
+
+def built_of(columns: np.ndarray, count: int) -> CaseTable:  # type: ignore[type-arg]
+    """Build from keys, IMSI codes, values and numbers, in two sources with so many parts together."""
+    parts = [
+        Entries(*np.ascontiguousarray(columns[:3, at::count]), columns[3, at::count].astype(np.uint32))
+        for at in range(count)
+    ]
+    return CaseTable.build([parts[:1], parts[1:]], columns.shape[1])
 
 
 def test_a_value_comes_back() -> None:
@@ -44,7 +55,7 @@ def test_it_agrees_with_a_dictionary(history: list[tuple[tuple[int, int], int | 
             table.set(*pair, *model[pair])
     if built:
         columns = np.array([(*pair, *row) for pair, row in model.items()], np.uint64).reshape(-1, 4).T
-        table = CaseTable.build(*columns[:3], columns[3].astype(np.uint32))
+        table = built_of(columns, 3)
     for key in KEYS:
         of_key = {number for (held, _), (_, number) in model.items() if held == key}
         assert of_key <= set(table.numbers_near(key))
@@ -65,7 +76,7 @@ def test_runs_at_the_end_find_room() -> None:
     columns = np.array(
         [(last, IMSIS[0] + number, pack_value(1, 14, number)) for number in range(200)], np.uint64
     ).T
-    built = CaseTable.build(*columns, np.arange(200, dtype=np.uint32))
+    built = built_of(np.vstack((columns, np.arange(200, dtype=np.uint64))), 2)
     assert built.find(last, IMSIS[0] + 199) == (1, 14, 199)
 
 
@@ -76,11 +87,20 @@ def test_it_is_full_before_searches_grow_long() -> None:
         table.set(KEYS[0] + number, IMSIS[0], pack_value(1, 14, 0), number)
         number += 1
     assert number == -(-2 * (1 << BITS_MIN) // 3)
-    grown = CaseTable.build(
-        np.arange(KEYS[0], KEYS[0] + number, dtype=np.uint64),
-        np.full(number, IMSIS[0], np.uint64),
-        np.full(number, pack_value(1, 14, 0), np.uint64),
-        np.arange(number, dtype=np.uint32),
-    )
+    columns = [(KEYS[0] + n, IMSIS[0], pack_value(1, 14, 0), n) for n in range(number)]
+    grown = built_of(np.array(columns, np.uint64).T, 1)
     assert not grown.full
     assert all(grown.number(KEYS[0] + n, IMSIS[0]) == n for n in range(number))
+
+
+def test_built_in_pieces_it_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(3)
+    keys = random.integers(1, 1 << 46, 4_000, dtype=np.uint64).repeat(3)[:10_000]
+    columns = np.array([keys, np.arange(10_000), np.arange(10_000) + 1, np.arange(10_000)], np.uint64)
+    whole = built_of(columns, 1)
+    monkeypatch.setattr(case_table, "PIECE_BITS", 6)
+    cut = built_of(columns, 5)
+    assert (cut.slots[:, 0] != 0).tolist() == (whole.slots[:, 0] != 0).tolist()
+    assert (cut.bits, cut.used) == (whole.bits, 10_000)
+    for key, imsi, value, number in columns.T[::7].tolist():
+        assert (cut.find(key, imsi), cut.number(key, imsi)) == (unpack_value(value), number)

@@ -11,6 +11,7 @@ import pytest
 
 from eir.errors import StateDamagedError, StorageError
 from eir.notify import cases as module
+from eir.notify import extents
 from eir.notify.case import Case, State
 from eir.notify.cases import Cases, Happened
 from eir.verdict import Reason
@@ -231,4 +232,50 @@ def test_many_cases_grow_the_table(tmp_path: Path) -> None:
     for number in range(3000):
         cases.add(case(number), 0, 0, Happened(NOW, "opened"))
     assert all(cases.number(case(n).key, case(n).imsi) == n for n in range(3000))
+    cases.close()
+
+
+def test_commits_go_on_while_an_extent_is_written(tmp_path: Path) -> None:
+    cases = opened(tmp_path)
+    cases.add(case(0), NOW + 1, 0, Happened(NOW, "opened"))
+    assert cases.begin_fold() is None, "what is not committed is in no file"
+    cases.commit()
+    folding = cases.begin_fold()
+    assert folding is not None
+    cases.put(0, replace(case(0), noticed_at=7), NOW + 2, 0)
+    cases.add(case(1), 0, 0, Happened(NOW, "opened"))
+    cases.commit()
+    folding.write()
+    cases.end_fold(folding)
+    cases.close()
+    cases = opened(tmp_path)
+    assert (cases.get(0).noticed_at, cases.get(1), cases.due(NOW + 9, 9)) == (7, case(1), [0])
+    cases.close()
+
+
+def test_what_is_due_is_found_block_by_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extents, "BLOCK_BITS", 2)
+    monkeypatch.setattr(module, "EXTENT_BITS", 5)
+    monkeypatch.setattr(module, "EXTENT_ROWS", 32)
+    cases, draw = opened(tmp_path), random.Random(4)
+    for number in range(100):
+        cases.add(case(number), 0, 0, Happened(NOW, "opened"))
+    cases.commit()
+    times = [0] * 100
+    for round_ in range(60):
+        for _ in range(10):
+            number = draw.randrange(100)
+            times[number] = draw.choice([0, NOW + draw.randrange(60)])
+            cases.put(number, case(number), times[number], 0)
+        if round_ % 20 == 19:
+            cases.commit()
+            cases.fold()
+            cases.close()
+            cases = opened(tmp_path)
+        due = sorted((at, number) for number, at in enumerate(times) if 0 < at <= NOW + round_)
+        assert cases.due(NOW + round_, 1_000) == [number for _, number in due]
+        some = cases.due(NOW + round_, 3)
+        assert len(some) == min(3, len(due))
+        # The longest overdue is the first, however few are asked for.
+        assert [times[number] for number in some[:1]] == [at for at, _ in due[:1]]
     cases.close()
