@@ -55,6 +55,18 @@ class Limits:
     stream_in_flight_max: int = _bounded(64, 1, 4096, "requests read ahead on one check stream")
     check_message_bytes_max: int = _bounded(1 << 20, 1 << 10, 1 << 24, "a message on the check listener")
     check_calls_max: int = _bounded(10_000, 1, 1_000_000, "calls in flight on the check listener")
+    check_threads: int = _bounded(
+        0, 0, 256, "threads of the native engine that answer checks; 0: one per core less one"
+    )
+    check_connections_max: int = _bounded(
+        10_000, 1, 1_000_000, "connections on the check listener, native engine"
+    )
+    connection_bytes_max: int = _bounded(
+        16 << 20, 1 << 20, 1 << 30, "what one connection may leave not whole, or not read; native engine"
+    )
+    connection_stall_seconds_max: int = _bounded(
+        30, 1, 3600, "a peer neither ends a message nor reads answers for so long; native engine"
+    )
     manage_calls_max: int = _bounded(256, 1, 100_000, "calls in flight on the management listener")
     streams_per_connection_max: int = _bounded(1024, 1, 100_000, "calls in flight on one connection")
     metadata_bytes_max: int = _bounded(8192, 1024, 1 << 20, "metadata of one call")
@@ -210,7 +222,7 @@ class Config:
 
     data_dir: Path = field(default=Path("data"), metadata={"doc": "the directory of the daemon's state"})
     engine: str = _choice(
-        "auto", "auto", "portable", "native", doc="what answers checks; native does not serve yet"
+        "auto", "auto", "portable", "native", doc="what answers checks; auto: native where it is built"
     )
     check_listen: str = _address("127.0.0.1:50051", "where core nodes check")
     manage_listen: str = _address("127.0.0.1:50052", "where registry and operators manage")

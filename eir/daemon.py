@@ -19,7 +19,7 @@ from pathlib import Path
 import structlog
 import uvloop
 
-from eir import __version__, logs
+from eir import __version__, logs, native
 from eir.check import Checker
 from eir.clock import monotonic, now_seconds
 from eir.config import Config, address
@@ -92,13 +92,16 @@ def load_policy(path: str) -> Policy:
 
 def choose_engine(wanted: str) -> str:
     """Return the engine that runs. Raises EngineUnavailableError."""
-    if wanted == "native":
-        raise EngineUnavailableError(
-            "engine = 'native': the native engine does not serve checks yet; allowed is portable"
-        )
-    if wanted == "auto":
-        log.info("engine: portable, because the native one does not serve checks yet")
-    return "portable"
+    if wanted == "portable":
+        return wanted
+    try:
+        native.load()
+    except EngineUnavailableError as error:
+        if wanted == "native":
+            raise
+        log.info("engine: portable, and slower", why=error.message)
+        return "portable"
+    return "native"
 
 
 def _free(data_dir: Path) -> None:
@@ -142,6 +145,8 @@ async def _serve(config: Config) -> None:
             tasks += [asyncio.create_task(_keep(state)), asyncio.create_task(_fold(state))]
             tasks += [asyncio.create_task(consumer.run()) for consumer in state.consumers.values()]
             tasks.append(asyncio.create_task(_reload(state, hangup)))
+            if state.core is not None:
+                tasks.append(asyncio.create_task(state.core.run()))
             await stop.wait()
     finally:
         await _drain(state, listeners, serving=state.checker is not None)
@@ -212,7 +217,7 @@ async def _load(state: State, policy: Policy) -> None:
     except OSError as error:
         raise FatalError(f"data directory {config.data_dir}: {error.strerror or error}") from error
     state.store = store
-    checker = Checker(store, policy, state.clock)
+    checker = state.core.checker(store, policy) if state.core else Checker(store, policy, state.clock)
     checker.override = (await asyncio.to_thread(store.enforcement)).mode == ALLOW_ALL
     if checker.override:
         log.warning("override on: every check is allowed")

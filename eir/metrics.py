@@ -29,6 +29,7 @@ from eir.readiness import Readiness
 from eir.verdict import Reason, Status
 
 if TYPE_CHECKING:
+    from eir.core_metrics import CoreMetrics
     from eir.whitelist.journal import FeedRecord
     from eir.whitelist.store import TableSize
 
@@ -38,6 +39,9 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 CHECK_SECONDS: Final = (25e-6, 50e-6, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.025, 0.1, 0.5)
 WORK_SECONDS: Final = (0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 INQUIRY_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 2.5, 10)
+CHECK_SECONDS_NAME: Final = "eir_check_duration_seconds"
+CHECK_SECONDS_HELP: Final = "From a check's message to its answer, without the transport."
+CONNECTION_CAUSES: Final = ("protocol", "flood", "pings", "stalled", "too_many")
 METHODS: Final = ("unary", "stream", "batch")
 MALFORMED: Final = (
     Reason.IMSI_MALFORMED,
@@ -83,6 +87,7 @@ class Metrics:
     def __init__(self) -> None:
         """Create every metric, and the children whose labels are known."""
         self.registry = CollectorRegistry()
+        self._core: CoreMetrics | None = None
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
         self._create_checks()
@@ -109,8 +114,8 @@ class Metrics:
         """Create what counts checks and errors."""
         self._checks = self._counter("checks_total", "Checks answered.", "status", "reason")
         self._check_seconds = self._histogram(
-            "check_duration_seconds",
-            "From a check's message to its answer, without the transport.",
+            CHECK_SECONDS_NAME.removeprefix("eir_"),
+            CHECK_SECONDS_HELP,
             CHECK_SECONDS,
             "method",
         )
@@ -122,6 +127,19 @@ class Metrics:
         self._block_overrides = self._counter("block_overrides_total", "Checks allowed although blocked.")
         self.errors = self._counter(
             "rpc_errors_total", "RPCs ended by an error, by its stable reason.", "reason"
+        )
+
+        self.connections = self._gauge(
+            "check_connections", "Connections on the check listener; counted by the native engine."
+        )
+        closed = self._counter(
+            "check_connections_closed_total",
+            "Connections of the check listener closed because of what the peer did; native engine.",
+            "cause",
+        )
+        self.connections_closed = {cause: closed.labels(cause) for cause in CONNECTION_CAUSES}
+        self.check_panics = self._counter(
+            "check_panics_total", "Calls that ended in a bug of the native engine."
         )
 
     def _create_tables(self) -> None:
@@ -305,6 +323,14 @@ class Metrics:
         self._policy.labels(name, digest).set(1)
         self._policy_since.set(since)
 
+    def use_core(self, core: CoreMetrics) -> None:
+        """Let the native engine tell of the checks."""
+        self._core = core
+        self.registry.unregister(self._check_seconds)
+        self.registry.register(core)
+
     def render(self) -> bytes:
         """All metrics in the text format of Prometheus."""
+        if self._core is not None:
+            self._core.update()
         return generate_latest(self.registry)

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eir import build_id
-from eir.check import Published, Verdict
+from eir.check import Checker, Published, Verdict
 from eir.errors import EngineUnavailableError
 from eir.policy import Policy
 from eir.whitelist.hashtable import HashTable, Ragged
@@ -88,10 +88,15 @@ class NativeChecker:
     or staleness publishes too. Any thread may do either.
     """
 
-    def __init__(self, store: Published, policy: Policy, clock: Callable[[], int]) -> None:
-        """Take where the tables are, the policy, and the clock. Raises EngineUnavailableError."""
+    def __init__(
+        self, store: Published, policy: Policy, clock: Callable[[], int], engine: Any = None
+    ) -> None:
+        """Take where the tables are, the policy, the clock, and an engine where one serves already.
+
+        Raises EngineUnavailableError.
+        """
         self._core = load()
-        self.engine = self._core.Engine()
+        self.engine = engine or self._core.Engine()
         self._store, self._clock = store, clock
         self._policy, self._override, self._stale = policy, False, False
         self._native_policy = self._compiled(policy)
@@ -181,6 +186,46 @@ class NativeChecker:
             stale=self._stale,
         )
         self._held = held
+
+
+class PublishingChecker(Checker):
+    """The checker in Python of a daemon whose checks the engine answers.
+
+    Inquiries and trials ask it; the policy, the override and staleness that it is
+    told are the engine's at once.
+    """
+
+    def __init__(self, store: Published, policy: Policy, clock: Callable[[], int], engine: Any) -> None:
+        """Publish to an engine. Raises EngineUnavailableError."""
+        self.native = NativeChecker(store, policy, clock, engine)
+        super().__init__(store, policy, clock)
+
+    @property
+    def policy(self) -> Policy:
+        """The policy in force."""
+        return self.native.policy
+
+    @policy.setter
+    def policy(self, policy: Policy) -> None:
+        self.native.policy = policy
+
+    @property
+    def override(self) -> bool:
+        """Whether every check is allowed."""
+        return self.native.override
+
+    @override.setter
+    def override(self, override: bool) -> None:
+        self.native.override = override
+
+    @property
+    def stale(self) -> bool:
+        """Whether the tables are stale."""
+        return self.native.stale
+
+    @stale.setter
+    def stale(self, stale: bool) -> None:
+        self.native.stale = stale
 
 
 def main() -> int:

@@ -31,7 +31,7 @@ from eir.proto import (
 )
 
 START_SECONDS_MAX = 30
-ENGINES = ("portable",)
+ENGINES = ("portable", "native")
 FREE_PORTS = {"check_listen": "127.0.0.1:0", "manage_listen": "127.0.0.1:0", "http_listen": "127.0.0.1:0"}
 
 

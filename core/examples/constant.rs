@@ -41,5 +41,5 @@ fn main() -> std::io::Result<()> {
     std::thread::spawn(move || listener.incoming().flatten().for_each(|socket| deals.put(socket)));
     let service =
         Service::new(Arc::new(Constant), Arc::default(), Default::default(), Arc::default(), Arc::default());
-    Worker::new(inbox, service)?.run(|| true)
+    Worker::new(inbox, service)?.run()
 }

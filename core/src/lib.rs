@@ -19,6 +19,8 @@ pub mod place;
 pub mod policy;
 #[cfg(feature = "python")]
 mod python;
+#[cfg(feature = "python")]
+mod python_server;
 pub mod segment;
 pub mod server;
 pub mod shard;

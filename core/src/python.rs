@@ -239,5 +239,6 @@ fn core_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Overlay>()?;
     module.add_class::<Common>()?;
     module.add_class::<Policy>()?;
+    module.add_class::<crate::python_server::CheckServer>()?;
     module.add_class::<Engine>()
 }

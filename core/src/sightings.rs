@@ -113,19 +113,20 @@ impl Keeper {
             queue.repeated.add(1);
             return;
         }
-        // Python holds the lock for the time of a swap; then this one is lost, and counted.
-        let mut waiting = match queue.waiting.try_lock() {
-            Ok(waiting) => waiting,
-            Err(TryLockError::Poisoned(error)) => error.into_inner(),
-            Err(TryLockError::WouldBlock) => return queue.dropped.add(1),
-        };
-        let (bytes, records) = &mut *waiting;
-        if *records >= self.wanted.records_max {
-            return queue.dropped.add(1);
+        if queue.push(sighting, self.wanted.records_max) {
+            self.seen[slot] = mark;
         }
-        encode(bytes, sighting);
-        *records += 1;
-        self.seen[slot] = mark;
+    }
+
+    /// Puts a check into the queue of the trial, where its subscriber is below a threshold; 0: there is none.
+    #[inline]
+    pub fn try_out(&self, queue: &Queue, threshold: u64, sighting: &Sighting<'_>) {
+        if threshold != 0 {
+            let subscriber = if sighting.imsi.is_empty() { sighting.imei } else { sighting.imsi };
+            if u64::from(crc32c::crc32c(cut(subscriber, CHARACTERS_MAX))) < threshold {
+                queue.push(sighting, self.wanted.records_max);
+            }
+        }
     }
 
     /// What a sighting has in common with its repeats, as `repeat_key` of eir/decisions/keep.py; 0: it has none.
@@ -145,7 +146,37 @@ impl Keeper {
     }
 }
 
+/// The queues of one server thread.
+#[derive(Default)]
+pub struct Queues {
+    /// What the decision log wants.
+    pub kept: Queue,
+    /// What a policy on trial is to judge.
+    pub tried: Queue,
+}
+
 impl Queue {
+    /// Adds a sighting; false where it found no room, which is counted.
+    fn push(&self, sighting: &Sighting<'_>, records_max: usize) -> bool {
+        // Python holds the lock for the time of a swap; then this one is lost, and counted.
+        let mut waiting = match self.waiting.try_lock() {
+            Ok(waiting) => waiting,
+            Err(TryLockError::Poisoned(error)) => error.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                self.dropped.add(1);
+                return false;
+            }
+        };
+        let (bytes, records) = &mut *waiting;
+        if *records >= records_max {
+            self.dropped.add(1);
+            return false;
+        }
+        encode(bytes, sighting);
+        *records += 1;
+        true
+    }
+
     /// Takes all that waits; read it with `decode`.
     pub fn take(&self) -> Vec<u8> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -264,6 +295,23 @@ mod tests {
         let (mut never, queue) = self::keeper(keep::NEVER);
         never.keep(&queue, &SEEN);
         assert_eq!(taken(&queue), 0);
+    }
+
+    #[test]
+    fn a_trial_gets_every_check_of_its_subscribers() {
+        let (mut keeper, queue) = keeper(keep::NEVER);
+        keeper.try_out(&queue, 0, &SEEN);
+        assert_eq!(taken(&queue), 0);
+        for _ in 0..5 {
+            keeper.try_out(&queue, 1 << 32, &SEEN);
+        }
+        assert_eq!((taken(&queue), queue.dropped.get()), (3, 2));
+        let threshold = u64::from(crc32c::crc32c(SEEN.imsi));
+        keeper.wanted.records_max = 9;
+        keeper.try_out(&queue, threshold, &SEEN);
+        keeper.try_out(&queue, threshold + 1, &SEEN);
+        keeper.try_out(&queue, threshold + 1, &Sighting { imsi: b"", imei: SEEN.imsi, ..SEEN });
+        assert_eq!(taken(&queue), 2);
     }
 
     #[test]

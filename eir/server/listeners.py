@@ -8,7 +8,7 @@ task and a wait for each call), and bytes that are no message get our answer.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 from grpc_health.v1 import health_pb2
@@ -24,6 +24,9 @@ from eir.server.inquiry import InquiryService
 from eir.server.policy import PolicyService
 from eir.server.state import State
 from eir.server.sync import SyncService
+
+if TYPE_CHECKING:
+    from eir.server.core import CoreServer
 
 CHECK: Final = check_pb2.DESCRIPTOR.services_by_name["EquipmentCheckService"].full_name
 SYNC: Final = sync_pb2.DESCRIPTOR.services_by_name["RegistrySyncService"].full_name
@@ -128,7 +131,7 @@ class Listeners:
         """Bind both. Raises ConfigError when an address cannot be bound."""
         config, limits = state.config, state.config.limits
         self._drain_seconds_max = limits.drain_seconds_max
-        self.check = CheckService(state)
+        self._core: CoreServer | None = None
         sync, enforcement, policy = SyncService(state), EnforcementService(state), PolicyService(state)
         inquiry = InquiryService(state)
         guard = ErrorBoundary(state.metrics)
@@ -144,20 +147,28 @@ class Listeners:
         def health(service: HealthService) -> dict[str, Any]:
             return {"Check": unary(guard(service.check)), "Watch": unary_stream(guard(service.watch))}
 
-        self._check_server, self.check_port = _bind(
-            config,
-            "check_listen",
-            limits.check_message_bytes_max,
-            limits.check_calls_max,
-            {
-                CHECK: {
-                    "CheckEquipment": unary(guard(self.check.check)),
-                    "StreamCheckEquipment": stream(guard(self.check.stream)),
-                    "BatchCheckEquipment": unary(guard(self.check.batch)),
+        self._check_server: grpc.aio.Server | None = None
+        if state.engine == "native":
+            from eir.server.core import CoreServer  # the portable engine needs nothing of it
+
+            self._core = state.core = CoreServer(state)
+            self.check_port = self._core.port
+        else:
+            self.check = CheckService(state)
+            self._check_server, self.check_port = _bind(
+                config,
+                "check_listen",
+                limits.check_message_bytes_max,
+                limits.check_calls_max,
+                {
+                    CHECK: {
+                        "CheckEquipment": unary(guard(self.check.check)),
+                        "StreamCheckEquipment": stream(guard(self.check.stream)),
+                        "BatchCheckEquipment": unary(guard(self.check.batch)),
+                    },
+                    HEALTH: health(self._health[0]),
                 },
-                HEALTH: health(self._health[0]),
-            },
-        )
+            )
         self._manage_server, self.manage_port = _bind(
             config,
             "manage_listen",
@@ -193,12 +204,18 @@ class Listeners:
 
     async def start(self) -> None:
         """Take calls; health says NOT_SERVING until `set_serving`."""
-        await asyncio.gather(self._check_server.start(), self._manage_server.start())
+        if self._core is not None:
+            self._core.start()
+        if self._check_server is not None:
+            await self._check_server.start()
+        await self._manage_server.start()
 
     def set_serving(self, *, serving: bool) -> None:
         """Change what health says."""
         for health in self._health:
             health.set(serving=serving)
+        if self._core is not None:
+            self._core.set_serving(serving=serving)
 
     async def drain(self, notice_seconds: float) -> None:
         """Say NOT_SERVING, answer on for the notice, then let the calls in flight finish.
@@ -209,11 +226,16 @@ class Listeners:
         """
         for health in self._health:
             health.end()
+        if self._core is not None:
+            self._core.end()
         await asyncio.sleep(notice_seconds)
-        self.check.refuse()
-        await asyncio.sleep(REFUSE_SECONDS)
         seconds = self._drain_seconds_max
-        await asyncio.gather(self._check_server.stop(seconds), self._manage_server.stop(seconds))
+        if self._core is not None:  # its clients are asked to go before anything is refused
+            await asyncio.gather(self._core.drain(), self._manage_server.stop(seconds))
+        elif self._check_server is not None:
+            self.check.refuse()
+            await asyncio.sleep(REFUSE_SECONDS)
+            await asyncio.gather(self._check_server.stop(seconds), self._manage_server.stop(seconds))
 
 
 def _bind(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from eir.feed.consumer import Consumer
     from eir.inquiry.inquirer import Inquirer
     from eir.policy import Policy
+    from eir.server.core import CoreServer
     from eir.trial.trial import Trial
 
 Result = TypeVar("Result")
@@ -58,6 +59,7 @@ class State:
         self.policy_since = 0
         self.policy_refused = Refused(0, "")
         self.trial: Trial | None = None
+        self.core: CoreServer | None = None
         self._rebuild: asyncio.Task[RebuildResult] | None = None
         self.writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="writer")
         self.override_writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="override")
@@ -96,6 +98,8 @@ class State:
             self.trial.stop("another policy came into force")
         # Decisions name the policy that is in the queue before them.
         checker.policy = policy
+        if self.core is not None:
+            self.core.feed()
         self.decisions.use_policy(policy.hash)
         self.policy_since = now
         self.metrics.set_policy(policy.name, policy.hash, now)

@@ -71,14 +71,24 @@ class Trial:
         self._metrics.trial_active.set(1)
         self._thread.start()
 
+    @property
+    def threshold(self) -> int:
+        """Of the 2**32 hashes of subscribers, those below are in the sample."""
+        return self._threshold
+
+    def leave_out(self, count: int) -> None:
+        """Note checks of the sample that found no room."""
+        if count:
+            self.left_out_count += count
+            self._metrics.trial_checks["left_out"].inc(count)
+
     def offer(self, imei: str, imsi: str, serving_plmn: str, emergency: bool) -> None:
         """Take a check, where its subscriber belongs to the sample and there is room."""
         imei, imsi = imei[:CHARACTERS_MAX], imsi[:CHARACTERS_MAX]
         if crc32c((imsi or imei).encode()) >= self._threshold:
             return
         if len(self._queue) >= self._settings.queue_checks_max:
-            self.left_out_count += 1
-            self._metrics.trial_checks["left_out"].inc()
+            self.leave_out(1)
         else:
             self._queue.append((imei, imsi, serving_plmn, emergency))
 

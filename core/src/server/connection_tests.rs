@@ -8,7 +8,7 @@ use super::frame::{self, HEADER_BYTES, Head, flag, kind};
 use super::service::{Judge, Service, Source};
 use crate::check::{Question, Verdict};
 use crate::counters::Counters;
-use crate::sightings::Queue;
+use crate::sightings::Queues;
 
 /// Whitelists all, but panics at the IMEI "panic".
 struct Fake;
@@ -50,7 +50,7 @@ impl Pair {
     fn new(limits: Limits) -> Self {
         let counters = Arc::new(Counters::default());
         let mut service =
-            Service::new(Arc::new(Fake), Arc::default(), limits, counters, Arc::new(Queue::default()));
+            Service::new(Arc::new(Fake), Arc::default(), limits, counters, Arc::new(Queues::default()));
         let mut connection = Connection::new(&service, 0);
         let mut greeting = frame::PREFACE.to_vec();
         frame::put_settings(&mut greeting, &[]);

@@ -17,9 +17,10 @@ pub mod huffman;
 pub mod request;
 pub mod service;
 pub mod stream;
+pub mod threads;
 pub mod worker;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::sightings::Wanted;
 
@@ -43,6 +44,8 @@ pub struct Limits {
     /// 0: never.
     pub age_milliseconds_max: u64,
     pub drain_milliseconds_max: u64,
+    /// On all threads together.
+    pub connections_max: usize,
 }
 
 impl Default for Limits {
@@ -60,6 +63,7 @@ impl Default for Limits {
             keepalive_timeout_milliseconds: 20_000,
             age_milliseconds_max: 0,
             drain_milliseconds_max: 30_000,
+            connections_max: 10_000,
         }
     }
 }
@@ -69,11 +73,18 @@ impl Default for Limits {
 pub struct Shared {
     serving: AtomicBool,
     ended: AtomicBool,
+    draining: AtomicBool,
+    trial_threshold: AtomicU64,
     /// What the decision log wants.
     pub wanted: Wanted,
 }
 
 impl Shared {
+    /// Not serving yet.
+    pub fn new(wanted: Wanted) -> Self {
+        Self { wanted, ..Self::default() }
+    }
+
     /// Health as grpc.health.v1 has it: SERVING or NOT_SERVING.
     pub fn health(&self) -> u8 {
         if self.serving.load(Ordering::Relaxed) && !self.ended() { 1 } else { 2 }
@@ -92,5 +103,26 @@ impl Shared {
     /// NOT_SERVING for good.
     pub fn end(&self) {
         self.ended.store(true, Ordering::Relaxed);
+    }
+
+    /// Of the 2**32 hashes of subscribers, those below are judged by a policy on trial; 0: there is none.
+    #[inline]
+    pub fn trial_threshold(&self) -> u64 {
+        self.trial_threshold.load(Ordering::Relaxed)
+    }
+
+    /// Begins a trial on a share of the subscribers, or ends it with 0.
+    pub fn set_trial_threshold(&self, threshold: u64) {
+        self.trial_threshold.store(threshold, Ordering::Relaxed);
+    }
+
+    /// Whether threads let calls in flight finish, and end.
+    pub fn draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Lets the threads drain.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
     }
 }

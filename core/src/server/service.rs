@@ -14,7 +14,7 @@ use super::request::{Encoding, Method};
 use super::{Limits, Shared};
 use crate::check::{Published, Question, Tables, Verdict};
 use crate::counters::Counters;
-use crate::sightings::{Keeper, Queue, Sighting};
+use crate::sightings::{Keeper, Queues, Sighting};
 use crate::wire::{self, Batch, CheckRequest};
 
 const IDENTITY_BYTES_MAX: usize = 256;
@@ -77,7 +77,7 @@ pub struct Service<S> {
     pub(super) shared: Arc<Shared>,
     pub(super) limits: Limits,
     pub(super) counters: Arc<Counters>,
-    queue: Arc<Queue>,
+    queues: Arc<Queues>,
     keeper: Keeper,
     /// Answers of the call at hand, each with its prefix.
     pub(super) answer: Vec<u8>,
@@ -96,11 +96,11 @@ impl<S: Source> Service<S> {
         shared: Arc<Shared>,
         limits: Limits,
         counters: Arc<Counters>,
-        queue: Arc<Queue>,
+        queues: Arc<Queues>,
     ) -> Self {
         let keeper = Keeper::new(shared.wanted.clone());
         let (answer, batch, verdicts) = (Vec::new(), Batch::default(), Vec::new());
-        Self { source, shared, limits, counters, queue, keeper, answer, batch, verdicts, now: 0, calls: 0 }
+        Self { source, shared, limits, counters, queues, keeper, answer, batch, verdicts, now: 0, calls: 0 }
     }
 
     /// Counts a failure, and gives it back.
@@ -200,7 +200,8 @@ impl<S: Source> Service<S> {
         let Verdict { status, reason, serial, .. } = *verdict;
         let time = self.now;
         let seen = Sighting { time, imei, imsi, serving_plmn, client, judged, status, reason, serial };
-        self.keeper.keep(&self.queue, &seen);
+        self.keeper.keep(&self.queues.kept, &seen);
+        self.keeper.try_out(&self.queues.tried, self.shared.trial_threshold(), &seen);
     }
 
     fn batch(&mut self, message: &[u8], client: &[u8], late: bool) -> Result<(), Failure> {

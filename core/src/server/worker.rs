@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -18,6 +19,10 @@ use super::service::{Service, Source};
 const READ_BYTES: usize = 128 << 10;
 const EVENTS_MAX: usize = 256;
 const TICK: Duration = Duration::from_millis(50);
+/// A stream on which nothing came for so long is ended when draining.
+const STREAM_IDLE_MILLISECONDS: u64 = 200;
+/// A stream on which messages keep coming is ended so long after draining began: core nodes never pause.
+const STREAM_BUSY_MILLISECONDS_MAX: u64 = 3000;
 /// How long a peer may take to close after us: a close with bytes unread would take back our answers.
 const LINGER_MILLISECONDS: u64 = 1000;
 const WAKE: u64 = u64::MAX;
@@ -26,6 +31,7 @@ const WAKE: u64 = u64::MAX;
 pub struct Inbox {
     sockets: Mutex<Vec<TcpStream>>,
     event: OwnedFd,
+    open: AtomicUsize,
 }
 
 impl Inbox {
@@ -34,13 +40,20 @@ impl Inbox {
         Ok(Self {
             sockets: Mutex::default(),
             event: eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?,
+            open: AtomicUsize::new(0),
         })
     }
 
     /// Hands over a connection.
     pub fn put(&self, socket: TcpStream) {
+        self.open.fetch_add(1, Ordering::Relaxed);
         self.sockets.lock().unwrap_or_else(PoisonError::into_inner).push(socket);
         self.wake();
+    }
+
+    /// Connections that the thread has, or is to take.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
     }
 
     /// Lets the thread look at what has changed.
@@ -66,6 +79,9 @@ pub struct Worker<S> {
     next: u64,
     buffer: Vec<u8>,
     began: Instant,
+    /// Health, and whether it is for good, as watchers know it.
+    told: (u8, bool),
+    draining_since: Option<u64>,
 }
 
 impl<S: Source> Worker<S> {
@@ -74,7 +90,9 @@ impl<S: Source> Worker<S> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
         epoll::add(&epoll, &inbox.event, EventData::new_u64(WAKE), EventFlags::IN)?;
         let buffer = vec![0; READ_BYTES];
-        Ok(Self { inbox, service, epoll, peers: HashMap::new(), next: 0, buffer, began: Instant::now() })
+        let told = (service.shared.health(), service.shared.ended());
+        let (peers, began) = (HashMap::new(), Instant::now());
+        Ok(Self { inbox, service, epoll, peers, next: 0, buffer, began, told, draining_since: None })
     }
 
     fn clock(&mut self) -> u64 {
@@ -83,12 +101,12 @@ impl<S: Source> Worker<S> {
         self.began.elapsed().as_millis() as u64
     }
 
-    /// Serves for as long as `go_on` says.
-    pub fn run(&mut self, go_on: impl Fn() -> bool) -> std::io::Result<()> {
+    /// Serves until it has drained.
+    pub fn run(&mut self) -> std::io::Result<()> {
         let mut events = Vec::with_capacity(EVENTS_MAX);
         let wait = Timespec { tv_sec: 0, tv_nsec: TICK.as_nanos() as _ };
         let mut ticked = Instant::now();
-        while go_on() {
+        loop {
             events.clear();
             match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&wait)) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -101,19 +119,56 @@ impl<S: Source> Worker<S> {
                     id => self.serve(id, event.flags, now),
                 }
             }
+            self.heed(now);
             if ticked.elapsed() >= TICK {
                 ticked = Instant::now();
                 self.tick(now);
             }
+            if self.drained(now) {
+                return Ok(());
+            }
         }
-        Ok(())
+    }
+
+    /// Lets go of all connections.
+    pub fn abandon(&mut self) {
+        let ids: Vec<u64> = self.peers.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.close(id));
+    }
+
+    /// Does what others have told all threads.
+    fn heed(&mut self, now: u64) {
+        let health = (self.service.shared.health(), self.service.shared.ended());
+        if health != self.told {
+            self.told = health;
+            self.each(now, |peer, service| {
+                peer.connection.tell_watchers(service);
+                true
+            });
+        }
+        if self.service.shared.draining() && self.draining_since.is_none() {
+            self.draining_since = Some(now);
+            self.each(now, |peer, _| {
+                peer.connection.drain(now);
+                true
+            });
+        }
+    }
+
+    fn drained(&self, now: u64) -> bool {
+        self.draining_since.is_some_and(|since| {
+            self.inbox.open() == 0 || now - since > self.service.limits.drain_milliseconds_max
+        })
     }
 
     fn woken(&mut self, now: u64) {
         let _ = rustix::io::read(&self.inbox.event, &mut [0; 8]);
         let sockets = std::mem::take(&mut *self.inbox.sockets.lock().unwrap_or_else(PoisonError::into_inner));
         for socket in sockets {
-            let connection = Connection::new(&self.service, now);
+            let mut connection = Connection::new(&self.service, now);
+            if self.draining_since.is_some() {
+                connection.drain(now);
+            }
             let id = self.next;
             self.next += 1;
             let ready = socket.set_nonblocking(true).is_ok()
@@ -123,6 +178,8 @@ impl<S: Source> Worker<S> {
                 let peer = Peer { socket, connection, events: EventFlags::IN, closing_at: None };
                 self.peers.insert(id, peer);
                 self.serve(id, EventFlags::empty(), now);
+            } else {
+                self.inbox.open.fetch_sub(1, Ordering::Relaxed);
             }
         }
         self.service.counters.connections.set(self.peers.len() as u64);
@@ -146,17 +203,36 @@ impl<S: Source> Worker<S> {
     fn close(&mut self, id: u64) {
         if let Some(mut peer) = self.peers.remove(&id) {
             self.service.calls -= peer.connection.abandon();
+            self.inbox.open.fetch_sub(1, Ordering::Relaxed);
             self.service.counters.connections.set(self.peers.len() as u64);
         }
     }
 
     fn tick(&mut self, now: u64) {
+        let ending = self.draining_since.map(|since| {
+            let busy_max = STREAM_BUSY_MILLISECONDS_MAX.min(self.service.limits.drain_milliseconds_max / 2);
+            if now - since > busy_max { now } else { now.saturating_sub(STREAM_IDLE_MILLISECONDS) }
+        });
+        self.each(now, |peer, service| {
+            if let Some(idle_since) = ending {
+                peer.connection.end_streams(idle_since, service);
+            }
+            let lingers = peer.closing_at.is_none_or(|since| now - since < LINGER_MILLISECONDS);
+            lingers && peer.connection.tick(service, now)
+        });
+    }
+
+    /// Does something with every connection, and sends what comes of it; those of which it says so are closed.
+    fn each(&mut self, now: u64, mut work: impl FnMut(&mut Peer, &mut Service<S>) -> bool) {
         let ids: Vec<u64> = self.peers.keys().copied().collect();
         for id in ids {
             let Some(peer) = self.peers.get_mut(&id) else { continue };
-            let lingers = peer.closing_at.is_none_or(|since| now - since < LINGER_MILLISECONDS);
-            let open = lingers && peer.connection.tick(&mut self.service, now) && write(peer, now);
-            if !open || !watch(&self.epoll, id, peer) {
+            let service = &mut self.service;
+            let open = catch_unwind(AssertUnwindSafe(|| work(peer, service) && write(peer, now)));
+            if open.is_err() {
+                self.service.counters.panics.add(1);
+            }
+            if !open.unwrap_or(false) || !watch(&self.epoll, id, peer) {
                 self.close(id);
             }
         }
