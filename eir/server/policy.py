@@ -52,6 +52,8 @@ class PolicyService:
                 seconds=request.duration_seconds,
             )
             state.trial.start()
+            if state.core is not None:  # its checks are put aside from now on
+                state.core.feed()
         self._log.info("policy on trial", policy=policy.name, hash=policy.hash, until=state.trial.until)
         trial = await asyncio.to_thread(_message, state.trial)
         return policy_pb2.StartTrialResponse(trial=trial).SerializeToString()

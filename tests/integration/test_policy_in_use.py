@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.test_cli import eir
-from tests.running import Daemon, operation, running
+from tests.running import ENGINES, Daemon, operation, running
 
 IMEI, IMSI = "35693803564380", "432110000000001"
 POLICY = 'name = "{name}"\nhome_plmns = ["43211"]\ncache_seconds_max = {cache}\n{more}'
@@ -37,9 +37,10 @@ def status(daemon: Daemon) -> str:
     return eir("status", "--address", daemon.ready_line["manage"]).out
 
 
-def test_a_good_policy_comes_into_force_and_a_bad_one_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_good_policy_comes_into_force_and_a_bad_one_is_refused(tmp_path: Path, engine: str) -> None:
     file = write(tmp_path / "policy.toml", "first")
-    with running(tmp_path / "data", policy=file) as daemon:
+    with running(tmp_path / "data", engine=engine, policy=file) as daemon:
         daemon.push(operation("REGISTER", IMEI), operation("PAIR", IMEI, imsi=IMSI, role="OWNER"))
         assert daemon.check(IMEI, IMSI).cache_seconds == 60
         assert daemon.check("35000000000000", IMSI).reason == 37
@@ -90,14 +91,15 @@ def test_checks_go_on_while_policies_change(tmp_path: Path) -> None:
         until(lambda: "policy: p5 (" in status(daemon))
 
 
-def test_a_policy_on_trial_says_what_it_would_change_and_changes_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_policy_on_trial_says_what_it_would_change_and_changes_nothing(tmp_path: Path, engine: str) -> None:
     file = write(tmp_path / "policy.toml", "mild", more='[mode]\nblocked_range = "observe"\n')
     tried = write(
         tmp_path / "tried.toml",
         "strict",
         more='[operator.ours]\nimsi = ["43211"]\n[mode]\nblocked_range = "enforce"\n',
     )
-    with running(tmp_path / "data", policy=file) as daemon:
+    with running(tmp_path / "data", engine=engine, policy=file) as daemon:
         at = ("--address", daemon.ready_line["manage"])
         assert eir("policy", "trial", *at).code == 3
         last = f"{int(IMEI) + 999:014d}"

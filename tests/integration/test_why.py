@@ -4,15 +4,18 @@ import stat
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.integration.test_cli import eir
-from tests.running import operation, running
+from tests.running import ENGINES, operation, running
 
 IMEI, OTHER, IMSI = "35693803564380", "35693803564398", "432110000000001"
 
 
-def test_a_phone_is_cut_off_and_every_engine_of_the_explanation_says_why(tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_phone_is_cut_off_and_every_engine_of_the_explanation_says_why(tmp_path: Path, engine: str) -> None:
     data = tmp_path / "data"
-    with running(data) as daemon:
+    with running(data, engine=engine) as daemon:
         daemon.push(operation("REGISTER", IMEI), operation("PAIR", IMEI, imsi=IMSI, role="OWNER"))
         assert daemon.check(IMEI, IMSI).status == 1
         daemon.push(

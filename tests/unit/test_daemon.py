@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from eir import daemon
+from eir import daemon, native
 from eir.config import load
 from eir.errors import ConfigError, EngineUnavailableError
 from eir.metrics import Metrics
@@ -33,10 +33,24 @@ def test_a_policy_that_cannot_be_used_is_a_configuration_error(tmp_path: Path, c
     assert caught.value.exit_code == 2
 
 
-def test_the_engine_is_portable_until_there_is_another() -> None:
-    assert daemon.choose_engine("auto") == "portable"
-    assert daemon.choose_engine("portable") == "portable"
-    with pytest.raises(EngineUnavailableError):
+def test_the_native_engine_is_taken_where_it_can_be_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "load", lambda: None)
+    assert [daemon.choose_engine(wanted) for wanted in ("auto", "native", "portable")] == [
+        "native",
+        "native",
+        "portable",
+    ]
+
+
+def test_without_the_native_engine_checks_run_portable_unless_it_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def missing() -> None:
+        raise EngineUnavailableError("the native engine is not built")
+
+    monkeypatch.setattr(native, "load", missing)
+    assert [daemon.choose_engine(wanted) for wanted in ("auto", "portable")] == ["portable", "portable"]
+    with pytest.raises(EngineUnavailableError, match="not built"):
         daemon.choose_engine("native")
 
 
