@@ -180,6 +180,17 @@ class CaseTable:
         if at >= 0:
             self.slots[at, 1] = 0
 
+    def remove_many(self, keys: U64, imsis: U64) -> None:
+        """Take cases out."""
+        tags = tags_of(keys, imsis)
+        at: I64 = ((keys * np.uint64(GOLDEN)) >> np.uint64(64 - self.bits)).astype(np.int64)
+        while len(at):
+            held = self.slots[at, 0]
+            found = held == tags
+            self.slots[at[found], 1] = 0
+            further = ~found & (held != 0)
+            at, tags = at[further] + 1, tags[further]
+
     def numbers_near(self, key: int) -> list[int]:
         """Return the numbers of the cases in the run of a key: those of its IMEI, and maybe others."""
         found, at = [], self._home(key)

@@ -12,7 +12,7 @@ what came after them. One writer; only `table` is read by others.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ import numpy.typing as npt
 from crc32c import crc32c
 
 from eir.errors import JournalDamagedError, StateDamagedError, StorageError
-from eir.notify.case import Case, State
+from eir.notify.case import GRACE_WAITS, Case, Event, State, after
 from eir.notify.case_table import BUILDERS, CaseTable, pack_value
 from eir.notify.extents import ROW, Extent, Rows, give_memory_back
 from eir.notify.schedule import DAY
@@ -163,6 +163,14 @@ class Cases:
             *(clock_at, paused_seconds, warned_at, noticed_at, steps_sent),
         )
 
+    def rows_of(self, numbers: Sequence[int]) -> Rows:
+        """Return a copy of the rows of cases."""
+        places = np.array(numbers, np.int64)
+        rows = np.empty(len(places), ROW)
+        for extent, at in self._by_extent(places):
+            rows[at] = self._extents[extent].rows[places[at] & (EXTENT_ROWS - 1)]
+        return rows
+
     def due(self, now: int, limit: int) -> list[int]:
         """Return the numbers of cases with something due, the longest overdue first.
 
@@ -233,6 +241,27 @@ class Cases:
         if self.table.full:
             self.table = self._build()
         self.table.set(case.key, case.imsi, pack_value(case.state, case.cause, deadline), number)
+
+    def resolve(self, numbers: Sequence[int], now: int) -> Rows:
+        """Resolve cases, as `case.step` does one; return their rows as they were."""
+        before = self.rows_of(numbers)
+        for state in np.unique(before["state"]).tolist():
+            after(State(state), Event.REMEDIED)
+        rows = before.copy()
+        waited = np.isin(before["state"], [*GRACE_WAITS]) & (before["clock_at"] != 0)
+        began = np.maximum(before["since"], before["clock_at"]).astype(np.int64)
+        rows["paused_seconds"] += np.where(waited, np.maximum(now - began, 0), 0).astype(np.uint32)
+        moved = before["state"] != State.RESOLVED
+        rows["state"], rows["since"][moved], rows["until"][moved] = State.RESOLVED, now, 0
+        places = np.array(numbers, np.int64)
+        for extent, at in self._by_extent(places):
+            due_at = np.zeros(np.count_nonzero(at), np.uint32)
+            self._extents[extent].put_many(places[at] & (EXTENT_ROWS - 1), rows[at], due_at)
+        self.table.remove_many(before["key"].astype(np.uint64), before["imsi"].astype(np.uint64))
+        happened = Happened(now, "resolved")
+        self._changed.update(dict.fromkeys(numbers))
+        self._history += [(number, happened) for number in numbers]
+        return before
 
     def purge(self, number: int) -> None:
         """Forget a resolved case and its history; its number is free after the next commit."""

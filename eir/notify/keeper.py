@@ -151,7 +151,7 @@ class Keeper:
             if reason == case.cause:
                 self._seen(number, case, seen.at)
                 return
-            self._remedy(number, case, seen.at)
+            self._remedy([number], seen.at)
         if reason in CAUSE_NAMES:
             self._open(seen, Reason(reason))
 
@@ -204,34 +204,37 @@ class Keeper:
         return max(says.clock_date, at) if says.clock_start == "date" else 0
 
     def changed(self, keys: U64, now: int) -> int:
-        """Look again at the cases of sorted IMEI keys that a delta touched; return how many were resolved."""
+        """Look again at the cases of sorted IMEI keys that a delta touched; return how many were resolved.
+
+        Of a large delta give a part at a time, and commit it: meanwhile nothing else is done.
+        """
         return self.look_again(self.cases.numbers_of(keys), now)
 
     def look_again(self, numbers: Sequence[int], now: int) -> int:
         """Resolve those of these cases whose cause is gone; return how many."""
-        held = [(number, self.cases.get(number)) for number in numbers]
-        judged = self.judge([(case.key, case.imsi) for _, case in held])
-        resolved = 0
-        for (number, case), now_judged in zip(held, judged, strict=True):
-            if now_judged.reason != case.cause:
-                self._remedy(number, case, now)
-                resolved += 1
-        return resolved
+        rows = self.cases.rows_of(numbers)
+        judged = self.judge(list(zip(rows["key"].tolist(), rows["imsi"].tolist(), strict=True)))
+        causes = zip(numbers, judged, rows["cause"].tolist(), strict=True)
+        remedied = [number for number, now_judged, cause in causes if now_judged.reason != cause]
+        self._remedy(remedied, now)
+        return len(remedied)
 
-    def _remedy(self, number: int, case: Case, now: int) -> None:
-        """Resolve a case: what is still due is cancelled, who was warned is told."""
-        self._cancel(number, case, now)
-        self._put(number, step(case, Event.REMEDIED, now), now, "resolved")
-        self.counts["resolved"] += 1
-        if case.state == State.CUT_OFF or case.warned_at:
-            ending = "restored" if case.state == State.CUT_OFF else "resolved"
-            self.outbox.add(number, case.opened_at, ending, case.steps_sent, now, now)
+    def _remedy(self, numbers: Sequence[int], now: int) -> None:
+        """Resolve cases: what is still due is cancelled, who was warned is told."""
+        self._cancel(numbers, now)
+        before = self.cases.resolve(numbers, now)
+        self.counts["resolved"] += len(numbers)
+        told = (before["warned_at"] != 0) | (before["state"] == State.CUT_OFF)
+        names = ("opened_at", "state", "steps_sent")
+        columns = (before[name][told].tolist() for name in names)
+        for number, opened_at, state, steps in zip(np.array(numbers)[told].tolist(), *columns, strict=True):
+            ending = "restored" if state == State.CUT_OFF else "resolved"
+            self.outbox.add(number, opened_at, ending, steps, now, now)
 
-    def _cancel(self, number: int, case: Case, now: int) -> None:
-        """Cancel the notices of a case that wait; what is with an SMSC cannot be called back."""
-        for notice in self.outbox.of_case(number, case.opened_at):
-            if notice.state == NoticeState.DUE:
-                self.cancelled(notice, now)
+    def _cancel(self, numbers: Sequence[int], now: int) -> None:
+        """Cancel the notices of cases that wait; what is with an SMSC cannot be called back."""
+        for notice in self.outbox.waiting_of(numbers):
+            self.cancelled(notice, now)
 
     # -- time -------------------------------------------------------------------------------------
 
@@ -248,6 +251,8 @@ class Keeper:
                 self._notice(number, case, due, now)
             elif due.what:
                 self._put(number, step(case, EVENTS[due.what], now), now, due.what)
+            else:
+                self._put(number, case, now, "")
         return len(cases)
 
     def _next(self, case: Case, now: int) -> Due:
@@ -258,7 +263,7 @@ class Keeper:
     def _fall(self, number: int, case: Case, now: int, world: World, judged: Judged) -> None:
         """Cut a case off, unless it is in order by now or something holds the deadline back."""
         if judged.reason != case.cause:
-            self._remedy(number, case, now)
+            self._remedy([number], now)
             return
         table = self._tables[case.cause]
         falls = falls_at(case, table, self._shift(case))
@@ -270,7 +275,7 @@ class Keeper:
             self._put(number, case, now, "", due_at=now + RETRY_SECONDS[0])
             return
         self._fallen.note(now)
-        self._cancel(number, case, now)
+        self._cancel([number], now)
         self._put(number, step(case, Event.FELL, now), now, "cut off")
         self.counts["cut_off"] += 1
         if "cut_off" not in self.policy.cause[CAUSE_NAMES[case.cause]].stages_left_out:
@@ -383,7 +388,7 @@ class Keeper:
         """Hold, withdraw or free a case. Raises InvalidRequestError."""
         case = self.cases.get(number)
         acted = step(case, event, now, until)
-        self._cancel(number, case, now)
+        self._cancel([number], now)
         self._put(number, acted, now, event.name.lower(), who=who, why=why)
         return acted
 
@@ -411,9 +416,11 @@ class Keeper:
     def _put(
         self, number: int, case: Case, now: int, what: str, *, due_at: int = -1, who: str = "", why: str = ""
     ) -> None:
-        next_at, ends = self._due_at(case, now)
-        happened = Happened(now, what, who, why) if what else None
-        self.cases.put(number, case, next_at if due_at < 0 else due_at, ends, happened)
+        if due_at < 0:
+            due_at, ends = self._due_at(case, now)
+        else:
+            ends = self.deadline_of(case)
+        self.cases.put(number, case, due_at, ends, Happened(now, what, who, why) if what else None)
 
 
 def _keys(keys: list[int]) -> U64:

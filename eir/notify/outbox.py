@@ -103,6 +103,11 @@ class Outbox:
         """Return all notices of a case, oldest first."""
         return self._select("number = ? AND opened_at = ? ORDER BY id", number, opened_at)
 
+    def waiting_of(self, numbers: Sequence[int]) -> list[Notice]:
+        """Return the notices of cases that are not sent yet."""
+        # The plus keeps SQLite from looking through all that wait.
+        return self._select("+state = 1 AND number IN (SELECT value FROM json_each(?))", json.dumps(numbers))
+
     def unanswered(self) -> list[Notice]:
         """Return what was submitted and has no answer: at the start, what a kill left behind."""
         return self._select("state = 2 ORDER BY id")
@@ -146,7 +151,8 @@ class Outbox:
 
 
 def _row(notice: Notice) -> tuple[object, ...]:
-    return notice._replace(message_ids=json.dumps(notice.message_ids))  # type: ignore[arg-type]
+    *others, message_ids, error = notice
+    return (*others, json.dumps(message_ids) if message_ids else "[]", error)
 
 
 def _notice(row: tuple[Any, ...]) -> Notice:

@@ -104,3 +104,13 @@ def test_built_in_pieces_it_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None
     assert (cut.bits, cut.used) == (whole.bits, 10_000)
     for key, imsi, value, number in columns.T[::7].tolist():
         assert (cut.find(key, imsi), cut.number(key, imsi)) == (unpack_value(value), number)
+
+
+def test_many_are_taken_out_at_once() -> None:
+    table = CaseTable()
+    pairs = [(key, imsi) for key in KEYS for imsi in IMSIS]
+    for number, pair in enumerate(pairs):
+        table.set(*pair, pack_value(1, 14, 9), number)
+    gone = [*pairs[::3], (KEYS[0], 77)]
+    table.remove_many(*np.array(gone, np.uint64).T)
+    assert [table.number(*pair) for pair in pairs] == [-1 if n % 3 == 0 else n for n in range(len(pairs))]

@@ -12,7 +12,7 @@ import pytest
 from eir.errors import StateDamagedError, StorageError
 from eir.notify import cases as module
 from eir.notify import extents
-from eir.notify.case import Case, State
+from eir.notify.case import Case, Event, State, step
 from eir.notify.cases import Cases, Happened
 from eir.verdict import Reason
 from eir.whitelist.files import FileLayer
@@ -124,19 +124,19 @@ def test_restarts_anywhere_change_nothing_that_was_committed(tmp_path: Path, see
     """Random work: what was not committed is gone, all else is as it was."""
     draw = random.Random(seed)
     cases, committed, model = opened(tmp_path), {}, {}
-    for step in range(160):
+    for at in range(160):
         act = draw.choice(["add", "add", "put", "put", "resolve", "purge", "commit", "fold", "restart"])
         live = [number for number, held in model.items() if held[0].state != State.RESOLVED]
         if act == "add":
-            new = case(step)
-            model[cases.add(new, NOW + step, NOW, Happened(step, "opened"))] = (new, NOW + step)
+            new = case(at)
+            model[cases.add(new, NOW + at, NOW, Happened(at, "opened"))] = (new, NOW + at)
         elif act in ("put", "resolve") and live:
             number = draw.choice(live)
             others = [State.OPEN, State.ABSENT, State.CUT_OFF]
             state = State.RESOLVED if act == "resolve" else draw.choice(others)
-            changed = replace(model[number][0], state=state, noticed_at=step)
-            model[number] = (changed, NOW + step if act == "put" else 0)
-            cases.put(number, changed, model[number][1], NOW, Happened(step, act))
+            changed = replace(model[number][0], state=state, noticed_at=at)
+            model[number] = (changed, NOW + at if act == "put" else 0)
+            cases.put(number, changed, model[number][1], NOW, Happened(at, act))
         elif act == "purge" and len(live) < len(model):
             number = draw.choice([number for number in model if number not in live])
             cases.purge(number)
@@ -278,4 +278,29 @@ def test_what_is_due_is_found_block_by_block(tmp_path: Path, monkeypatch: pytest
         assert len(some) == min(3, len(due))
         # The longest overdue is the first, however few are asked for.
         assert [times[number] for number in some[:1]] == [at for at, _ in due[:1]]
+    cases.close()
+
+
+@pytest.mark.usefixtures("small")
+def test_resolving_many_is_what_resolving_each_is(tmp_path: Path) -> None:
+    cases, states = opened(tmp_path), list(State)
+    held = [replace(case(n, states[n % len(states)]), clock_at=(n % 3) * (NOW + 5)) for n in range(30)]
+    for one in held:
+        cases.add(one, NOW, NOW, Happened(NOW, "opened"))
+    numbers = list(range(2, 29))
+    before = cases.resolve(numbers, NOW + 9 * DAY)
+    assert before["state"].tolist() == [held[n].state for n in numbers]
+    cases.commit()
+    for restarted in (False, True):
+        if restarted:
+            cases.close()
+            cases = opened(tmp_path)
+        assert [cases.get(n) for n in numbers] == [
+            step(held[n], Event.REMEDIED, NOW + 9 * DAY) for n in numbers
+        ]
+        assert cases.due(NOW + DAY, 99) == [0, 1, 29]
+        assert [cases.number(one.key, one.imsi) for one in held] == [
+            n if n not in numbers and one.state != State.RESOLVED else -1 for n, one in enumerate(held)
+        ]
+        assert cases.history(2)[-1] == Happened(NOW + 9 * DAY, "resolved")
     cases.close()
