@@ -35,6 +35,8 @@ from eir.whitelist.rows import U64
 
 FILE: Final = "cases.db"
 VERSION: Final = 1
+CACHE_KIB: Final = 16_384
+"""Pages of cases.db kept in memory: indexes are written all over."""
 MANY_CASES: Final = 1 << 20
 """From which on it is worth while to give back what loading them took."""
 EXTENT_BITS: Final = 20
@@ -111,6 +113,7 @@ class Cases:
         db = sqlite3.connect(folder / FILE, isolation_level=None, check_same_thread=False)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
+        db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         version = db.execute("PRAGMA user_version").fetchone()[0]
         if not version:
             db.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version = {VERSION};COMMIT;")
@@ -424,7 +427,7 @@ class Cases:
     def _by_extent(numbers: npt.NDArray[np.int64]) -> Iterable[tuple[int, npt.NDArray[np.bool_]]]:
         """Say of each extent which of the numbers are in it."""
         extents = numbers >> EXTENT_BITS
-        return [(extent, extents == extent) for extent in np.unique(extents).tolist()]
+        return [(extent, extents == extent) for extent in np.flatnonzero(np.bincount(extents)).tolist()]
 
     def _manifest(self) -> list[tuple[int, int, str, int]]:
         return self._db.execute("SELECT extent, log_id, file, crc32c FROM extents ORDER BY extent").fetchall()

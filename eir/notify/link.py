@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 import random
 import ssl
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
@@ -106,6 +107,17 @@ class Endpoint:
 
 
 @dataclass
+class _Message:
+    """A message on its way, and what came back of its parts."""
+
+    source: Address
+    destination: Address
+    parts: Parts
+    done: asyncio.Future[Sent]
+    answers: list[Answered | Lost] = field(default_factory=list)
+
+
+@dataclass
 class Link:
     """One SMSC, kept bound as long as `run` runs."""
 
@@ -117,11 +129,13 @@ class Link:
     throttled_count: int = 0
     binds_refused_count: int = 0
     pace: Pace = field(init=False)
-    _session: Session | None = None
-    _answers: dict[int, asyncio.Future[Answered | Lost]] = field(default_factory=dict)
-    _turnstile: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _room: asyncio.Event = field(default_factory=asyncio.Event)
-    _sending: asyncio.Event = field(default_factory=asyncio.Event)
+    _waiting: deque[_Message] = field(default_factory=deque)
+    """Until the SMSC is bound, the pace allows it and the window has room."""
+    _submitted: dict[int, _Message] = field(default_factory=dict)
+    """By the sequence number of each part that has no answer yet."""
+    _work: asyncio.Event = field(default_factory=asyncio.Event)
+    """There may be something to submit, or to write."""
+    _tokens_come: asyncio.TimerHandle | None = None
 
     def __post_init__(self) -> None:
         """Begin at full speed."""
@@ -130,31 +144,43 @@ class Link:
     @property
     def in_flight(self) -> int:
         """Parts that wait for their answer."""
-        return len(self._answers)
+        return len(self._submitted)
 
     async def send(self, source: Address, destination: Address, parts: Parts) -> Sent:
         """Send a message once the SMSC is bound, the pace allows it and the window has room.
 
-        Raises ValueError where it cannot be sent at all: an address that SMPP has no room for.
+        Raises ValueError where it cannot be sent at all: an address that SMPP has no room for, more
+        parts than the window has.
         """
-        async with self._turnstile:
-            session = await self._turn(len(parts.bodies))
-            sequences = session.submit(source, destination, parts, monotonic())
-            waiting = [asyncio.get_running_loop().create_future() for _ in sequences]
-            self._answers.update(zip(sequences, waiting, strict=True))
-            self._sending.set()
-        return _sum_up(await asyncio.gather(*waiting))
+        if len(parts.bodies) > self.endpoint.terms.window_max:
+            raise ValueError(f"{len(parts.bodies)} parts in a window of {self.endpoint.terms.window_max}")
+        message = _Message(source, destination, parts, asyncio.get_running_loop().create_future())
+        self._waiting.append(message)
+        self._work.set()
+        return await message.done
 
-    async def _turn(self, parts: int) -> Session:
-        """Wait for the pace, a bound session, and room in its window."""
-        while wait_seconds := self.pace.take(parts, monotonic()):  # noqa: ASYNC110 - tokens come with time
-            await asyncio.sleep(wait_seconds)
-        while True:
-            await self.bound.wait()
-            if self._session is not None and self._session.free >= parts:
-                return self._session
-            self._room.clear()
-            await self._room.wait()
+    def _submit(self, session: Session) -> None:
+        """Submit what waits, as far as window and pace allow."""
+        while self._waiting and session.free >= len(self._waiting[0].parts.bodies):
+            message = self._waiting[0]
+            if not message.done.done():
+                if wait_seconds := self.pace.take(len(message.parts.bodies), monotonic()):
+                    self._submit_in(wait_seconds)
+                    return
+                try:
+                    sequences = session.submit(
+                        message.source, message.destination, message.parts, monotonic()
+                    )
+                    self._submitted.update(dict.fromkeys(sequences, message))
+                except ValueError as error:
+                    message.done.set_exception(error)
+            self._waiting.popleft()
+
+    def _submit_in(self, seconds: float) -> None:
+        """Try again when there are tokens."""
+        if self._tokens_come is not None:
+            self._tokens_come.cancel()
+        self._tokens_come = asyncio.get_running_loop().call_later(seconds, self._work.set)
 
     async def run(self) -> None:
         """Keep the SMSC bound until cancelled; then unbind."""
@@ -187,7 +213,7 @@ class Link:
             if session.bound and not session.closed:
                 await self._unbind(session, reader, writer)
             was_bound = session.bound
-            self._act(session, session.close("the connection ended"))
+            self._act(session.close("the connection ended"))
             writer.close()
             with contextlib.suppress(OSError, ssl.SSLError):
                 await writer.wait_closed()
@@ -195,23 +221,23 @@ class Link:
 
     async def _read(self, session: Session, reader: asyncio.StreamReader) -> None:
         while not session.closed and (data := await reader.read(READ_BYTES)):
-            self._act(session, session.receive(data, monotonic()))
-            self._sending.set()
+            self._act(session.receive(data, monotonic()))
+            self._work.set()
 
     async def _write(self, session: Session, writer: asyncio.StreamWriter) -> None:
         while True:
-            await self._sending.wait()
-            self._sending.clear()
-            # Others that can send now do so first: one write for all.
-            await asyncio.sleep(0)
+            await self._work.wait()
+            self._work.clear()
+            # All that can go out now goes in one write.
+            self._submit(session)
             writer.write(session.outgoing())
             await writer.drain()
 
     async def _tick(self, session: Session) -> None:
         while not session.closed:
             await asyncio.sleep(TICK_SECONDS)
-            self._act(session, session.tick(monotonic()))
-            self._sending.set()
+            self._act(session.tick(monotonic()))
+            self._work.set()
 
     async def _unbind(
         self, session: Session, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -222,9 +248,9 @@ class Link:
                 session.unbind(monotonic())
                 writer.write(session.outgoing())
                 while not session.closed and (data := await reader.read(READ_BYTES)):
-                    self._act(session, session.receive(data, monotonic()))
+                    self._act(session.receive(data, monotonic()))
 
-    def _act(self, session: Session, events: list[Event]) -> None:
+    def _act(self, events: list[Event]) -> None:
         """Hand out what a session says."""
         for event in events:
             match event:
@@ -238,22 +264,21 @@ class Link:
                 case Arrived(message=message):
                     self.taker(message)
                 case Bound(system_id=system_id):
-                    self._session = session
                     self.bound.set()
                     self.state_changed(self)
                     log.info("SMSC bound", smsc=self.endpoint.name, system_id=system_id)
                 case Closed(why=why, status=status):
                     self._over(why, status)
-        if events:
-            self._room.set()
 
     def _answer(self, sequence: int, event: Answered | Lost) -> None:
-        waiting = self._answers.pop(sequence, None)
-        if waiting is not None and not waiting.done():
-            waiting.set_result(event)
+        message = self._submitted.pop(sequence, None)
+        if message is None:
+            return
+        message.answers.append(event)
+        if len(message.answers) == len(message.parts.bodies) and not message.done.done():
+            message.done.set_result(_sum_up(message.answers))
 
     def _over(self, why: str, status: int) -> None:
-        self._session = None
         self.bound.clear()
         self.binds_refused_count += bool(status)
         self.state_changed(self)
@@ -261,7 +286,8 @@ class Link:
 
 
 def _sum_up(answers: list[Answered | Lost]) -> Sent:
-    """Return what became of a message of several parts."""
+    """Return what became of a message of several parts; ids in the order of the parts."""
+    answers.sort(key=lambda answer: answer.sequence)
     fates = [Fate.LOST if isinstance(answer, Lost) else fate_of(answer.status) for answer in answers]
     fate = min(fates, key=_WORST.index)
     ids = tuple(answer.message_id for answer in answers if isinstance(answer, Answered) and not answer.status)

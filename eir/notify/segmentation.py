@@ -54,7 +54,7 @@ class Parts:
 
 def in_gsm7(text: str) -> bool:
     """Tell whether every character is in the GSM-7 alphabet."""
-    return all(character in _CODES for character in text)
+    return _CODES.keys() >= set(text)
 
 
 def part_count(text: str) -> int:
