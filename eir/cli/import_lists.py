@@ -16,7 +16,7 @@ from eir.cli.journal import data_dir_option
 from eir.cli.say import NO, OK, count, note, parse_moment, progress, show_json, show_table
 from eir.lists.formats import FORMATS
 from eir.lists.open import BYTES_MAX
-from eir.lists.parse import ROWS_MAX
+from eir.lists.parse import ROWS_MAX, ROWS_OF_A_LIST_MAX
 from eir.whitelist.delta import NAME
 
 if TYPE_CHECKING:
@@ -76,7 +76,11 @@ def _encoding(_: click.Context, option: click.Parameter, value: str) -> str:
 @click.option("--dry-run", is_flag=True, help="Report what it would do, and change nothing.")
 @click.option("--override", is_flag=True, help="Apply it although a guard would refuse it.")
 @click.option(
-    "--rows-max", type=click.IntRange(1), default=ROWS_MAX, show_default=True, help="Rows of one list."
+    "--rows-max",
+    type=click.IntRange(1, ROWS_OF_A_LIST_MAX),
+    default=ROWS_MAX,
+    show_default=True,
+    help="Rows of one list.",
 )
 @click.option(
     "--bytes-max",
@@ -179,7 +183,10 @@ def _one(file: str, options: Options, where: Where) -> Outcome:
     from eir.lists.run import take
 
     with progress(file[-40:]) as show_done:
-        return take(file, options, where, now_seconds(), lambda done, _: show_done(done))
+        outcome = take(file, options, where, now_seconds(), lambda done, _: show_done(done))
+    if outcome.change:
+        outcome.change.batches.clear()  # of a large list they are large
+    return outcome
 
 
 # -- what is said ----------------------------------------------------------------------------------

@@ -54,12 +54,15 @@ def target(config: Config, data_dir: Path, address: str, *, create: bool) -> Ite
 @contextmanager
 def _store_target(config: Config, data_dir: Path) -> Iterator[Target]:
     """Open the store of a directory that no daemon uses. Raises DataDirLockedError."""
+    from dataclasses import replace
+
     from eir.clock import now_seconds
     from eir.daemon import store_limits
     from eir.lists.target import StoreTarget
     from eir.whitelist.store import Store
 
-    store = Store.open(data_dir, clock=now_seconds, limits=store_limits(config))
+    limits = replace(store_limits(config), serving=False, rebuild_bytes_per_second_max=0)
+    store = Store.open(data_dir, clock=now_seconds, limits=limits)
     try:
         with progress("rows") as show_done:
             made = StoreTarget(store, lambda done, _: show_done(done))

@@ -23,6 +23,7 @@ from eir.whitelist.hashtable import I64
 from eir.whitelist.order import sorting_order
 from eir.whitelist.rows import RAW, U64
 
+U32 = npt.NDArray[np.uint32]
 PAIRING: Final = frozenset({"pairing", "associations"})
 _REPEATED_DIGIT: Final = np.uint64(11_111_111_111_111)
 _EXAMPLES: Final = 5
@@ -32,14 +33,14 @@ _EXAMPLES: Final = 5
 class Settled:
     """A list without repeats and conflicts, sorted by key.
 
-    `columns` as those of Listed, `row` i64: the place of each in the file.
+    `columns` as those of Listed but for `content`, `row` u32: the place of each in the file.
     """
 
     format: ListFormat
     delta: bool
     columns: dict[str, npt.NDArray[Any]]
     raw_texts: list[str]
-    row: I64
+    row: U32
     row_count: int
     """Rows of the file."""
 
@@ -105,7 +106,7 @@ def settle(listed: Listed, report: Report) -> Settled:
     """
     kind, columns = listed.header.format, listed.columns
     names = key_columns(kind)
-    row = np.arange(listed.row_count, dtype=np.int64)
+    row = np.arange(listed.row_count, dtype=np.uint32)
     if "imei" in columns:
         row = _without_special(kind, columns["imei"], row, report)
     if len(row) < listed.row_count:
@@ -123,10 +124,11 @@ def settle(listed: Listed, report: Report) -> Settled:
         settled.columns = {name: column[keep] for name, column in columns.items()}
         settled.row = row[keep]
     listed.columns = {}
+    settled.columns.pop("content", None)
     return settled
 
 
-def _without_special(kind: ListFormat, keys: U64, row: I64, report: Report) -> I64:
+def _without_special(kind: ListFormat, keys: U64, row: U32, report: Report) -> U32:
     """Leave out IMEIs that are decided before the tables; where pairs are made, test TACs too."""
     special = keys == 0
     if kind.name in PAIRING or kind.name == "registration":

@@ -27,6 +27,7 @@ from eir.whitelist.shard import KeyColumns
 from eir.whitelist.tables import Generation
 
 ADD, REMOVE, UPDATE = CHANGES["add"], CHANGES["remove"], CHANGES["update"]
+_PIECE_ROWS: Final = 1 << 20
 _NONE: Final = np.empty(0, np.uint64)
 _CAUSES: Final = {"stolen": BlockCause.STOLEN, "barred": BlockCause.BARRED, "barred-tac": BlockCause.BARRED}
 
@@ -105,16 +106,24 @@ def imeis(
         have = scope.keys(span.rows)
         low, high = np.searchsorted(wanted, np.array([span.first, span.end], np.uint64))
         part = wanted[low:high]
-        puts.append(part[~contains(have, part)])
+        puts += [some[~contains(have, some)] for some in _pieces(part)]
         takes.append(have[~contains(part, have)])
         change.before += len(have)
     entries = present.raw_entries(generation)
     have_texts = {text for text, row in entries.items() if len(scope.keys(row))}
     change.before += len(have_texts)
-    _emit(generation, change, scope, np.concatenate(puts), np.concatenate(takes))
+    all_new = sum(map(len, puts)) == len(wanted)
+    put, take = wanted if all_new else np.concatenate(puts), np.concatenate(takes)
+    del puts, takes
+    _emit(generation, change, scope, put, take)
     _emit_texts(change, scope, wanted_texts - have_texts, have_texts - wanted_texts)
     now = Shelved(keys[:split][~in_force[:split]], frozenset(texts) - wanted_texts)
     return change, now
+
+
+def _pieces(keys: U64) -> list[U64]:
+    """Cut keys so that what is worked out of each takes little memory."""
+    return [keys[start : start + _PIECE_ROWS] for start in range(0, len(keys), _PIECE_ROWS)]
 
 
 def _emit(generation: Generation, change: Change, scope: Scope, puts: U64, takes: U64) -> None:

@@ -27,6 +27,8 @@ from eir.whitelist.rows import RAW, U8, U64
 
 ROWS_MAX: Final = 100_000_000
 """Rows of one list, unless told otherwise."""
+ROWS_OF_A_LIST_MAX: Final = (1 << 32) - 1
+"""Rows of one list, whatever is told: their places are numbers of 32 bits."""
 FIRST_LINE: Final = 2
 _DTYPES: Final[dict[str, type[Any]]] = {"change": np.uint8, "in_force": np.bool_}
 

@@ -48,9 +48,11 @@ class Filled:
         }
         columns |= {name: _wide(rows.column(name)) for name in ("op", "cause", "name")}
         if rows.name is not None:
-            columns["name"] = np.where(
-                rows.op == Op.TAC, names.device_types[rows.name], names.authorities[rows.name]
-            )
+            place, is_tac = columns["name"], columns["op"] == Op.TAC
+            if not place.strides[0] and not is_tac.any():
+                columns["name"] = np.broadcast_to(names.authorities[place[0]], len(rows))
+            else:
+                columns["name"] = np.where(is_tac, names.device_types[place], names.authorities[place])
         return cls(**columns)
 
     def take(self, index: I64) -> Filled:

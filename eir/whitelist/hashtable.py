@@ -110,6 +110,12 @@ class Columns:
         """Return the rows at these places."""
         return Columns(self.keys[index], self.heads[index], self.extra.take(index))
 
+    def part(self, start: int, end: int) -> Columns:
+        """Return the rows of a range of places, without a copy of what is large."""
+        first = self.extra.first[start : end + 1]
+        words = self.extra.words[first[0] : first[-1]]
+        return Columns(self.keys[start:end], self.heads[start:end], Ragged(first - first[0], words))
+
     def merged(self, newer: Columns) -> Columns:
         """Return both maps as one; rows of `newer` win. Linear in both sizes."""
         if not len(newer):

@@ -17,6 +17,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from eir.identity import SERIALS
 from eir.whitelist.hashtable import Columns, HashTable
 from eir.whitelist.segment import Kind, Segment, pack
 
@@ -34,6 +35,8 @@ class Table(IntEnum):
 
 COMMON: Final = (Table.RAW, Table.IMSI, Table.TACS)
 """Tables that are not split by TAC: their base is the common segment."""
+_SPLIT: Final = {Table.KEYS: SERIALS, Table.LINKS: SERIALS, Table.RANGES: 1}
+"""Tables that are split by TAC, and how many of their keys a TAC has."""
 SLOTS_SECTION: Final = 100
 WORDS_SECTION: Final = 101
 IMSI_BLOCKS_SECTION: Final = 120
@@ -108,6 +111,16 @@ class Overlay:
     def rows(self) -> int:
         """Rows of all tables."""
         return sum(len(part) for part in self.columns.values())
+
+    def between(self, first_tac: int, last_tac: int, *, common: bool) -> Overlay:
+        """Return the rows of a range of TACs, and those that are not split by TAC where `common` says so."""
+        columns = {table: rows for table, rows in self.columns.items() if table in COMMON and common}
+        for table, scale in _SPLIT.items():
+            if table in self.columns:
+                edges = np.array([first_tac * scale, (last_tac + 1) * scale], np.uint64)
+                start, end = np.searchsorted(self.columns[table].keys, edges).tolist()
+                columns[table] = self.columns[table].part(start, end)
+        return Overlay(columns)
 
     @property
     def nbytes(self) -> int:

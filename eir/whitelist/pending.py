@@ -112,6 +112,7 @@ class PendingDelta:
                 f"the header says {header.row_count} rows, there are {self._rows}"
             )
         rows = concat(self._parts) if self._parts else _no_rows()
+        self._parts = []
         left_out = _left_out(rows)
         disputed, told = contradictions(rows)
         left_out[disputed] = True

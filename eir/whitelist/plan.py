@@ -25,7 +25,7 @@ from eir.whitelist.overlay import Table
 from eir.whitelist.plan_links import plan_links
 from eir.whitelist.plan_ranges import RangePlan
 from eir.whitelist.rows import RAW, U64, Op, Role, Rows
-from eir.whitelist.tables import Generation, join, raw_key, raw_words
+from eir.whitelist.tables import Generation, raw_key, raw_words
 
 _BLOCK_ROWS = 1 << 16
 """Rows worked out together: their columns stay in the cache."""
@@ -107,22 +107,22 @@ def make(generation: Generation, rows: Rows, names: Names, already_bad: Bools) -
 def _plan_keys(
     generation: Generation,
     filled: Filled,
-    index: I64,
+    index: I64 | None,
     ranges: RangePlan,
     plan: Plan,
     replaced: Replaced | None,
 ) -> None:
-    """Plan the rows of keys; `index` are their places in the order of the keys."""
+    """Plan the rows of keys; `index` are their places in the order of the keys, None: all, as they stand."""
     ended = ranges.keys_ended()
-    keys = filled.imei[index]
+    keys = filled.imei if index is None else filled.imei[index]
     more = np.concatenate((ended, replaced.keys)) if replaced else ended
     # Keys that no row names may lie anywhere among the others: then all go at once.
     blocks = [(0, len(keys))] if len(more) else list(_blocks(keys))
     distinct = [_distinct(keys[start:end], more) for start, end in blocks]
     found = in_order(generation.read_keys, [unique for unique, _ in distinct])
-    parts = []
+    gathered = _Gathered(sum(len(unique) for unique, _ in distinct))
     for (start, end), (unique, place), before in zip(blocks, distinct, found, strict=True):
-        rows = index[start:end]
+        rows = np.arange(start, end) if index is None else index[start:end]
         state = KeyState.of(before.head, before.extra)
         counts = state.counts()
         if replaced is not None:
@@ -138,13 +138,37 @@ def _plan_keys(
             touched[place[len(rows) :]] = True
             touched[place[: len(rows)][bad.good()]] = True
             columns = columns.take(np.flatnonzero(touched))
-        parts.append(columns)
-    if parts:
-        plan.columns[Table.KEYS] = Columns(
-            np.concatenate([part.keys for part in parts]),
-            np.concatenate([part.heads for part in parts]),
-            join([part.extra for part in parts]),
-        )
+        gathered.add(columns)
+    if blocks:
+        plan.columns[Table.KEYS] = gathered.columns(None if len(more) else keys)
+
+
+class _Gathered:
+    """Rows of one block after another, each at its place when it comes: memory does not double."""
+
+    def __init__(self, rows_max: int) -> None:
+        self._heads = np.empty(rows_max, np.uint64)
+        self._first = np.zeros(rows_max + 1, np.int64)
+        self._keys: list[U64] = []
+        self._words: list[U64] = []
+        self._rows = 0
+
+    def add(self, part: Columns) -> None:
+        """Take the rows of a block."""
+        start, end = self._rows, self._rows + len(part)
+        self._heads[start:end] = part.heads
+        if len(part.extra.words) or self._words:
+            self._first[start + 1 : end + 1] = part.extra.first[1:] + self._first[start]
+            self._words.append(part.extra.words)
+        self._keys.append(part.keys)
+        self._rows = end
+
+    def columns(self, keys: U64 | None) -> Columns:
+        """Return all rows; `keys` are those of all blocks, which need no copy where each made a row."""
+        if keys is None or self._rows != len(keys):
+            keys = np.concatenate(self._keys)
+        words = np.concatenate(self._words) if self._words else np.empty(0, np.uint64)
+        return Columns(keys, self._heads[: self._rows], Ragged(self._first[: self._rows + 1], words))
 
 
 def _blocks(keys: U64) -> Iterator[tuple[int, int]]:

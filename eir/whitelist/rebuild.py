@@ -64,6 +64,11 @@ class Job:
     bytes_per_second_max: int = 0
     edition: int = 0
     """Number of the rebuild; tells files of one serial apart."""
+    first_tac: int = 0
+    last_tac: int = TAC_END - 1
+    """TACs that it is about: of a shard that reaches beyond them, a part."""
+    is_first: bool = False
+    """There are no shards yet."""
     nice: int = 10
     parent: int = 0
     """Process that waits for the child; 0: none."""
@@ -209,12 +214,15 @@ def run(job: Job) -> list[SegmentFile]:
     writer = Writer(folder, files, job.serial, common.blocks, job.edition)
     for name in job.shards:
         shard = Shard(segment.load(folder / name), common.blocks)
-        first, last = shard.first_tac, shard.last_tac
-        rows = merge(shard_encode.decode(shard), overlay, first, last)
+        first, last = max(shard.first_tac, job.first_tac), min(shard.last_tac, job.last_tac)
+        rows = shard_encode.decode(shard)
+        if (first, last) != (shard.first_tac, shard.last_tac):
+            rows = slice_tacs(rows, first, last)
         del shard
-        writer.shards(rows, first, last)
-    if not job.shards and not job.common:
-        writer.shards(merge(empty_rows(), overlay, 0, TAC_END - 1), 0, TAC_END - 1)
+        writer.shards(merge(rows, overlay, first, last), first, last)
+    if job.is_first:
+        first, last = job.first_tac, job.last_tac
+        writer.shards(merge(empty_rows(), overlay, first, last), first, last)
     writer.common(merge_common(common, overlay))
     return writer.written
 

@@ -129,10 +129,10 @@ class Rows:
         imei = self.column("imei")
         return None if (imei[1:] >= imei[:-1]).all() else sorting_order(imei)
 
-    def by_imei(self, wanted: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-        """Places of the rows wanted, in the order of the imei column."""
+    def by_imei(self, wanted: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64] | None:
+        """Places of the rows wanted, in the order of the imei column; None: all, as they stand."""
         if self.imei_order is None:
-            return np.flatnonzero(wanted)
+            return None if wanted.all() else np.flatnonzero(wanted)
         return self.imei_order if wanted.all() else self.imei_order[wanted[self.imei_order]]
 
 

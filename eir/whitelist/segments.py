@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -28,7 +29,15 @@ from eir.whitelist.imsi_index import ImsiIndex
 from eir.whitelist.items import Item
 from eir.whitelist.journal import Journal, SegmentRecord
 from eir.whitelist.overlay import Overlay, Table
-from eir.whitelist.rebuild import Job, SegmentFile, Writer, edition_of, index_name, overlay_name
+from eir.whitelist.rebuild import (
+    TAC_END,
+    Job,
+    SegmentFile,
+    Writer,
+    edition_of,
+    index_name,
+    overlay_name,
+)
 from eir.whitelist.recover import BASE_SERIAL_KEY, NamesOf, Recovery, load
 from eir.whitelist.segment import Segment
 from eir.whitelist.shard import Shard
@@ -52,6 +61,8 @@ _ITEM_TABLES: Final = {
     Item.GRANDFATHER_PAIR: "grandfathered",
 }
 _RANGE_TABLES: Final = ("registered_ranges", "blocked_ranges")
+FOLDED_KEYS: Final = 4_000_000
+"""Keys that are folded in at a time: their image takes 150 MiB, in this process and in the child."""
 _LOADING_THREADS: Final = 4
 """Files read at a time: one alone does not keep a disk busy."""
 
@@ -221,23 +232,20 @@ class Segments:
         }
         common = next((record.file for record in manifest.values() if record.kind == COMMON), None)
         retired = [names[shard.first_tac, shard.last_tac] for shard in touched]
-        edition = self._next_edition()
-        folded = overlay_name(serial, edition)
-        job = Job(
-            str(self.folder),
-            serial,
-            folded,
-            common,
-            retired,
-            bytes_per_second_max,
-            edition,
-            parent=os.getpid(),
-        )
-        job_path = self.folder / f"rebuild-{edition:06d}.json"
+        written: list[SegmentFile] = []
+        latest = common
+        parts = _parts(overlay, generation)
         try:
-            self._files.write(self.folder / folded, overlay.image(serial))
-            self._files.write(job_path, json.dumps(asdict(job)).encode())
-            written = _run_child(job_path)
+            for first, last in parts:
+                whole = len(parts) == 1
+                part = overlay if whole else overlay.between(first, last, common=last == parts[-1][1])
+                job = Job(str(self.folder), serial, "", latest, bytes_per_second_max=bytes_per_second_max)
+                job.first_tac, job.last_tac, job.is_first = first, last, common is None
+                mine = [shard for shard in touched if shard.first_tac <= last and shard.last_tac >= first]
+                job.shards = [names[shard.first_tac, shard.last_tac] for shard in mine]
+                # The common segment of each but the last only brings the next one the dictionary so far.
+                written = [file for file in written if file.kind != COMMON] + self._fold(part, job)
+                latest = next(file.name for file in written if file.kind == COMMON)
             folded_common = self._commit(written, retired + ([common] if common else []), serial)
         except BaseException as error:
             with contextlib.suppress(StorageError, OSError):  # on a full disk, make room
@@ -253,6 +261,15 @@ class Segments:
                 f"new segments cannot be read, the next rebuild tries again: {error}"
             ) from error
         return len(written)
+
+    def _fold(self, overlay: Overlay, job: Job) -> list[SegmentFile]:
+        """Have a child fold an overlay in; returns what it wrote. Raises StorageError, OSError."""
+        job.edition, job.parent = self._next_edition(), os.getpid()
+        job.overlay = overlay_name(job.serial, job.edition)
+        path = self.folder / f"rebuild-{job.edition:06d}.json"
+        self._files.write(self.folder / job.overlay, overlay.image(job.serial))
+        self._files.write(path, json.dumps(asdict(job)).encode())
+        return _run_child(path)
 
     def _next_edition(self) -> int:
         """Return the number of a rebuild that begins; durable: files of two attempts never share a name."""
@@ -341,6 +358,21 @@ def _record(file: SegmentFile) -> SegmentRecord:
     return SegmentRecord(
         file.name, file.kind, file.first_tac, file.last_tac, file.serial, file.crc32c, file.bytes
     )
+
+
+def _parts(overlay: Overlay, generation: Generation) -> list[tuple[int, int]]:
+    """Cut all TACs, from first to last, so that few enough keys are folded in at a time.
+
+    At the first TAC of a shard where one is near: then no shard is cut.
+    """
+    keys = overlay.columns[Table.KEYS].keys if Table.KEYS in overlay.columns else np.empty(0, np.uint64)
+    starts = [0]
+    for tac in (keys[FOLDED_KEYS::FOLDED_KEYS] // np.uint64(SERIALS)).tolist():
+        place = bisect_right(generation.shard_tacs, tac) - 1
+        shard = generation.shard_tacs[place] if place >= 0 else 0
+        start = shard if shard > starts[-1] else tac
+        starts += [start] if start > starts[-1] else []
+    return [(start, end - 1) for start, end in zip(starts, [*starts[1:], TAC_END], strict=True)]
 
 
 def _touches(overlay: Overlay, shard: Shard) -> bool:

@@ -70,6 +70,8 @@ class Limits:
     """Pace of the files that a rebuild writes."""
     clock_skew_seconds_max: int = 300
     """What a feed's `complete_until` may be ahead of the clock."""
+    serving: bool = True
+    """Checks read what is published: then its images are built with it."""
     journal_days_min: int = 30
     """Days that deltas stay in the journal after the segments hold them."""
     feeds: Mapping[str, FeedRules] = field(default_factory=dict)
@@ -294,13 +296,17 @@ class Store:
                 small, large = self._small.merged(columns), self._large
             else:
                 small, large = Overlay.empty(), self._large.merged(self._small.columns, columns)
-            small.built(), large.built()
+            self._built(small), self._built(large)
             commit()
             if Table.TACS in columns:  # a check must not ask the journal: the names come before the rows
                 self.device_types = self.journal.names(NameKind.DEVICE_TYPE)
             self._small, self._large = small, large
             self.counts = {table: self.counts[table] + plan.change[table] for table in TABLES}
             self._show(self.generation.with_levels(serial, self._levels()))
+
+    def _built(self, overlay: Overlay) -> Overlay:
+        """Build what checks read, where there are any."""
+        return overlay.built() if self.limits.serving else overlay
 
     def _levels(self) -> list[Overlay]:
         return [level for level in (self._small, self._large, *self._frozen) if level.rows]
@@ -332,7 +338,7 @@ class Store:
                 newest = levels.pop(0).merged(newest.columns)
             levels.insert(0, newest)
             self.generation = self.generation.with_levels(record.serial, levels)
-        whole = Overlay.empty().merged(*(level.columns for level in reversed(levels))).built()
+        whole = self._built(_joined(levels))
         if whole.rows <= self.limits.small_overlay_rows_max:
             self._small = whole
         else:
@@ -357,7 +363,7 @@ class Store:
                     return RebuildResult(serial, 0, 0.0)
                 self._frozen, self._large, self._small = tuple(levels), Overlay.empty(), Overlay.empty()
             # Joining a million rows takes its time: deltas go on beside it.
-            frozen = Overlay.empty().merged(*(level.columns for level in reversed(levels))).built()
+            frozen = self._built(_joined(levels))
             with self._lock:
                 self._frozen = (frozen,)
                 self._show(self.generation.with_levels(self.generation.serial, self._levels()))
@@ -383,6 +389,13 @@ class Store:
         """Replace what checks read, and say so."""
         self.generation = generation
         self.on_generation()
+
+
+def _joined(levels: list[Overlay]) -> Overlay:
+    """Join overlays, the newest first; a single one keeps its images."""
+    if len(levels) == 1:
+        return levels[0]
+    return Overlay.empty().merged(*(level.columns for level in reversed(levels)))
 
 
 def locked(data_dir: Path) -> TextIO:

@@ -45,6 +45,7 @@ def rebuild_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     from eir.whitelist import plan, segments
 
     monkeypatch.setattr(plan, "_BLOCK_ROWS", 3)
+    monkeypatch.setattr(segments, "FOLDED_KEYS", 5)
     monkeypatch.setattr(segments, "_run_child", lambda job: run(Job(**json.loads(job.read_text()))))
 
 

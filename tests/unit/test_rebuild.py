@@ -131,7 +131,9 @@ def child(tmp_path: Path, **job: object) -> subprocess.CompletedProcess[str]:
     model = Model({key_of(35_000_001, 1): (REGISTERED, ())})
     FileLayer().write(tmp_path / "overlay.seg", overlay(model, {}, set()).image(4))
     path = tmp_path / "job.json"
-    path.write_text(json.dumps(asdict(Job(str(tmp_path), 4, "overlay.seg", None, edition=2)) | job))
+    path.write_text(
+        json.dumps(asdict(Job(str(tmp_path), 4, "overlay.seg", None, edition=2, is_first=True)) | job)
+    )
     line = [sys.executable, "-m", "eir.whitelist.rebuild", str(path)]
     return subprocess.run(line, capture_output=True, text=True, timeout=60)
 

@@ -77,14 +77,16 @@ def test_too_many_names_are_refused() -> None:
 @pytest.mark.parametrize(
     ("imei", "wanted", "places"),
     [
+        ([3, 5, 5, 9], [True, True, True, True], None),
         ([3, 5, 5, 9], [True, False, True, True], [0, 2, 3]),
         ([5, RAW, 3, 5], [True, True, True, True], [2, 0, 3, 1]),
         ([5, RAW, 3, 5], [True, False, True, False], [2, 0]),
-        ([], [], []),
+        ([], [], None),
     ],
 )
 def test_rows_come_in_the_order_of_their_imeis(
-    imei: list[int], wanted: list[bool], places: list[int]
+    imei: list[int], wanted: list[bool], places: list[int] | None
 ) -> None:
     rows = _rows(len(imei), imei=np.array(imei, np.uint64))
-    assert rows.by_imei(np.array(wanted, bool)).tolist() == places
+    found = rows.by_imei(np.array(wanted, bool))
+    assert (None if found is None else found.tolist()) == places

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import store_model
 from simulation import stores
@@ -103,6 +104,36 @@ def test_a_split_keeps_the_predecessor_until_both_parts_have_another(store: Stor
     store.rebuild(all_segments=True)
     kept = {record.file for record in store.journal.manifest().previous}
     assert seg("shard", 1, 1, 0) not in kept
+
+
+def test_many_keys_are_folded_in_part_by_part(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A part begins with a shard where one is near; each file can be made again from the part it is of."""
+    monkeypatch.setattr(segments, "FOLDED_KEYS", 4)
+    fresh = [base + 10**7 * tac + step for base in (LOW, HIGH) for tac in range(4) for step in range(3)]
+    store_model.push(store, [Operation(Op.BLOCK, key, cause=1, name="police") for key in fresh])
+    store_model.push(store, [Operation(Op.REGISTER, key) for key in fresh if key not in (LOW, HIGH)][2:-2])
+    before = store.generation.read_keys(np.array(fresh, np.uint64))
+    store.rebuild()
+    firsts = [shard.first_tac for shard in store.generation.shards]
+    assert firsts[0] == 0
+    assert 86123456 in firsts
+    assert len(firsts) > 4
+    assert len({rebuild.edition_of(shard.segment.name) for shard in store.generation.shards}) == 6
+    common = [name for name in files(store) if name.startswith("common")]
+    assert len(common) == 2, "the one in use and the one before; those in between are gone"
+    folder = store.data_dir
+    damaged = [
+        path for path in (folder / "segments").glob("*-000000000003-*.seg") if "overlay" not in path.name
+    ]
+    store.close()
+    for path in damaged:
+        path.write_bytes(b"x")
+    again = stores.opened(folder)
+    assert sorted(again.segments.recovered) == sorted(path.name for path in damaged)
+    after = again.generation.read_keys(np.array(fresh, np.uint64))
+    assert after.head.tolist() == before.head.tolist()
+    assert after.extra.words.tolist() == before.extra.words.tolist()
+    again.close()
 
 
 def test_files_that_nobody_names_are_removed_at_a_start(store: Store) -> None:
