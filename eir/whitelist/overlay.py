@@ -114,7 +114,9 @@ class Overlay:
 
     def between(self, first_tac: int, last_tac: int, *, common: bool) -> Overlay:
         """Return the rows of a range of TACs, and those that are not split by TAC where `common` says so."""
-        columns = {table: rows for table, rows in self.columns.items() if table in COMMON and common}
+        columns: dict[Table, Columns] = {}
+        if common:
+            columns = {table: rows for table, rows in self.columns.items() if table not in _SPLIT}
         for table, scale in _SPLIT.items():
             if table in self.columns:
                 edges = np.array([first_tac * scale, (last_tac + 1) * scale], np.uint64)
