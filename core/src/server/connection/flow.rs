@@ -1,0 +1,185 @@
+//! Calls that are open: DATA, windows and what else changes how much may be sent, resets.
+
+use super::super::frame::{self, Code, Head, flag, kind, setting};
+use super::super::service::{Service, Source};
+use super::{Broken, Connection, PROTOCOL, Phase, WINDOW_BYTES, unpadded};
+use crate::counters::abuse;
+
+impl Connection {
+    pub(super) fn data<S: Source>(
+        &mut self,
+        head: Head,
+        payload: &[u8],
+        service: &mut Service<S>,
+        now: u64,
+    ) -> Result<(), Broken> {
+        if head.stream == 0
+            || head.stream > self.last.max(if self.phase == Phase::Leaving { u32::MAX } else { 0 })
+        {
+            return Err(PROTOCOL);
+        }
+        let bytes = payload.len() as i64;
+        self.receive_left -= bytes;
+        self.receive_owed += bytes;
+        if self.receive_left < 0 {
+            return Err((Code::FlowControl, abuse::PROTOCOL));
+        }
+        if self.receive_owed > WINDOW_BYTES / 2 {
+            frame::put_window(&mut self.out, 0, self.receive_owed as u32);
+            self.receive_left += std::mem::take(&mut self.receive_owed);
+        }
+        let content = unpadded(head, payload)?;
+        let end_stream = head.has(flag::END_STREAM);
+        if content.is_empty() && !end_stream {
+            self.cost(1)?;
+        }
+        let Some(mut stream) = self.streams.take(head.stream) else {
+            // Ended by us, or cancelled: what was on its way is of no use.
+            return self.cost(1);
+        };
+        stream.receive_left -= bytes;
+        stream.receive_owed += bytes - content.len() as i64;
+        let (ended, over) = (stream.remote_ended, stream.receive_left < 0);
+        let counted = stream.content_left.map(|left| left.checked_sub(content.len() as u64));
+        stream.content_left = counted.flatten();
+        let miscounted =
+            counted == Some(None) || (end_stream && stream.content_left.is_some_and(|left| left != 0));
+        self.streams.put(head.stream, stream);
+        if ended || over || miscounted {
+            let code = if ended {
+                Code::StreamClosed
+            } else if over {
+                Code::FlowControl
+            } else {
+                Code::Protocol
+            };
+            self.refuse(head.stream, code, service);
+            return self.cost(1);
+        }
+        self.message(head.stream, content, end_stream, service, now)
+    }
+
+    /// Ends a call with a reset.
+    pub(super) fn refuse<S: Source>(&mut self, id: u32, code: Code, service: &mut Service<S>) {
+        if self.streams.take(id).is_some() {
+            service.calls -= 1;
+        }
+        frame::put_reset(&mut self.out, id, code);
+    }
+
+    pub(super) fn reset<S: Source>(
+        &mut self,
+        head: Head,
+        payload: &[u8],
+        service: &mut Service<S>,
+    ) -> Result<(), Broken> {
+        if payload.len() != 4 {
+            return Err((Code::FrameSize, abuse::PROTOCOL));
+        }
+        if head.stream == 0 || (head.stream > self.last && self.phase != Phase::Leaving) {
+            return Err(PROTOCOL);
+        }
+        if self.streams.take(head.stream).is_some() {
+            service.calls -= 1;
+        }
+        self.cost(1)
+    }
+
+    pub(super) fn priority(&mut self, head: Head, payload: &[u8]) -> Result<(), Broken> {
+        if head.stream == 0 {
+            return Err(PROTOCOL);
+        }
+        if payload.len() != 5 {
+            return Err((Code::FrameSize, abuse::PROTOCOL));
+        }
+        if frame::u32_of(payload) & 0x7fff_ffff == head.stream {
+            return Err(PROTOCOL);
+        }
+        self.cost(1)
+    }
+
+    pub(super) fn settings<S: Source>(
+        &mut self,
+        head: Head,
+        payload: &[u8],
+        service: &mut Service<S>,
+        now: u64,
+    ) -> Result<(), Broken> {
+        if head.stream != 0 {
+            return Err(PROTOCOL);
+        }
+        if !payload.len().is_multiple_of(6) || (head.has(flag::ACK) && !payload.is_empty()) {
+            return Err((Code::FrameSize, abuse::PROTOCOL));
+        }
+        if head.has(flag::ACK) {
+            return self.cost(1);
+        }
+        for entry in payload.chunks_exact(6) {
+            let value = frame::u32_of(&entry[2..]);
+            match u16::from_be_bytes([entry[0], entry[1]]) {
+                setting::HEADER_TABLE_SIZE => self.headers.table_bytes(value),
+                setting::ENABLE_PUSH if value > 1 => return Err(PROTOCOL),
+                setting::INITIAL_WINDOW_SIZE => {
+                    if i64::from(value) > frame::WINDOW_BYTES_MAX {
+                        return Err((Code::FlowControl, abuse::PROTOCOL));
+                    }
+                    let more = i64::from(value) - self.peer_window;
+                    self.peer_window = value.into();
+                    let mut over = false;
+                    self.streams.each(|_, stream| {
+                        stream.send_left += more;
+                        over |= stream.send_left > frame::WINDOW_BYTES_MAX;
+                    });
+                    if over {
+                        return Err((Code::FlowControl, abuse::PROTOCOL));
+                    }
+                }
+                setting::MAX_FRAME_SIZE => {
+                    if !(frame::PAYLOAD_BYTES_MAX..1 << 24).contains(&(value as usize)) {
+                        return Err(PROTOCOL);
+                    }
+                    self.send_frame_max = value as usize;
+                }
+                _ => {}
+            }
+        }
+        frame::put_head(&mut self.out, 0, kind::SETTINGS, flag::ACK, 0);
+        self.unblock(service, now);
+        self.cost(1)
+    }
+
+    pub(super) fn window<S: Source>(
+        &mut self,
+        head: Head,
+        payload: &[u8],
+        service: &mut Service<S>,
+        now: u64,
+    ) -> Result<(), Broken> {
+        if payload.len() != 4 {
+            return Err((Code::FrameSize, abuse::PROTOCOL));
+        }
+        let more = i64::from(frame::u32_of(payload) & 0x7fff_ffff);
+        if more == 0 || (head.stream > self.last && self.phase != Phase::Leaving) {
+            return Err(PROTOCOL);
+        }
+        self.cost(1)?;
+        if head.stream == 0 {
+            self.send_left += more;
+            if self.send_left > frame::WINDOW_BYTES_MAX {
+                return Err((Code::FlowControl, abuse::PROTOCOL));
+            }
+            self.unblock(service, now);
+            return Ok(());
+        }
+        let Some(mut stream) = self.streams.take(head.stream) else { return Ok(()) };
+        stream.send_left += more;
+        let over = stream.send_left > frame::WINDOW_BYTES_MAX;
+        self.streams.put(head.stream, stream);
+        if over {
+            self.refuse(head.stream, Code::FlowControl, service);
+        } else {
+            self.resume(head.stream, service, now);
+        }
+        Ok(())
+    }
+}
