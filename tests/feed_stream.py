@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
-from eir.config import Config, Feed, Limits
+from eir.config import Config
 from eir.errors import StreamUnavailableError
 from eir.feed.consumer import Consumer, Pace
 from eir.feed.follower import Bounds, Entry, Place, order
@@ -20,6 +20,7 @@ from eir.metrics import FeedMetrics, Metrics
 from eir.proto import sync_pb2
 from eir.server.intake import Intake
 from eir.server.state import State
+from eir.settings import Feed, Limits
 from eir.whitelist.operation import Operation, message
 from eir.whitelist.store import Store
 

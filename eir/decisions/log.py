@@ -20,10 +20,10 @@ from typing import Final
 
 import structlog
 
-from eir.config import Decisions
 from eir.decisions.keep import DAY_SECONDS, Wanted, repeat_key, wanted
 from eir.decisions.record import HEADER, POLICY_BYTES, RECORD_BYTES, Decision, encode
 from eir.metrics import Metrics
+from eir.settings import Decisions
 
 FOLDER: Final = "decisions"
 SUFFIX: Final = ".log"

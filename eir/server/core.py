@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from eir import native
-from eir.config import Limits, address
+from eir.config import address
 from eir.core_metrics import CoreMetrics
 from eir.errors import ConfigError
 from eir.native import PublishingChecker
+from eir.settings import Limits
 from eir.verdict import Reason
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from itertools import cycle
 from pathlib import Path
 
-from eir.config import Config, Feed
+from eir.config import Config
 from eir.errors import ConfigError
 from eir.feed.consumer import Consumer, Pace
 from eir.feed.follower import Bounds
@@ -16,6 +16,7 @@ from eir.feed.transport import Access, RedisStream, connect
 from eir.metrics import FeedMetrics
 from eir.server.intake import Intake
 from eir.server.state import State
+from eir.settings import Feed
 
 STREAM_PREFIX = "eir:feed:"
 

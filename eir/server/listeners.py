@@ -14,7 +14,7 @@ import grpc
 from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from eir.config import Config, Limits
+from eir.config import Config
 from eir.errors import ConfigError
 from eir.interceptors import Context, ErrorBoundary
 from eir.proto import check_pb2, enforcement_pb2, inquiry_pb2, policy_pb2, sync_pb2
@@ -24,6 +24,7 @@ from eir.server.inquiry import InquiryService
 from eir.server.policy import PolicyService
 from eir.server.state import State
 from eir.server.sync import SyncService
+from eir.settings import Limits
 
 if TYPE_CHECKING:
     from eir.server.core import CoreServer

@@ -13,8 +13,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from prometheus_client import Gauge
 
-from eir.config import Limits
 from eir.errors import WriterBusyError
+from eir.settings import Limits
 
 
 class Turns:

@@ -16,9 +16,9 @@ import structlog
 from crc32c import crc32c
 
 from eir.check import Checker
-from eir.config import Trials
 from eir.metrics import Metrics
 from eir.policy import Policy, cohort_of
+from eir.settings import Trials
 from eir.trial.tally import Change, Tally
 
 CHARACTERS_MAX: Final = 64

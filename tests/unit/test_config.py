@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from eir.config import Config, Feed, address, load, settings, variable
+from eir.config import Config, address, load, settings, variable
 from eir.errors import ConfigError
+from eir.settings import NAMED, Feed
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 
@@ -119,7 +120,7 @@ def test_an_address_is_host_and_port() -> None:
 
 def test_every_bound_has_its_unit_in_its_name() -> None:
     counted = (
-        "feeds|rows|records|policies|checks|lines|bytes|seconds|days|calls|requests|percent"
+        "feeds|rows|cases|records|policies|checks|lines|bytes|seconds|days|calls|requests|percent"
         "|slots|sims|threads|connections|in_flight|waiting|per_connection|per_second"
     )
     units = rf"({counted})(_max|_min)?"
@@ -131,7 +132,8 @@ def test_every_bound_has_its_unit_in_its_name() -> None:
 def rows() -> list[str]:
     """The page's table as the code has it."""
     made = []
-    specs = {**settings(), **{f"feeds.NAME.{spec.name}": spec for spec in dataclasses.fields(Feed)}}
+    named = {f"{name}.NAME.{spec.name}": spec for name in NAMED for spec in dataclasses.fields(NAMED[name])}
+    specs = {**settings(), **named}
     for name, spec in specs.items():
         limits = spec.metadata
         allowed = "text"
@@ -148,7 +150,7 @@ def rows() -> list[str]:
         elif isinstance(spec.default, Path):
             allowed = "a path"
         default = str(spec.default).lower() if isinstance(spec.default, bool) else spec.default
-        environment = "" if name.startswith("feeds.") else f"`{variable(name)}`"
+        environment = "" if name in named else f"`{variable(name)}`"
         made.append(f"| `{name}` | {environment} | `{default}` | {allowed} | {limits['doc']} |")
     return made
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from eir.config import Decisions
 from eir.decisions import log as log_module
 from eir.decisions.log import HEADER, RECORD_BYTES, DecisionLog, Files, day_of, parts_of
 from eir.decisions.read import find
 from eir.metrics import Metrics
+from eir.settings import Decisions
 from eir.verdict import Reason, Status
 
 NOW = 1_700_000_000

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 from feed_stream import Follows, MemoryStream, delta_messages
 
-from eir.config import Limits as ConfigLimits
 from eir.errors import FeedStateError, StorageError
 from eir.feed import consumer as module
 from eir.feed.follower import START, Bounds, FeedState
 from eir.feed.message import MESSAGE_BYTES_MAX, Begin, Chunk, Commit, Heartbeat, encode
+from eir.settings import Limits as ConfigLimits
 from eir.whitelist.operation import Operation
 from eir.whitelist.rows import Op
 from eir.whitelist.store import Store

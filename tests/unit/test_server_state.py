@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from eir.config import Config, Feed
+from eir.config import Config
 from eir.decisions.policies import find_policy
 from eir.errors import ConfigError, DrainingError, NotReadyError, StorageError, WriterBusyError
 from eir.metrics import Metrics
 from eir.policy import Policy, compile_policy, default_policy_text
 from eir.server.state import State, journal_delta_count
+from eir.settings import Feed
 from eir.whitelist.journal import FeedRecord
 from eir.whitelist.store import RebuildResult
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from eir.config import Config, Limits
+from eir.config import Config
 from eir.errors import DeltaInvalidError
 from eir.metrics import Metrics
 from eir.server.state import State
 from eir.server.sync import SyncService
+from eir.settings import Limits
 
 
 def test_answers_that_nobody_reads_end_the_push() -> None:

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 from prometheus_client import Gauge
 
-from eir.config import Limits
 from eir.errors import WriterBusyError
 from eir.server.turns import Turns
+from eir.settings import Limits
 
 
 def run(use: Callable[[Turns, Gauge], Awaitable[None]], **limits: int) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from eir.check import Verdict
-from eir.config import Trials
 from eir.metrics import Metrics
 from eir.policy import Policy, compile_policy, default_policy_text
+from eir.settings import Trials
 from eir.trial.trial import Trial
 from eir.verdict import Reason, Status
 
