@@ -41,6 +41,8 @@ class CoreMetrics(Collector):
                     metrics.errors.labels(reason).inc(fresh)
             for cause, count in server.abuses():
                 metrics.connections_closed[cause].inc(self._fresh(("closed", cause), count))
+            for cause, count in server.bounds():
+                metrics.calls_refused[cause].inc(self._fresh(("refused", cause), count))
             repeated, dropped, _ = server.sightings_left_out()
             metrics.decisions_repeated.inc(self._fresh("repeated", repeated))
             metrics.decisions_dropped["queue"].inc(self._fresh("dropped", dropped))

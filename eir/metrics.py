@@ -42,6 +42,7 @@ INQUIRY_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1,
 CHECK_SECONDS_NAME: Final = "eir_check_duration_seconds"
 CHECK_SECONDS_HELP: Final = "From a check's message to its answer, without the transport."
 CONNECTION_CAUSES: Final = ("protocol", "flood", "pings", "stalled", "too_many")
+CALL_CAUSES: Final = ("streams", "calls", "metadata", "message", "held", "stalled")
 METHODS: Final = ("unary", "stream", "batch")
 MALFORMED: Final = (
     Reason.IMSI_MALFORMED,
@@ -138,6 +139,12 @@ class Metrics:
             "cause",
         )
         self.connections_closed = {cause: closed.labels(cause) for cause in CONNECTION_CAUSES}
+        refused = self._counter(
+            "check_calls_refused_total",
+            "Calls of the check listener that a bound ended; native engine.",
+            "cause",
+        )
+        self.calls_refused = {cause: refused.labels(cause) for cause in CALL_CAUSES}
         self.check_panics = self._counter(
             "check_panics_total", "Calls that ended in a bug of the native engine."
         )

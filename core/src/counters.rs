@@ -76,8 +76,23 @@ pub struct Counters {
     pub connections: Count,
     /// Connections closed because of what the peer did, by `ABUSES`.
     pub abuses: [Count; ABUSES.len()],
+    /// Calls that a bound of ours ended, by `BOUNDS`.
+    pub bounds: [Count; BOUNDS.len()],
     pub panics: Count,
     pub sightings_dropped: Count,
+}
+
+/// Bounds that end a call, and not its connection.
+pub const BOUNDS: [&str; 6] = ["streams", "calls", "metadata", "message", "held", "stalled"];
+/// Places in `BOUNDS`.
+#[allow(missing_docs)]
+pub mod bound {
+    pub const STREAMS: usize = 0;
+    pub const CALLS: usize = 1;
+    pub const METADATA: usize = 2;
+    pub const MESSAGE: usize = 3;
+    pub const HELD: usize = 4;
+    pub const STALLED: usize = 5;
 }
 
 /// Why connections are closed by us.
@@ -100,6 +115,7 @@ impl Default for Counters {
             errors: Default::default(),
             connections: Count::default(),
             abuses: Default::default(),
+            bounds: Default::default(),
             panics: Count::default(),
             sightings_dropped: Count::default(),
         }

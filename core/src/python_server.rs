@@ -7,7 +7,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::check::Published;
-use crate::counters::{ABUSES, METHODS, REASONS, STATUSES};
+use crate::counters::{ABUSES, BOUNDS, METHODS, REASONS, STATUSES};
 use crate::python::Engine;
 use crate::server::Limits;
 use crate::server::answer;
@@ -101,6 +101,12 @@ impl CheckServer {
     fn abuses(&self) -> Vec<(&'static str, u64)> {
         let count = |place: usize| self.0.counters().map(|counters| counters.abuses[place].get()).sum();
         ABUSES.iter().enumerate().map(|(place, cause)| (*cause, count(place))).collect()
+    }
+
+    /// Calls that a bound ended.
+    fn bounds(&self) -> Vec<(&'static str, u64)> {
+        let count = |place: usize| self.0.counters().map(|counters| counters.bounds[place].get()).sum();
+        BOUNDS.iter().enumerate().map(|(place, cause)| (*cause, count(place))).collect()
     }
 
     /// Connections now.

@@ -25,6 +25,9 @@ class Server:
     def abuses(self) -> list[tuple[str, int]]:
         return [("flood", 2)]
 
+    def bounds(self) -> list[tuple[str, int]]:
+        return [("stalled", 3)]
+
     def sightings_left_out(self) -> tuple[int, int, int]:
         return 5, 4, 0
 
@@ -51,6 +54,7 @@ def test_what_was_counted_since_the_last_time_is_added() -> None:
         'eir_malformed_total{class="malformed_short"} 10.0',
         'eir_rpc_errors_total{reason="INVALID_REQUEST"} 3.0',
         'eir_check_connections_closed_total{cause="flood"} 2.0',
+        'eir_check_calls_refused_total{cause="stalled"} 3.0',
         "eir_decisions_repeated_total 5.0",
         'eir_decisions_dropped_total{cause="queue"} 4.0',
         "eir_check_panics_total 1.0",

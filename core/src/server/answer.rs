@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 
 use super::frame::{self, flag, kind};
+use super::hpack;
+use crate::counters::bound;
 use crate::wire;
 
 /// gRPC status codes that the server sends.
@@ -34,6 +36,8 @@ pub enum Failure {
     Draining,
     /// A bug.
     Internal,
+    /// A bound of ours, by its place in `counters::BOUNDS`, and a message.
+    Bound(usize, Cow<'static, str>),
     /// What gRPC itself says: a status code and a message, without details.
     Plain(u8, Cow<'static, str>),
     /// HTTP that is no gRPC: a status of HTTP.
@@ -48,8 +52,13 @@ impl Failure {
             Self::NotReady => Some(1),
             Self::Draining => Some(2),
             Self::Internal => Some(3),
-            Self::Plain(..) | Self::Http(_) => None,
+            Self::Bound(..) | Self::Plain(..) | Self::Http(_) => None,
         }
+    }
+
+    /// The bound that it is counted under, by its place in `counters::BOUNDS`.
+    pub fn bound(&self) -> Option<usize> {
+        if let Self::Bound(place, _) = self { Some(*place) } else { None }
     }
 
     fn code(&self) -> u8 {
@@ -57,6 +66,8 @@ impl Failure {
             Self::Invalid(..) => code::INVALID_ARGUMENT,
             Self::NotReady | Self::Draining => code::UNAVAILABLE,
             Self::Internal | Self::Http(_) => code::INTERNAL,
+            Self::Bound(bound::STALLED, _) => code::DEADLINE_EXCEEDED,
+            Self::Bound(..) => code::RESOURCE_EXHAUSTED,
             Self::Plain(code, _) => *code,
         }
     }
@@ -67,7 +78,7 @@ impl Failure {
             Self::NotReady => "The tables are not loaded yet.".into(),
             Self::Draining => "The daemon is shutting down.".into(),
             Self::Internal => "internal error".into(),
-            Self::Plain(_, text) => text.as_ref().into(),
+            Self::Bound(_, text) | Self::Plain(_, text) => text.as_ref().into(),
             Self::Http(_) => "".into(),
         }
     }
@@ -102,8 +113,10 @@ pub struct Headers {
     indexed: u8,
     /// The peer's table is too small for them.
     plain: bool,
-    /// The peer must be told that we use no table.
+    /// The peer must be told how much of its table we use: it has said that it is smaller than ours was.
     tell: bool,
+    /// It has been told, or is to be told.
+    told: bool,
 }
 
 /// What the two fields take in a table (RFC 7541 clause 4.1).
@@ -113,13 +126,16 @@ impl Headers {
     /// Takes what the peer said of its table.
     pub fn table_bytes(&mut self, bytes: u32) {
         if bytes < TABLE_BYTES && !self.plain {
-            (self.plain, self.tell) = (true, true);
+            (self.plain, self.tell, self.told) = (true, true, true);
+        } else if bytes < hpack::TABLE_BYTES as u32 && !self.told {
+            (self.tell, self.told) = (true, true);
         }
     }
 
     fn begin(&mut self, out: &mut Vec<u8>) {
         if self.tell {
-            out.push(0x20);
+            // The size that we use from now on (RFC 7541 clause 6.3): none, or 104 bytes.
+            out.extend_from_slice(if self.plain { b"\x20" } else { b"\x3f\x49" });
             self.tell = false;
         }
     }
@@ -243,7 +259,7 @@ mod tests {
         let mut found = Vec::new();
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         decoder
-            .decode(&out[frame::HEADER_BYTES..], |name, value| found.push((text(name), text(value))))
+            .decode(&out[frame::HEADER_BYTES..], 10_000, |name, value| found.push((text(name), text(value))))
             .unwrap();
         found
     }
@@ -284,6 +300,23 @@ mod tests {
             out.clear();
             headers.put_ok(&mut out, 1);
             assert_eq!(fields(&mut decoder, &out), pairs(&[("grpc-status", "0")]));
+        }
+    }
+
+    #[test]
+    fn a_peer_with_a_smaller_table_is_told_once_how_much_of_it_is_used() {
+        let (mut headers, mut decoder) = (Headers::default(), Decoder::default());
+        let mut out = Vec::new();
+        headers.put_answer(&mut out, 1);
+        assert_eq!(fields(&mut decoder, &out), pairs(&START));
+        headers.table_bytes(4096);
+        for (bytes, expected) in [(1024, &b"\x3f\x49"[..]), (500, b""), (0, b"\x20"), (4096, b"")] {
+            headers.table_bytes(bytes);
+            out.clear();
+            headers.put_answer(&mut out, 1);
+            assert!(out[frame::HEADER_BYTES..].starts_with(expected), "{bytes}: {out:x?}");
+            assert_eq!(matches!(out[frame::HEADER_BYTES], 0x20 | 0x3f), !expected.is_empty());
+            assert_eq!(fields(&mut decoder, &out), pairs(&START));
         }
     }
 

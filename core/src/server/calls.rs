@@ -6,9 +6,13 @@ use super::frame::{self, Code, kind};
 use super::request::Method;
 use super::service::{PREFIX_BYTES, Service, Source, too_large, too_late};
 use super::stream::{self, End, Stream};
+use crate::counters::bound;
 
 /// Answers of a stream that are framed together.
 const ANSWERS_BYTES: usize = 16 << 10;
+/// Frames of the peer that an answer brings credit for: resets, and windows that it opens as it reads.
+const CREDIT_PER_CALL: i64 = 4;
+const BYTES_PER_CREDIT: usize = 2 << 10;
 
 impl Connection {
     /// Content of a call came; it may be its end.
@@ -84,10 +88,11 @@ impl Connection {
                 break;
             }
             used += whole;
+            stream.stands_since = stream::NEVER;
             if let Err(failure) = answer(stream, rest[0] != 0, message, service, false) {
                 stream.end = Some(End::Failure(failure));
             }
-            self.earn();
+            self.earn(CREDIT_PER_CALL);
             if service.answer.len() >= ANSWERS_BYTES {
                 self.flush(id, stream, service);
             }
@@ -117,7 +122,7 @@ impl Connection {
         }
         let result = answer(stream, compressed, message, service, late);
         stream.end = Some(result.map_or_else(End::Failure, |()| End::Ok));
-        self.earn();
+        self.earn(CREDIT_PER_CALL);
     }
 
     /// Sends what is answered, as far as windows admit; the rest is held.
@@ -157,7 +162,11 @@ impl Connection {
             self.send_left -= bytes as i64;
             stream.send_left -= bytes as i64;
         }
-        self.answered |= sent > 0;
+        if sent > 0 {
+            self.answered = true;
+            self.earn((sent / BYTES_PER_CREDIT) as i64);
+            stream.stands_since = stream::NEVER;
+        }
         sent
     }
 
@@ -167,7 +176,7 @@ impl Connection {
         if held > service.limits.connection_bytes_max {
             stream.held.clear();
             let text = "the connection holds too much that is not whole or not read";
-            stream.end = Some(End::Failure(Failure::Plain(code::RESOURCE_EXHAUSTED, text.into())));
+            stream.end = Some(End::Failure(Failure::Bound(bound::HELD, text.into())));
         }
         if stream.held.is_empty() && stream.end.is_some() {
             return self.finish(id, stream, service);
@@ -177,7 +186,8 @@ impl Connection {
             frame::put_window(&mut self.out, id, stream.receive_owed as u32);
             stream.receive_left += std::mem::take(&mut stream.receive_owed);
         }
-        if !stream.held.is_empty() && !stream.blocked {
+        // Without a window of its own, the peer's update of that will find it.
+        if !stream.held.is_empty() && !stream.blocked && stream.send_left > 0 {
             stream.blocked = true;
             self.blocked.push_back(id);
         }
@@ -187,6 +197,7 @@ impl Connection {
     fn finish<S: Source>(&mut self, id: u32, mut stream: Stream, service: &mut Service<S>) {
         match stream.end.take() {
             Some(End::Failure(failure)) => {
+                service.bounded(&failure);
                 self.headers.put_failure(&mut self.out, id, &failure, !stream.headers_sent);
             }
             _ => {
@@ -198,15 +209,19 @@ impl Connection {
         if !stream.remote_ended {
             frame::put_reset(&mut self.out, id, Code::NoError);
         }
-        service.calls -= 1;
+        if stream.blocked {
+            self.blocked.retain(|blocked| *blocked != id);
+        }
+        self.ended(service);
     }
 
     /// Goes on with a call after windows have opened.
     pub(super) fn resume<S: Source>(&mut self, id: u32, service: &mut Service<S>, now: u64) {
         let Some(mut stream) = self.streams.take(id) else { return };
-        let held = std::mem::take(&mut stream.held);
+        let mut held = std::mem::take(&mut stream.held);
         let sent = self.send(id, &mut stream, &held);
-        stream.held.extend_from_slice(&held[sent..]);
+        held.drain(..sent);
+        stream.held = held;
         if stream.held.is_empty() && stream.end.is_none() && stream.method == Method::Stream {
             self.run_body(id, stream, service, now);
         } else {
@@ -214,14 +229,35 @@ impl Connection {
         }
     }
 
-    /// Goes on with the calls that wait for the connection's window, each once.
+    /// Goes on with the calls that wait for the connection's window, in turn, while it is open.
     pub(super) fn unblock<S: Source>(&mut self, service: &mut Service<S>, now: u64) {
-        for id in std::mem::take(&mut self.blocked) {
+        while self.send_left > 0
+            && let Some(id) = self.blocked.pop_front()
+        {
             if let Some(mut stream) = self.streams.take(id) {
                 stream.blocked = false;
                 self.streams.put(id, stream);
                 self.resume(id, service, now);
             }
+        }
+    }
+
+    /// Ends calls that have waited too long for their peer.
+    pub(super) fn end_stalled<S: Source>(&mut self, service: &mut Service<S>, now: u64) {
+        let stall_max = service.limits.stall_milliseconds_max;
+        let mut stalled = Vec::new();
+        self.streams.each(|id, stream| {
+            if !stream.waits() {
+                stream.stands_since = stream::NEVER;
+            } else if stream.stands_since == stream::NEVER {
+                stream.stands_since = now;
+            } else if now - stream.stands_since > stall_max {
+                stalled.push(id);
+            }
+        });
+        for id in stalled {
+            let text = "the call stood still: its message did not end, or its answers were not taken";
+            self.fail(id, Failure::Bound(bound::STALLED, text.into()), service);
         }
     }
 

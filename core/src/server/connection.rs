@@ -19,7 +19,6 @@ use crate::counters::abuse;
 const WINDOW_BYTES: i64 = 8 << 20;
 /// Frames that cost us something and bring no call: so many may come beyond what calls and time bring back.
 const CREDIT_MAX: i64 = 10_000;
-const CREDIT_PER_CALL: i64 = 4;
 /// Output that waits for the socket, from which on nothing more is read.
 const OUT_BYTES_MAX: usize = 256 << 10;
 
@@ -57,9 +56,12 @@ pub struct Connection {
     receive_owed: i64,
     pub(super) headers: Headers,
     pub(super) streams: Streams,
+    /// Calls that began and have not ended: those in `streams`, and the one at hand.
+    calls: usize,
     pub(super) send_left: i64,
     pub(super) send_frame_max: usize,
     peer_window: i64,
+    /// Calls with answers that only the connection's window holds back.
     pub(super) blocked: VecDeque<u32>,
     pub(super) out: Vec<u8>,
     sent: usize,
@@ -74,6 +76,7 @@ pub struct Connection {
     partial_since: Option<u64>,
     moved_at: u64,
     asked_alive_at: Option<u64>,
+    looked_at: u64,
     pub(super) next_deadline: u64,
 }
 
@@ -107,6 +110,7 @@ impl Connection {
             receive_owed: 0,
             headers: Headers::default(),
             streams: Streams::default(),
+            calls: 0,
             send_left: frame::WINDOW_BYTES,
             send_frame_max: frame::PAYLOAD_BYTES_MAX,
             peer_window: frame::WINDOW_BYTES,
@@ -123,6 +127,7 @@ impl Connection {
             partial_since: Some(now),
             moved_at: now,
             asked_alive_at: None,
+            looked_at: now,
             next_deadline: stream::NEVER,
         }
     }
@@ -140,6 +145,10 @@ impl Connection {
             self.out.clear();
             self.out.shrink_to(OUT_BYTES_MAX);
             self.sent = 0;
+        } else if self.sent >= OUT_BYTES_MAX {
+            // A peer that reads, and never all, must not make it grow.
+            self.out.drain(..self.sent);
+            self.sent = 0;
         }
     }
 
@@ -155,12 +164,13 @@ impl Connection {
 
     /// Lets go of all calls; returns how many there were.
     pub fn abandon(&mut self) -> usize {
-        std::mem::take(&mut self.streams).len()
+        self.streams = Streams::default();
+        std::mem::take(&mut self.calls)
     }
 
     /// Takes what came.
     pub fn receive<S: Source>(&mut self, data: &[u8], service: &mut Service<S>, now: u64) {
-        if self.phase == Phase::Over {
+        if self.over() {
             return;
         }
         (self.received_at, self.asked_alive_at) = (now, None);
@@ -170,12 +180,21 @@ impl Connection {
             kept.extend_from_slice(data);
         }
         match self.frames(if fresh { data } else { &kept }, service, now) {
-            Ok(used) if fresh => kept.extend_from_slice(&data[used..]),
-            Ok(used) => drop(kept.drain(..used)),
+            Ok(used) => {
+                if fresh {
+                    kept.extend_from_slice(&data[used..]);
+                } else {
+                    drop(kept.drain(..used));
+                }
+                if used > 0 {
+                    self.partial_since = None;
+                }
+            }
             Err(broken) => self.break_off(broken, service),
         }
         self.input = kept;
-        let partial = !self.input.is_empty() || self.block.is_some() || self.phase == Phase::Greeting;
+        let greets = matches!(self.phase, Phase::Greeting | Phase::Settings);
+        let partial = !self.input.is_empty() || self.block.is_some() || greets;
         self.partial_since = if partial { self.partial_since.or(Some(now)) } else { None };
     }
 
@@ -253,9 +272,15 @@ impl Connection {
         if self.credit < 0 { Err(FLOOD) } else { Ok(()) }
     }
 
-    /// Gives credit for a call that was answered.
-    pub(super) fn earn(&mut self) {
-        self.credit = (self.credit + CREDIT_PER_CALL).min(CREDIT_MAX);
+    /// Gives credit: for a call that was answered, or bytes that were sent.
+    pub(super) fn earn(&mut self, credit: i64) {
+        self.credit = (self.credit + credit).min(CREDIT_MAX);
+    }
+
+    /// A call has ended, however.
+    pub(super) fn ended<S: Source>(&mut self, service: &mut Service<S>) {
+        self.calls -= 1;
+        service.calls -= 1;
     }
 }
 

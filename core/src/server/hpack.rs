@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 use super::huffman;
 
 /// Bytes of the table of what came before, as a connection begins; we never ask for another size.
-const TABLE_BYTES: usize = 4096;
-/// What an entry counts beside its bytes (RFC 7541 clause 4.1).
-const ENTRY_BYTES: usize = 32;
+pub const TABLE_BYTES: usize = 4096;
+/// What an entry counts beside its bytes (RFC 7541 clause 4.1), and a field of a list (RFC 9113 clause 10.5.1).
+pub const ENTRY_BYTES: usize = 32;
 
 #[rustfmt::skip]
 const STATIC: [(&str, &str); 61] = [
@@ -26,9 +26,15 @@ const STATIC: [(&str, &str); 61] = [
     ("user-agent", ""), ("vary", ""), ("via", ""), ("www-authenticate", ""),
 ];
 
-/// The block is no HPACK: the connection cannot go on, since its state is unknown.
+/// Why a block was not read to its end: the connection cannot go on, since its state is unknown.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Malformed;
+pub enum Bad {
+    /// It is no HPACK.
+    Malformed,
+    /// Its fields are more than may be: a few bytes of references stand for any amount of text.
+    Long,
+}
+use Bad::Malformed;
 
 /// A field of before: its name and value, one after the other.
 struct Entry {
@@ -58,14 +64,24 @@ impl Default for Decoder {
 }
 
 impl Decoder {
-    /// Gives each field of a whole header block, name and value, to `field`.
-    pub fn decode(&mut self, mut block: &[u8], mut field: impl FnMut(&[u8], &[u8])) -> Result<(), Malformed> {
-        let mut began = false;
+    /// Gives each field of a whole header block, name and value, to `field`: of at most so many bytes together.
+    pub fn decode(
+        &mut self,
+        mut block: &[u8],
+        bytes_max: usize,
+        mut field: impl FnMut(&[u8], &[u8]),
+    ) -> Result<(), Bad> {
+        let (mut began, mut left) = (false, bytes_max);
+        let mut field = |name: &[u8], value: &[u8]| {
+            left = left.checked_sub(name.len() + value.len() + ENTRY_BYTES).ok_or(Bad::Long)?;
+            field(name, value);
+            Ok(())
+        };
         while let Some(first) = block.first().copied() {
             if first & 0x80 != 0 {
                 let index = integer(&mut block, 7)?;
                 let (name, value) = self.entry(index)?;
-                field(name, value);
+                field(name, value)?;
             } else if first & 0xe0 == 0x20 {
                 let bytes_max = integer(&mut block, 5)?;
                 if began || bytes_max > TABLE_BYTES {
@@ -89,8 +105,8 @@ impl Decoder {
         block: &mut &[u8],
         index: usize,
         keep: bool,
-        field: &mut impl FnMut(&[u8], &[u8]),
-    ) -> Result<(), Malformed> {
+        field: &mut impl FnMut(&[u8], &[u8]) -> Result<(), Bad>,
+    ) -> Result<(), Bad> {
         let mut buffer = std::mem::take(&mut self.name);
         buffer.clear();
         if index == 0 {
@@ -101,7 +117,7 @@ impl Decoder {
         self.name = buffer;
         self.value.clear();
         string(block, &mut self.value)?;
-        field(&self.name, &self.value);
+        field(&self.name, &self.value)?;
         if keep {
             let bytes = self.name.len() + self.value.len() + ENTRY_BYTES;
             // An entry larger than the table empties it.
@@ -115,7 +131,7 @@ impl Decoder {
         Ok(())
     }
 
-    fn entry(&self, index: usize) -> Result<(&[u8], &[u8]), Malformed> {
+    fn entry(&self, index: usize) -> Result<(&[u8], &[u8]), Bad> {
         let place = index.checked_sub(1).ok_or(Malformed)?;
         if let Some((name, value)) = STATIC.get(place) {
             return Ok((name.as_bytes(), value.as_bytes()));
@@ -133,7 +149,7 @@ impl Decoder {
 }
 
 /// Takes an integer with a prefix of some bits (clause 5.1).
-fn integer(block: &mut &[u8], prefix_bits: u32) -> Result<usize, Malformed> {
+fn integer(block: &mut &[u8], prefix_bits: u32) -> Result<usize, Bad> {
     let mask = (1_usize << prefix_bits) - 1;
     let (first, mut rest) = block.split_first().ok_or(Malformed)?;
     let mut value = usize::from(*first) & mask;
@@ -158,7 +174,7 @@ fn integer(block: &mut &[u8], prefix_bits: u32) -> Result<usize, Malformed> {
 }
 
 /// Takes a string (clause 5.2) and adds it to `out`.
-fn string(block: &mut &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
+fn string(block: &mut &[u8], out: &mut Vec<u8>) -> Result<(), Bad> {
     let huffman = block.first().ok_or(Malformed)? & 0x80 != 0;
     let length = integer(block, 7)?;
     if length > block.len() {
@@ -175,12 +191,13 @@ fn string(block: &mut &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Decoder, Malformed};
+    use super::Bad::{self, Long, Malformed};
+    use super::Decoder;
 
-    fn fields(decoder: &mut Decoder, block: &[u8]) -> Result<Vec<String>, Malformed> {
+    fn fields(decoder: &mut Decoder, block: &[u8]) -> Result<Vec<String>, Bad> {
         let mut found = Vec::new();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        decoder.decode(block, |name, value| found.push(format!("{}={}", text(name), text(value))))?;
+        decoder.decode(block, 10_000, |name, value| found.push(format!("{}={}", text(name), text(value))))?;
         Ok(found)
     }
 
@@ -244,5 +261,14 @@ mod tests {
         for case in cases {
             assert_eq!(fields(&mut Decoder::default(), case), Err(Malformed), "{case:x?}");
         }
+    }
+
+    #[test]
+    fn references_cannot_stand_for_any_amount_of_text() {
+        let mut decoder = Decoder::default();
+        let large = [b"\x40\x01a\x7f\xa1\x0f".as_slice(), &[b'x'; 2080]].concat();
+        let large = [&large[..], b"\xbe"].concat();
+        assert_eq!(fields(&mut decoder, &large).unwrap().len(), 2);
+        assert_eq!(fields(&mut decoder, &[0xbe; 5]), Err(Long));
     }
 }

@@ -6,6 +6,8 @@
 //!
 //! `connection`, `stream`, `hpack`, `request`, `answer` and `service` take and give bytes and know no socket.
 
+#[cfg(test)]
+mod abuse_tests;
 pub mod answer;
 pub mod calls;
 pub mod connection;
@@ -17,6 +19,8 @@ pub mod huffman;
 pub mod request;
 pub mod service;
 pub mod stream;
+#[cfg(test)]
+mod testing;
 pub mod threads;
 pub mod worker;
 

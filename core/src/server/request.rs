@@ -1,10 +1,10 @@
 //! The head of a call: header fields to method, deadline, client and encoding (RFC 9113 clause 8, gRPC over HTTP/2).
 
 use super::answer::{Failure, code};
-use super::hpack::{Decoder, Malformed};
+use super::frame;
+use super::hpack::{Bad, Decoder, ENTRY_BYTES};
+use crate::counters::bound;
 
-/// What a header field counts beside its bytes (RFC 9113 clause 10.5.1).
-const FIELD_BYTES: usize = 32;
 /// What no timeout reaches: beyond it a call has as good as no deadline.
 const TIMEOUT_MILLISECONDS_MAX: u64 = 1 << 40;
 
@@ -81,7 +81,7 @@ struct Fields {
 
 impl Fields {
     fn take(&mut self, name: &[u8], value: &[u8], bytes_max: usize) {
-        self.bytes += name.len() + value.len() + FIELD_BYTES;
+        self.bytes += name.len() + value.len() + ENTRY_BYTES;
         if self.malformed || self.bytes > bytes_max {
             return;
         }
@@ -125,7 +125,8 @@ impl Fields {
     fn headers(self, bytes_max: usize) -> Headers {
         let plain = |code, text: &'static str| Headers::Failure(Failure::Plain(code, text.into()));
         if self.bytes > bytes_max {
-            return plain(code::RESOURCE_EXHAUSTED, "received metadata size exceeds hard limit");
+            let text = "received metadata size exceeds hard limit";
+            return Headers::Failure(Failure::Bound(bound::METADATA, text.into()));
         }
         let (Some(post), Some(path), true, false) = (self.method, self.path, self.scheme, self.malformed)
         else {
@@ -157,18 +158,24 @@ impl Fields {
     }
 }
 
-/// Reads a header block of at most some bytes of fields.
-pub fn read(decoder: &mut Decoder, block: &[u8], bytes_max: usize) -> Result<Headers, Malformed> {
+/// Reads a header block. With more than some bytes of fields it is no call; with far more it is not read.
+pub fn read(decoder: &mut Decoder, block: &[u8], bytes_max: usize) -> Result<Headers, Bad> {
     let mut fields = Fields::default();
-    decoder.decode(block, |name, value| fields.take(name, value, bytes_max))?;
+    decoder.decode(block, block_bytes_max(bytes_max), |name, value| fields.take(name, value, bytes_max))?;
     Ok(fields.headers(bytes_max))
 }
 
 /// Reads a block of trailers, of which nothing is used; false where it is malformed.
-pub fn read_trailers(decoder: &mut Decoder, block: &[u8]) -> Result<bool, Malformed> {
+pub fn read_trailers(decoder: &mut Decoder, block: &[u8], bytes_max: usize) -> Result<bool, Bad> {
     let mut good = true;
-    decoder.decode(block, |name, _| good &= name.first() != Some(&b':'))?;
+    decoder.decode(block, block_bytes_max(bytes_max), |name, _| good &= name.first() != Some(&b':'))?;
     Ok(good)
+}
+
+/// Bytes of a header block, and of the fields in it, beyond which its connection ends: the bound of metadata, and a
+/// frame, so that who is a little above it learns why.
+pub fn block_bytes_max(metadata_bytes_max: usize) -> usize {
+    metadata_bytes_max + frame::PAYLOAD_BYTES_MAX
 }
 
 fn is_grpc(content_type: &[u8]) -> bool {
@@ -241,6 +248,7 @@ mod tests {
     fn what_is_no_call_is_told_so() {
         let status = |failure| match headers(failure) {
             Headers::Failure(Failure::Plain(code, _)) => i32::from(code),
+            Headers::Failure(Failure::Bound(place, _)) => 100 + place as i32,
             Headers::Failure(Failure::Http(status)) => i32::from(status),
             Headers::Malformed => -1,
             other => panic!("{other:?}"),
@@ -254,7 +262,7 @@ mod tests {
         assert_eq!(status(&[("connection", "close")]), -1);
         assert_eq!(status(&[(":path", "/")]), -1, "after a regular field");
         let long = "y".repeat(120);
-        assert_eq!(status(&[("x", long.as_str()); 8]), 8);
+        assert_eq!(status(&[("x", long.as_str()); 8]), 100 + bound::METADATA as i32);
         for left_out in 0..3 {
             let fields: Vec<_> = (0..4).filter(|place| *place != left_out).map(|place| CALL[place]).collect();
             let found = read(&mut Decoder::default(), &block(&fields), 1000).unwrap();

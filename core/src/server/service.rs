@@ -13,7 +13,7 @@ use super::answer::{Failure, code};
 use super::request::{Encoding, Method};
 use super::{Limits, Shared};
 use crate::check::{Published, Question, Tables, Verdict};
-use crate::counters::Counters;
+use crate::counters::{Counters, bound};
 use crate::sightings::{Keeper, Queues, Sighting};
 use crate::wire::{self, Batch, CheckRequest};
 
@@ -109,6 +109,13 @@ impl<S: Source> Service<S> {
             self.counters.errors[reason].add(1);
         }
         failure
+    }
+
+    /// Counts a call that a bound ended.
+    pub fn bounded(&self, failure: &Failure) {
+        if let Some(place) = failure.bound() {
+            self.counters.bounds[place].add(1);
+        }
     }
 
     /// Judges the message of a call; the answer is added to `answer`. A panic ends the call alone.
@@ -296,7 +303,7 @@ impl<S: Source> Service<S> {
 /// A message is larger than the limits admit.
 pub fn too_large(bytes: usize, bytes_max: usize) -> Failure {
     let text = format!("Received message larger than max ({bytes} vs. {bytes_max})");
-    Failure::Plain(code::RESOURCE_EXHAUSTED, text.into())
+    Failure::Bound(bound::MESSAGE, text.into())
 }
 
 /// The deadline of a call has passed.

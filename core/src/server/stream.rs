@@ -38,11 +38,13 @@ pub struct Stream {
     pub content_left: Option<u64>,
     /// When a message last came.
     pub touched: u64,
+    /// Since when the call has waited for its peer, to end a message or to take an answer; NEVER while it has not.
+    pub stands_since: u64,
     /// Health that a watcher was told last; 0 for none yet.
     pub told: u8,
     /// The service that a watcher asked for is not here.
     pub unknown: bool,
-    /// It is in the list of those that wait for windows.
+    /// It is in the list of those that wait for the connection's window.
     pub blocked: bool,
 }
 
@@ -65,10 +67,17 @@ impl Stream {
             remote_ended: false,
             content_left: content_bytes,
             touched: now,
+            stands_since: NEVER,
             told: 0,
             unknown: false,
             blocked: false,
         }
+    }
+
+    /// Whether the peer is to do something: a stream may be silent between its messages, any other call may not.
+    pub fn waits(&self) -> bool {
+        let open = !self.remote_ended && (self.method != Method::Stream || !self.body.is_empty());
+        open || !self.held.is_empty()
     }
 
     fn bytes(&self) -> usize {

@@ -1,12 +1,13 @@
 //! A call begins: HEADERS, and CONTINUATION after them.
 
-use super::super::answer::{Failure, code};
+use super::super::answer::Failure;
 use super::super::frame::{self, Code, Head, flag};
+use super::super::hpack::Bad;
 use super::super::request;
 use super::super::service::{Service, Source};
 use super::super::stream::{self, Stream};
 use super::{Block, Broken, Connection, FLOOD, PROTOCOL, unpadded};
-use crate::counters::abuse;
+use crate::counters::{abuse, bound};
 
 const CONTINUATIONS_MAX: u32 = 16;
 
@@ -49,7 +50,7 @@ impl Connection {
         };
         block.fragments += 1;
         block.bytes.extend_from_slice(payload);
-        let bytes_max = service.limits.metadata_bytes_max + frame::PAYLOAD_BYTES_MAX;
+        let bytes_max = request::block_bytes_max(service.limits.metadata_bytes_max);
         if block.fragments > CONTINUATIONS_MAX || block.bytes.len() > bytes_max {
             return Err(FLOOD);
         }
@@ -69,9 +70,9 @@ impl Connection {
         service: &mut Service<S>,
         now: u64,
     ) -> Result<(), Broken> {
-        const COMPRESSION: Broken = (Code::Compression, abuse::PROTOCOL);
+        let bytes_max = service.limits.metadata_bytes_max;
         if id <= self.last {
-            let good = request::read_trailers(&mut self.decoder, block).map_err(|_| COMPRESSION)?;
+            let good = request::read_trailers(&mut self.decoder, block, bytes_max).map_err(broken)?;
             if !self.streams.has(id) {
                 frame::put_reset(&mut self.out, id, Code::StreamClosed);
                 return self.cost(1);
@@ -82,10 +83,9 @@ impl Connection {
             }
             return self.message(id, &[], true, service, now);
         }
-        let headers = request::read(&mut self.decoder, block, service.limits.metadata_bytes_max)
-            .map_err(|_| COMPRESSION)?;
+        let headers = request::read(&mut self.decoder, block, bytes_max).map_err(broken)?;
         if id > self.leave_after {
-            return Ok(()); // it opens this call elsewhere: GOAWAY said so
+            return self.cost(1); // it opens this call elsewhere: GOAWAY said so
         }
         self.last = id;
         let failure = match headers {
@@ -94,26 +94,42 @@ impl Connection {
                 return self.cost(1);
             }
             request::Headers::Call(_) if self.streams.len() >= service.limits.streams_per_connection_max => {
+                service.counters.bounds[bound::STREAMS].add(1);
                 frame::put_reset(&mut self.out, id, Code::Refused);
                 return self.cost(1);
             }
             request::Headers::Call(_) if service.calls >= service.limits.calls_max => {
-                Failure::Plain(code::RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!".into())
+                Failure::Bound(bound::CALLS, "Concurrent RPC limit exceeded!".into())
             }
             request::Headers::Failure(failure) => failure,
+            request::Headers::Call(call)
+                if end_stream && call.content_bytes.is_some_and(|bytes| bytes != 0) =>
+            {
+                frame::put_reset(&mut self.out, id, Code::Protocol);
+                return self.cost(1);
+            }
             request::Headers::Call(call) => {
                 let deadline = call.timeout_milliseconds.map_or(stream::NEVER, |timeout| now + timeout);
                 let stream = Stream::new(call, deadline, self.peer_window, now);
+                self.calls += 1;
                 service.calls += 1;
                 self.next_deadline = self.next_deadline.min(deadline);
                 self.streams.put(id, stream);
                 return if end_stream { self.message(id, &[], true, service, now) } else { Ok(()) };
             }
         };
+        service.bounded(&failure);
         self.headers.put_failure(&mut self.out, id, &failure, true);
         if !end_stream {
             frame::put_reset(&mut self.out, id, Code::NoError);
         }
         self.cost(1)
+    }
+}
+
+fn broken(bad: Bad) -> Broken {
+    match bad {
+        Bad::Malformed => (Code::Compression, abuse::PROTOCOL),
+        Bad::Long => FLOOD,
     }
 }

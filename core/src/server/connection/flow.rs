@@ -61,9 +61,7 @@ impl Connection {
 
     /// Ends a call with a reset.
     pub(super) fn refuse<S: Source>(&mut self, id: u32, code: Code, service: &mut Service<S>) {
-        if self.streams.take(id).is_some() {
-            service.calls -= 1;
-        }
+        self.forget(id, service);
         frame::put_reset(&mut self.out, id, code);
     }
 
@@ -79,10 +77,17 @@ impl Connection {
         if head.stream == 0 || (head.stream > self.last && self.phase != Phase::Leaving) {
             return Err(PROTOCOL);
         }
-        if self.streams.take(head.stream).is_some() {
-            service.calls -= 1;
-        }
+        self.forget(head.stream, service);
         self.cost(1)
+    }
+
+    fn forget<S: Source>(&mut self, id: u32, service: &mut Service<S>) {
+        if let Some(stream) = self.streams.take(id) {
+            if stream.blocked {
+                self.blocked.retain(|blocked| *blocked != id);
+            }
+            self.ended(service);
+        }
     }
 
     pub(super) fn priority(&mut self, head: Head, payload: &[u8]) -> Result<(), Broken> {
@@ -114,6 +119,7 @@ impl Connection {
         if head.has(flag::ACK) {
             return self.cost(1);
         }
+        let mut window = self.peer_window;
         for entry in payload.chunks_exact(6) {
             let value = frame::u32_of(&entry[2..]);
             match u16::from_be_bytes([entry[0], entry[1]]) {
@@ -123,16 +129,7 @@ impl Connection {
                     if i64::from(value) > frame::WINDOW_BYTES_MAX {
                         return Err((Code::FlowControl, abuse::PROTOCOL));
                     }
-                    let more = i64::from(value) - self.peer_window;
-                    self.peer_window = value.into();
-                    let mut over = false;
-                    self.streams.each(|_, stream| {
-                        stream.send_left += more;
-                        over |= stream.send_left > frame::WINDOW_BYTES_MAX;
-                    });
-                    if over {
-                        return Err((Code::FlowControl, abuse::PROTOCOL));
-                    }
+                    window = value.into();
                 }
                 setting::MAX_FRAME_SIZE => {
                     if !(frame::PAYLOAD_BYTES_MAX..1 << 24).contains(&(value as usize)) {
@@ -144,8 +141,31 @@ impl Connection {
             }
         }
         frame::put_head(&mut self.out, 0, kind::SETTINGS, flag::ACK, 0);
-        self.unblock(service, now);
-        self.cost(1)
+        self.cost(1)?;
+        // Once, however often it is named: every change goes through all calls.
+        if window != self.peer_window { self.change_windows(window, service, now) } else { Ok(()) }
+    }
+
+    fn change_windows<S: Source>(
+        &mut self,
+        window: i64,
+        service: &mut Service<S>,
+        now: u64,
+    ) -> Result<(), Broken> {
+        let (more, mut over, mut opened) = (window - self.peer_window, false, Vec::new());
+        self.peer_window = window;
+        self.streams.each(|id, stream| {
+            stream.send_left += more;
+            over |= stream.send_left > frame::WINDOW_BYTES_MAX;
+            if more > 0 && !stream.held.is_empty() {
+                opened.push(id);
+            }
+        });
+        if over {
+            return Err((Code::FlowControl, abuse::PROTOCOL));
+        }
+        opened.into_iter().for_each(|id| self.resume(id, service, now));
+        Ok(())
     }
 
     pub(super) fn window<S: Source>(

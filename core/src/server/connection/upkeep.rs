@@ -12,6 +12,8 @@ const DRAIN_PING: [u8; 8] = *b"eirdrain";
 const KEEPALIVE_PING: [u8; 8] = *b"eiralive";
 /// Between the two GOAWAYs where the peer does not answer the ping between them.
 const NOTICE_MILLISECONDS_MAX: u64 = 1000;
+/// Between two looks at calls that stand still.
+const LOOK_MILLISECONDS: u64 = 500;
 const CREDIT_PER_SECOND: u64 = 500;
 
 impl Connection {
@@ -64,8 +66,7 @@ impl Connection {
             self.credit = (self.credit + earned as i64).min(CREDIT_MAX);
             self.credit_at = now;
         }
-        let waits = !self.output().is_empty() || !self.blocked.is_empty();
-        if !waits {
+        if self.output().is_empty() {
             self.moved_at = now;
         }
         let since = self.partial_since.unwrap_or(now).min(self.moved_at);
@@ -95,6 +96,10 @@ impl Connection {
         }
         if now >= self.next_deadline {
             self.expire(service, now);
+        }
+        if now - self.looked_at > LOOK_MILLISECONDS {
+            self.looked_at = now;
+            self.end_stalled(service, now);
         }
         true
     }

@@ -1,0 +1,273 @@
+//! Peers that cost more than they bring: each is bounded, counted, and told.
+
+use super::Limits;
+use super::frame::{self, Code, flag, kind, setting};
+use super::testing::*;
+use crate::counters::{abuse, bound};
+
+/// The code of the GOAWAY that a connection ended with.
+fn told(pair: &Pair, sent: &[(u8, u32, Vec<u8>)]) -> u32 {
+    let (kind, _, payload) = sent.last().unwrap();
+    assert_eq!(*kind, kind::GOAWAY);
+    assert!(pair.connection.over());
+    frame::u32_of(&payload[4..])
+}
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    frame::put_head(&mut out, payload.len(), kind, flags, stream);
+    out.extend(payload);
+    out
+}
+
+fn window(stream: u32, bytes: u32) -> Vec<u8> {
+    frame(kind::WINDOW_UPDATE, 0, stream, &bytes.to_be_bytes())
+}
+
+fn status_of(sent: &[(u8, u32, Vec<u8>)]) -> Vec<u8> {
+    let at = sent.iter().position(|sent| sent.0 == kind::HEADERS).unwrap();
+    let block = &sent[at].2;
+    let name = block.windows(11).position(|text| text == b"grpc-status").unwrap();
+    let bytes = usize::from(block[name + 11]);
+    block[name + 12..name + 12 + bytes].to_vec()
+}
+
+#[test]
+fn floods_are_ended() {
+    let rapid = |id: u32| {
+        let mut out = headers(id, "CheckEquipment", WHOLE);
+        frame::put_reset(&mut out, id, Code::NoError);
+        out
+    };
+    let mut continuation = headers(1, "CheckEquipment", 0);
+    continuation.extend(frame(kind::CONTINUATION, 0, 1, b"").repeat(40));
+    let open = headers(1, "StreamCheckEquipment", WHOLE);
+    let on_open = |frame: Vec<u8>| [open.clone(), frame.repeat(20_000)].concat();
+    let floods: [(&str, Vec<u8>, usize); 10] = [
+        ("rapid reset", (0..20_000).flat_map(|id| rapid(2 * id + 1)).collect(), abuse::FLOOD),
+        ("continuation", continuation, abuse::FLOOD),
+        ("settings", frame(kind::SETTINGS, 0, 0, b"").repeat(20_000), abuse::FLOOD),
+        ("acks", frame(kind::SETTINGS, flag::ACK, 0, b"").repeat(20_000), abuse::FLOOD),
+        ("pings", frame(kind::PING, 0, 0, b"12345678").repeat(9), abuse::PINGS),
+        ("ping acks", frame(kind::PING, flag::ACK, 0, b"12345678").repeat(20_000), abuse::FLOOD),
+        ("empty data", on_open(frame(kind::DATA, 0, 1, b"")), abuse::FLOOD),
+        ("padding alone", on_open(frame(kind::DATA, flag::PADDED, 1, b"\x02\0\0")), abuse::FLOOD),
+        ("windows", on_open(window(1, 1)), abuse::FLOOD),
+        ("priorities", on_open(frame(kind::PRIORITY, 0, 1, b"\0\0\0\0\x01")), abuse::FLOOD),
+    ];
+    for (name, flood, cause) in floods {
+        let mut pair = Pair::new(Limits::default());
+        let sent = pair.receive(&flood);
+        assert_eq!(told(&pair, &sent), 11, "{name}");
+        assert_eq!(pair.service.counters.abuses[cause].get(), 1, "{name}");
+    }
+}
+
+#[test]
+fn frames_that_are_none_end_the_connection() {
+    let table = (frame::WINDOW_BYTES_MAX as u32 + 1).to_be_bytes();
+    let initial = [&setting::INITIAL_WINDOW_SIZE.to_be_bytes()[..], &table].concat();
+    let cases: [(&str, Vec<u8>, u32); 15] = [
+        ("too large", [0x00, 0x40, 0x01, 0, 0, 0, 0, 0, 1].to_vec(), 6),
+        ("an even stream", headers(2, "CheckEquipment", WHOLE), 1),
+        ("data before its call", frame(kind::DATA, 0, 1, b""), 1),
+        ("data on stream 0", frame(kind::DATA, 0, 0, b""), 1),
+        ("a push", frame(kind::PUSH_PROMISE, 0, 1, b"\0\0\0\x02"), 1),
+        ("a continuation of nothing", frame(kind::CONTINUATION, flag::END_HEADERS, 1, b""), 1),
+        ("data inside headers", [headers(1, "CheckEquipment", 0), frame(kind::DATA, 0, 1, b"")].concat(), 1),
+        ("more padding than there is", frame(kind::HEADERS, WHOLE | flag::PADDED, 1, b"\x05abc"), 1),
+        ("a window that opens by nothing", window(0, 0), 1),
+        ("a window beyond its end", window(0, 0x7fff_ffff), 3),
+        ("a window of four bytes and none", frame(kind::WINDOW_UPDATE, 0, 0, b"\0\0\x01"), 6),
+        ("an initial window beyond its end", frame(kind::SETTINGS, 0, 0, &initial), 3),
+        ("settings cut off", frame(kind::SETTINGS, 0, 0, b"\0\x04\0"), 6),
+        ("a reset before its call", frame(kind::RST_STREAM, 0, 5, b"\0\0\0\x08"), 1),
+        ("no HPACK", frame(kind::HEADERS, WHOLE, 1, b"\x80"), 9),
+    ];
+    for (name, bytes, code) in cases {
+        let mut pair = Pair::new(Limits::default());
+        let sent = pair.receive(&bytes);
+        assert_eq!(told(&pair, &sent), code, "{name}");
+        assert_eq!(pair.service.counters.abuses[abuse::PROTOCOL].get(), 1, "{name}");
+        assert_eq!(pair.receive(&unary(7, CHECK)), [], "{name}");
+    }
+}
+
+#[test]
+fn a_few_bytes_of_references_do_not_stand_for_megabytes() {
+    let mut block = b"\x40\x01a\x7f\xa1\x0f".to_vec();
+    block.extend([b'x'; 2080]);
+    block.extend([0xbe; 10_000]);
+    let mut pair = Pair::new(Limits::default());
+    let sent = pair.receive(&frame(kind::HEADERS, WHOLE, 1, &block));
+    assert_eq!((told(&pair, &sent), pair.service.counters.abuses[abuse::FLOOD].get()), (11, 1));
+}
+
+#[test]
+fn metadata_a_little_too_large_ends_the_call_alone() {
+    let mut block = headers(1, "CheckEquipment", WHOLE)[9..].to_vec();
+    block.extend(b"\x00\x01a\x7f\x81\x3f"); // a literal of 8192 bytes
+    block.extend([b'x'; 8192]);
+    let mut pair = Pair::new(Limits::default());
+    let sent = pair.receive(&frame(kind::HEADERS, WHOLE, 1, &block));
+    assert_eq!(status_of(&sent), b"8");
+    assert_eq!(pair.service.counters.bounds[bound::METADATA].get(), 1);
+    assert_eq!(pair.receive(&unary(3, CHECK))[1].2, ANSWER);
+}
+
+#[test]
+fn calls_beyond_their_bounds_are_refused_and_the_others_go_on() {
+    let limits = Limits {
+        streams_per_connection_max: 2,
+        calls_max: 1,
+        connection_bytes_max: 100,
+        ..Limits::default()
+    };
+    let mut pair = Pair::new(Limits { calls_max: 9, ..limits });
+    pair.receive(&[headers(1, "CheckEquipment", WHOLE), headers(3, "CheckEquipment", WHOLE)].concat());
+    let sent = pair.receive(&headers(5, "CheckEquipment", WHOLE | LAST));
+    assert_eq!(sent, [(kind::RST_STREAM, 5, 7_u32.to_be_bytes().to_vec())]);
+    assert_eq!(pair.receive(&data(1, &[CHECK], LAST))[1].2, ANSWER);
+    let sent = pair.receive(&frame(kind::DATA, 0, 3, &[&[0, 0, 0, 1, 0][..], &[0; 200]].concat()));
+    assert_eq!(status_of(&sent), b"8");
+    let bounds = |pair: &Pair| pair.service.counters.bounds.each_ref().map(|count| count.get());
+    assert_eq!(bounds(&pair), [1, 0, 0, 0, 1, 0]);
+
+    let mut pair = Pair::new(Limits { message_bytes_max: 10, ..limits });
+    pair.receive(&headers(1, "CheckEquipment", WHOLE));
+    assert_eq!(status_of(&pair.receive(&headers(3, "CheckEquipment", WHOLE))), b"8");
+    assert_eq!(status_of(&pair.receive(&data(1, &[b"12345678901"], LAST))), b"8");
+    assert_eq!((bounds(&pair), pair.service.calls), ([0, 1, 0, 1, 0, 0], 0));
+}
+
+#[test]
+fn a_peer_that_reads_slowly_does_not_make_the_output_grow() {
+    let mut pair = Pair::new(Limits::default());
+    let requests: Vec<Vec<u8>> = (0..40_000).map(|id| unary(2 * id + 1, CHECK)).collect();
+    pair.receive(&window(0, 1 << 30));
+    let mut largest = 0;
+    for request in requests.chunks(400) {
+        pair.connection.receive(&request.concat(), &mut pair.service, 0);
+        let waits = pair.connection.output().len();
+        pair.connection.written(waits - 100, 0); // and never all
+        largest = largest.max(pair.connection.out.len());
+    }
+    assert!(largest < 400 << 10, "{largest}");
+    assert!(!pair.connection.over());
+}
+
+#[test]
+fn a_frame_that_is_never_whole_ends_the_connection_and_a_busy_peer_does_not() {
+    let limits = Limits { stall_milliseconds_max: 1000, ..Limits::default() };
+    let mut pair = Pair::new(limits);
+    let requests: Vec<u8> = (0..200).flat_map(|id| unary(2 * id + 1, CHECK)).collect();
+    // Every read ends inside a frame, for far longer than a stall.
+    for part in requests.chunks(requests.len() / 197) {
+        pair.now += 50;
+        pair.receive(part);
+        assert!(pair.connection.tick(&mut pair.service, pair.now));
+    }
+    pair.receive(&requests[..5]);
+    assert!(pair.connection.tick(&mut pair.service, pair.now + 1000));
+    assert!(!pair.connection.tick(&mut pair.service, pair.now + 1001));
+    assert_eq!(pair.service.counters.abuses[abuse::STALLED].get(), 1);
+    // Who greets and says no more is not waited for either.
+    let mut connection = super::connection::Connection::new(&pair.service, 0);
+    connection.receive(frame::PREFACE, &mut pair.service, 0);
+    assert!(!connection.tick(&mut pair.service, 1001));
+}
+
+#[test]
+fn a_call_that_stands_still_is_ended_and_a_silent_stream_is_not() {
+    let limits = Limits { stall_milliseconds_max: 1000, ..Limits::default() };
+    let mut pair = Pair::new(limits);
+    pair.receive(&frame(kind::SETTINGS, 0, 0, b"\0\x04\0\0\0\x05"));
+    let mut calls = [headers(1, "CheckEquipment", WHOLE), headers(3, "StreamCheckEquipment", WHOLE)].concat();
+    calls.extend(headers(5, "StreamCheckEquipment", WHOLE));
+    calls.extend(frame(kind::DATA, 0, 5, b"\0\0"));
+    calls.extend(unary(7, CHECK)); // answered, but for a window of 5 bytes
+    pair.receive(&calls);
+    for _ in 0..20 {
+        pair.now += 100;
+        assert!(pair.connection.tick(&mut pair.service, pair.now));
+    }
+    let ended: Vec<u32> =
+        pair.sent().iter().filter(|sent| sent.0 == kind::HEADERS).map(|sent| sent.1).collect();
+    assert_eq!(ended.len(), 3);
+    assert!(!ended.contains(&3) && pair.connection.streams.has(3));
+    assert_eq!((pair.service.counters.bounds[bound::STALLED].get(), pair.service.calls), (3, 1));
+}
+
+#[test]
+fn windows_are_kept_and_every_answer_comes_whole_however_they_open() {
+    for seed in 1..40_u64 {
+        let mut random = Random(seed);
+        let mut pair = Pair::new(Limits::default());
+        pair.receive(&frame(kind::SETTINGS, 0, 0, b"\0\x04\0\0\0\x07"));
+        let (mut connection, mut initial) = (65_535_i64, 7_i64);
+        let calls = 40_u32;
+        let mut left: Vec<i64> = vec![7; calls as usize];
+        let mut answers = vec![Vec::new(); calls as usize];
+        let mut ended = 0;
+        let message = [b"\x0a\x08".as_slice(), CHECK].concat();
+        let mut note = |sent: Vec<(u8, u32, Vec<u8>)>, connection: &mut i64, left: &mut [i64]| {
+            for (kind, stream, payload) in sent {
+                let call = (stream / 2) as usize;
+                if kind == kind::DATA {
+                    *connection -= payload.len() as i64;
+                    left[call] -= payload.len() as i64;
+                    assert!(*connection >= 0 && left[call] >= 0, "seed {seed}");
+                    answers[call].extend(payload);
+                } else if kind == kind::HEADERS && !answers[call].is_empty() {
+                    ended += usize::from(answers[call].len() == 3 * (ANSWER.len() + 2));
+                }
+            }
+        };
+        for call in 0..calls {
+            let mut request = headers(2 * call + 1, "StreamCheckEquipment", WHOLE);
+            request.extend(data(2 * call + 1, &[message.as_slice(); 3], LAST));
+            note(pair.receive(&request), &mut connection, &mut left);
+        }
+        // The connection's window is used up by one that has all the room.
+        for _ in 0..4000 {
+            let call = random.below(calls as usize);
+            let more = 1 + random.below(25) as u32;
+            match random.below(8) {
+                0 => {
+                    connection += i64::from(more);
+                    note(pair.receive(&window(0, more)), &mut connection, &mut left);
+                }
+                1 => {
+                    let next = random.below(60) as i64;
+                    left.iter_mut().for_each(|left| *left += next - initial);
+                    initial = next;
+                    let value = [b"\0\x04\0\0\0".as_slice(), &[next as u8]].concat();
+                    note(pair.receive(&frame(kind::SETTINGS, 0, 0, &value)), &mut connection, &mut left);
+                }
+                _ => {
+                    left[call] += i64::from(more);
+                    note(pair.receive(&window(2 * call as u32 + 1, more)), &mut connection, &mut left);
+                }
+            }
+        }
+        assert_eq!((ended, pair.service.calls, pair.connection.blocked.len()), (calls as usize, 0, 0));
+    }
+}
+
+#[test]
+fn calls_that_wait_for_the_connection_are_served_in_turn_and_forgotten_when_reset() {
+    let mut pair = Pair::new(Limits::default());
+    pair.connection.send_left = 0;
+    for id in [1, 3, 5, 7] {
+        pair.receive(&unary(id, CHECK));
+    }
+    assert_eq!(pair.connection.blocked, [1, 3, 5, 7]);
+    pair.receive(&frame(kind::RST_STREAM, 0, 3, b"\0\0\0\x08"));
+    assert_eq!((pair.connection.blocked.len(), pair.service.calls), (3, 3));
+    let first = pair.receive(&window(0, ANSWER.len() as u32 + 4));
+    assert_eq!(first.iter().map(|sent| (sent.0, sent.1)).collect::<Vec<_>>(), [(0, 1), (1, 1), (0, 5)]);
+    assert_eq!(pair.connection.blocked, [7, 5]);
+    let rest = pair.receive(&window(0, 1000));
+    assert_eq!(rest.iter().filter(|sent| sent.0 == kind::HEADERS).count(), 2);
+    assert_eq!((pair.connection.blocked.len(), pair.service.calls), (0, 0));
+}

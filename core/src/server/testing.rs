@@ -1,0 +1,128 @@
+//! What the server's tests share: a judge, a client that is bytes, and its messages.
+
+use std::sync::Arc;
+
+use super::Limits;
+use super::connection::Connection;
+use super::frame::{self, HEADER_BYTES, Head, flag, kind};
+use super::service::{Judge, Service, Source};
+use crate::check::{Question, Verdict};
+use crate::counters::Counters;
+use crate::sightings::Queues;
+
+/// Whitelists all, but panics at the IMEI "panic".
+pub struct Fake;
+
+impl Judge for Fake {
+    fn check(&self, question: &Question<'_>, _: u64) -> Verdict {
+        assert!(question.imei != b"panic");
+        Verdict { status: 1, reason: 16, deadline: 0, serial: 7, stale: false, cache_seconds: 60 }
+    }
+
+    fn check_batch(&self, questions: &[Question<'_>], now: u64, out: &mut Vec<Verdict>) {
+        out.extend(questions.iter().map(|question| self.check(question, now)));
+    }
+
+    fn status_map(&self, _: &[u8]) -> &[u8] {
+        &[0, 1, 2, 3, 4]
+    }
+
+    fn state(&self) -> (u64, bool) {
+        (7, false)
+    }
+}
+
+impl Source for Fake {
+    type Judge = Self;
+
+    fn with<R>(&self, work: impl FnOnce(Option<&Self>) -> R) -> R {
+        work(Some(self))
+    }
+}
+
+pub struct Pair {
+    pub connection: Connection,
+    pub service: Service<Fake>,
+    pub now: u64,
+}
+
+impl Pair {
+    pub fn new(limits: Limits) -> Self {
+        let counters = Arc::new(Counters::default());
+        let mut service =
+            Service::new(Arc::new(Fake), Arc::default(), limits, counters, Arc::new(Queues::default()));
+        let mut connection = Connection::new(&service, 0);
+        let mut greeting = frame::PREFACE.to_vec();
+        frame::put_settings(&mut greeting, &[]);
+        connection.receive(&greeting, &mut service, 0);
+        let mut pair = Self { connection, service, now: 0 };
+        assert_eq!(pair.sent().iter().map(|sent| sent.0).collect::<Vec<_>>(), [4, 8, 4]);
+        pair
+    }
+
+    /// Kinds, streams and payloads of the frames that were sent.
+    pub fn sent(&mut self) -> Vec<(u8, u32, Vec<u8>)> {
+        let out = self.connection.output().to_vec();
+        self.connection.written(out.len(), self.now);
+        let (mut rest, mut frames) = (out.as_slice(), Vec::new());
+        while let Some(head) = Head::read(rest) {
+            let end = HEADER_BYTES + head.bytes;
+            frames.push((head.kind, head.stream, rest[HEADER_BYTES..end].to_vec()));
+            rest = &rest[end..];
+        }
+        frames
+    }
+
+    pub fn receive(&mut self, data: &[u8]) -> Vec<(u8, u32, Vec<u8>)> {
+        self.connection.receive(data, &mut self.service, self.now);
+        self.sent()
+    }
+}
+
+pub fn headers(stream: u32, method: &str, flags: u8) -> Vec<u8> {
+    let mut block = vec![0x83, 0x86, 0x04];
+    let path = format!("/eir.v1.EquipmentCheckService/{method}");
+    block.push(path.len() as u8);
+    block.extend(path.bytes());
+    block.extend(b"\x0f\x10\x10application/grpc");
+    let mut out = Vec::new();
+    frame::put_head(&mut out, block.len(), kind::HEADERS, flags, stream);
+    out.extend(block);
+    out
+}
+
+pub fn data(stream: u32, messages: &[&[u8]], flags: u8) -> Vec<u8> {
+    let content: Vec<u8> = messages
+        .iter()
+        .flat_map(|message| [&[0_u8][..], &(message.len() as u32).to_be_bytes(), *message].concat())
+        .collect();
+    let mut out = Vec::new();
+    frame::put_head(&mut out, content.len(), kind::DATA, flags, stream);
+    out.extend(content);
+    out
+}
+
+pub const WHOLE: u8 = flag::END_HEADERS;
+pub const LAST: u8 = flag::END_STREAM;
+pub const CHECK: &[u8] = b"\x0a\x03abc\x32\x01r";
+pub const ANSWER: &[u8] = b"\x00\x00\x00\x00\x0b\x08\x01\x10\x10\x20\x07\x30\x3c\x3a\x01r";
+
+pub fn unary(stream: u32, message: &[u8]) -> Vec<u8> {
+    [headers(stream, "CheckEquipment", WHOLE), data(stream, &[message], LAST)].concat()
+}
+
+/// Numbers that a seed makes (xorshift).
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    pub fn below(&mut self, end: usize) -> usize {
+        (self.next() % end as u64) as usize
+    }
+}
