@@ -110,9 +110,11 @@ class Case:
     warned_at: int = 0
     """When an SMSC accepted the first notice of it; 0: unwarned."""
     noticed_at: int = 0
-    """When an SMSC accepted the latest one."""
+    """When an SMSC accepted the latest one, or refused it for good."""
     steps_sent: int = 0
     """Steps of its timetable that were sent, or passed over."""
+    waits: bool = False
+    """A notice of it is in the outbox without an answer: no other is due before."""
 
     @property
     def deadline(self) -> int:
@@ -142,7 +144,7 @@ def step(case: Case, event: Event, now: int, until: int = 0) -> Case:
     moved = replace(case, state=state, since=now, until=until if event in WITH_END else 0, seen_at=seen_at)
     if state == State.WITHDRAWN:
         # What was said is taken back: after it the subscriber is warned anew, with the whole grace.
-        return replace(moved, clock_at=0, paused_seconds=0, warned_at=0, steps_sent=0)
+        return replace(moved, clock_at=0, paused_seconds=0, warned_at=0, steps_sent=0, waits=False)
     if case.state in GRACE_WAITS and case.clock_at:
         moved = replace(
             moved, paused_seconds=case.paused_seconds + max(now - max(case.since, case.clock_at), 0)

@@ -160,10 +160,10 @@ class Cases:
         key, imsi, opened_at, since, until, seen_at, clock_at, paused_seconds, *rest = self._row(
             number
         ).item()
-        warned_at, noticed_at, _, grace_days, cause, state, steps_sent = rest
+        warned_at, noticed_at, _, grace_days, cause, state, steps_sent, waits = rest
         return Case(
             *(key, imsi, Reason(cause), opened_at, grace_days * DAY, State(state), since, until, seen_at),
-            *(clock_at, paused_seconds, warned_at, noticed_at, steps_sent),
+            *(clock_at, paused_seconds, warned_at, noticed_at, steps_sent, bool(waits)),
         )
 
     def rows_of(self, numbers: Sequence[int]) -> Rows:
@@ -232,7 +232,7 @@ class Cases:
         row = (
             *(case.key, case.imsi, case.opened_at, case.since, case.until, case.seen_at, case.clock_at),
             *(case.paused_seconds, case.warned_at, case.noticed_at, deadline),
-            *(case.grace_seconds // DAY, case.cause, case.state, case.steps_sent),
+            *(case.grace_seconds // DAY, case.cause, case.state, case.steps_sent, case.waits),
         )
         self._extents[number >> EXTENT_BITS].put(number & (EXTENT_ROWS - 1), row, due_at)
         self._changed[number] = None

@@ -32,10 +32,10 @@ ROW: Final = np.dtype(
         *((name, "<u4") for name in ("opened_at", "since", "until", "seen_at", "clock_at", "paused_seconds")),
         *((name, "<u4") for name in ("warned_at", "noticed_at", "deadline")),
         ("grace_days", "<u2"),
-        *((name, "u1") for name in ("cause", "state", "steps_sent")),
+        *((name, "u1") for name in ("cause", "state", "steps_sent", "waits")),
     ]
 )
-"""A case, 57 bytes, times in 32 bits; state 0 is no case. `deadline` is what checks see: with shifts."""
+"""A case, 58 bytes, times in 32 bits; state 0 is no case. `deadline` is what checks see: with shifts."""
 
 Rows = npt.NDArray[Any]
 _ONE: Final = np.uint32(1)

@@ -11,6 +11,7 @@ seconds since the Unix epoch, keys and IMSI codes as in docs/segment-format.md.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,7 +19,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from eir.notify.case import Case, Event, State, step
+from eir.notify.case import GRACE_WAITS, Case, Event, State, step
 from eir.notify.cases import Cases, Happened
 from eir.notify.outbox import Notice, NoticeState, Outbox
 from eir.notify.receipts import Outcome, Receipt, spellings
@@ -32,6 +33,7 @@ from eir.notify.schedule import (
     deadline,
     falls_at,
     may_fall,
+    moved_into,
     moved_out_of,
     next_due,
     shift_of,
@@ -46,6 +48,11 @@ SEEN_AGAIN_SECONDS: Final = 6 * HOUR
 """How much newer a sighting must be to be noted: the grace of what is seen does not depend on it."""
 RETRY_SECONDS: Final = (60, 300, 1800, 2 * HOUR, 6 * HOUR)
 """Waits after a temporary error, the last for all further ones."""
+HELD_BACK_SECONDS: Final = 900
+"""How often a deadline is looked at that the feed, the clock or a hold keeps from falling."""
+STEPS: Final = ("first", "reminder", "last")
+"""Stages that are steps of a timetable."""
+SCHEMA: Final = "CREATE TABLE IF NOT EXISTS keeper (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;"
 CAUSE_NAMES: Final = {reason: name for name, reason in CAUSES.items()}
 _OUTCOMES: Final = {
     Outcome.DELIVERED: NoticeState.DELIVERED,
@@ -85,7 +92,7 @@ class World:
 class Rate:
     """Events of the current hour, by the clock."""
 
-    per_hour_max: int
+    per_hour_max: int = 0
     hour: int = 0
     count: int = 0
 
@@ -101,6 +108,13 @@ class Rate:
         self.count += 1
         return over
 
+    def hours_until_room(self, now: int) -> int:
+        """Count one that finds no room; return how many hours those before it fill."""
+        self.over(now)
+        hours = self.count // max(self.per_hour_max, 1)
+        self.count += 1
+        return max(hours, 1)
+
 
 @dataclass
 class Keeper:
@@ -115,26 +129,42 @@ class Keeper:
     """Why sending holds; empty while it does not."""
     counts: Counter[str] = field(default_factory=Counter)
     _tables: dict[Reason, Timetable] = field(init=False)
-    _opened: Rate = field(init=False)
-    _due: Rate = field(init=False)
-    _fallen: Rate = field(init=False)
+    _opened: Rate = field(default_factory=Rate)
+    _due: Rate = field(default_factory=Rate)
+    _fallen: Rate = field(default_factory=Rate)
+    _kept: str = ""
+    """What is durable besides cases and notices."""
 
     def __post_init__(self) -> None:
-        """Take the policy."""
+        """Take the policy, and what was kept."""
         self.use_policy(self.policy)
+        self.cases.script(SCHEMA)
+        for (text,) in self.cases.read("SELECT value FROM keeper WHERE name = 'state'"):
+            self._kept, kept = text, json.loads(text)
+            self.held = kept["held"]
+            for rate, counted in zip(self._rates, kept["rates"], strict=True):
+                rate.hour, rate.count = counted
 
     def use_policy(self, settings: Settings) -> None:
         """Take another policy: timetables change, what a case was opened with does not."""
         self.policy = settings
         self._tables = {reason: timetable_of(settings, name) for name, reason in CAUSES.items()}
         says = settings.notices
-        self._opened = Rate(says.cases_per_hour_max)
-        self._due = Rate(says.notices_per_hour_max)
-        self._fallen = Rate(says.cut_offs_per_hour_max)
+        self._opened.per_hour_max = says.cases_per_hour_max
+        self._due.per_hour_max = says.notices_per_hour_max
+        self._fallen.per_hour_max = says.cut_offs_per_hour_max
+
+    @property
+    def _rates(self) -> tuple[Rate, ...]:
+        return self._opened, self._due, self._fallen
 
     def commit(self) -> None:
         """Make it durable. Raises StorageError; then it is still to be done."""
+        kept = json.dumps({"held": self.held, "rates": [(rate.hour, rate.count) for rate in self._rates]})
+        if kept != self._kept:
+            self.cases.also(("keeper",), "REPLACE INTO keeper VALUES ('state', ?)", (kept,))
         self.cases.commit()
+        self._kept = kept
 
     # -- sightings and deltas ---------------------------------------------------------------------
 
@@ -151,15 +181,16 @@ class Keeper:
             if reason == case.cause:
                 self._seen(number, case, seen.at)
                 return
-            self._remedy([number], seen.at)
+            self._remedy([number], [reason], seen.at)
         if reason in CAUSE_NAMES:
             self._open(seen, Reason(reason))
 
     def _seen(self, number: int, case: Case, at: int) -> None:
         """Note a sighting where it says something new."""
-        if case.state == State.OPEN and at - case.seen_at < SEEN_AGAIN_SECONDS:
-            return
-        if at <= case.since and case.state == State.ABSENT:
+        if case.state == State.ABSENT:
+            if at <= case.since:
+                return
+        elif at - case.seen_at < SEEN_AGAIN_SECONDS:
             return
         seen = step(case, Event.SIGHTED, at)
         if not seen.clock_at:
@@ -215,16 +246,22 @@ class Keeper:
         rows = self.cases.rows_of(numbers)
         judged = self.judge(list(zip(rows["key"].tolist(), rows["imsi"].tolist(), strict=True)))
         causes = zip(numbers, judged, rows["cause"].tolist(), strict=True)
-        remedied = [number for number, now_judged, cause in causes if now_judged.reason != cause]
-        self._remedy(remedied, now)
+        remedied = [
+            (number, now_judged.reason) for number, now_judged, cause in causes if now_judged.reason != cause
+        ]
+        self._remedy([number for number, _ in remedied], [reason for _, reason in remedied], now)
         return len(remedied)
 
-    def _remedy(self, numbers: Sequence[int], now: int) -> None:
-        """Resolve cases: what is still due is cancelled, who was warned is told."""
-        self._cancel(numbers, now)
+    def _remedy(self, numbers: Sequence[int], reasons: Sequence[int], now: int) -> None:
+        """Resolve cases by what a check answers now: what is due is cancelled, who was warned is told.
+
+        Where another cause takes the place of the one that is gone, nothing is in order yet.
+        """
         before = self.cases.resolve(numbers, now)
+        self._cancel(numbers, now)
         self.counts["resolved"] += len(numbers)
-        told = (before["warned_at"] != 0) | (before["state"] == State.CUT_OFF)
+        in_order = np.array([reason not in CAUSE_NAMES for reason in reasons], bool)
+        told = (before["warned_at"] != 0) & in_order | (before["state"] == State.CUT_OFF)
         names = ("opened_at", "state", "steps_sent")
         columns = (before[name][told].tolist() for name in names)
         for number, opened_at, state, steps in zip(np.array(numbers)[told].tolist(), *columns, strict=True):
@@ -251,6 +288,8 @@ class Keeper:
                 self._notice(number, case, due, now)
             elif due.what:
                 self._put(number, step(case, EVENTS[due.what], now), now, due.what)
+                if due.what == "absence":
+                    self._cancel([number], now)
             else:
                 self._put(number, case, now, "")
         return len(cases)
@@ -263,40 +302,41 @@ class Keeper:
     def _fall(self, number: int, case: Case, now: int, world: World, judged: Judged) -> None:
         """Cut a case off, unless it is in order by now or something holds the deadline back."""
         if judged.reason != case.cause:
-            self._remedy([number], now)
+            self._remedy([number], [judged.reason], now)
             return
         table = self._tables[case.cause]
         falls = falls_at(case, table, self._shift(case))
         free = may_fall(
             falls, table, now, complete_until=world.complete_until, clock_doubtful=world.clock_doubtful
         )
-        if not (judged.enforced and free) or self._fallen.over(now):
+        if not free or not judged.enforced or self.held or self._fallen.over(now):
             self.counts["waiting"] += 1
-            self._put(number, case, now, "", due_at=now + RETRY_SECONDS[0])
+            self._put(number, case, now, "", due_at=self._falls_later(judged, table, now, free=free))
             return
         self._fallen.note(now)
+        self._put(number, replace(step(case, Event.FELL, now), waits=False), now, "cut off")
         self._cancel([number], now)
-        self._put(number, step(case, Event.FELL, now), now, "cut off")
         self.counts["cut_off"] += 1
         if "cut_off" not in self.policy.cause[CAUSE_NAMES[case.cause]].stages_left_out:
             self.outbox.add(number, case.opened_at, "cut_off", case.steps_sent, now, now)
+
+    def _falls_later(self, judged: Judged, table: Timetable, now: int, *, free: bool) -> int:
+        """Return when to look again at a deadline that does not fall: rarely, as there may be millions."""
+        if not free or self.held:
+            at = now + HELD_BACK_SECONDS
+        elif not judged.enforced:
+            at = now + HOUR
+        else:
+            at = (now // HOUR + self._fallen.hours_until_room(now)) * HOUR
+        return moved_into(at, table.cut_off_hours, table.zone)
 
     def _notice(self, number: int, case: Case, due: Due, now: int) -> None:
         """Put a notice in the outbox; the case waits for its answer."""
         priority = deadline(case, self._shift(case)) or now + case.grace_seconds
         self.outbox.add(number, case.opened_at, due.stage, due.steps, now, priority)
-        waits = replace(case, steps_sent=due.steps)
-        self._put(number, waits, now, "", due_at=self._after_notice(waits, now))
+        self._put(number, replace(case, steps_sent=due.steps, waits=True), now, "")
         if self._due.note(now):
             self.hold("more notices came due in an hour than notices.notices_per_hour_max")
-
-    def _after_notice(self, case: Case, now: int) -> int:
-        """Return when to look at a case again that waits for an SMSC: for its absence, its end, its fall."""
-        others = [
-            case.seen_at + self._tables[case.cause].absent_seconds,
-            falls_at(case, self._tables[case.cause], self._shift(case)),
-        ]
-        return min((at for at in others if at > now), default=0)
 
     # -- what an SMSC says ------------------------------------------------------------------------
 
@@ -308,9 +348,12 @@ class Keeper:
         return sent
 
     def cancelled(self, notice: Notice, now: int) -> None:
-        """Take back a notice that waits."""
+        """Take back a notice that waits; where its case goes on later, the step is still to be done."""
         self.outbox.put(notice._replace(state=NoticeState.CANCELLED, changed_at=now))
         self.counts["cancelled"] += 1
+        case = self._any_case_of(notice)
+        if case is not None and case.waits and notice.stage in STEPS and case.state in GRACE_WAITS:
+            self._put(notice.number, replace(case, waits=False, steps_sent=notice.steps - 1), now, "")
 
     def postponed(self, notice: Notice, now: int, due_at: int, why: str = "") -> None:
         """Let a notice wait longer; `why` is what keeps it, where somebody should know."""
@@ -328,11 +371,16 @@ class Keeper:
 
     def case_of(self, notice: Notice) -> Case | None:
         """Return the case of a notice while the notice still says something true of it."""
-        case = self.cases.get(notice.number) if self.cases.has(notice.number) else None
-        if case is None or case.opened_at != notice.opened_at:
+        case = self._any_case_of(notice)
+        if case is None:
             return None
         wanted = {"cut_off": State.CUT_OFF, "resolved": State.RESOLVED, "restored": State.RESOLVED}
         return case if case.state == wanted.get(notice.stage, State.OPEN) else None
+
+    def _any_case_of(self, notice: Notice) -> Case | None:
+        """Return the case of a notice, whatever its state; None once its number is another's."""
+        case = self.cases.get(notice.number) if self.cases.has(notice.number) else None
+        return case if case is not None and case.opened_at == notice.opened_at else None
 
     def accepted(self, notice: Notice, message_ids: tuple[str, ...], now: int) -> None:
         """Note that an SMSC took a notice: the subscriber counts as warned, and the clock may start."""
@@ -340,24 +388,38 @@ class Keeper:
             notice._replace(state=NoticeState.ACCEPTED, message_ids=message_ids, changed_at=now, error="")
         )
         self.counts["accepted"] += 1
-        case = self.case_of(notice)
-        if case is None or case.state != State.OPEN:
+        case = self._any_case_of(notice)
+        if case is None or notice.stage not in STEPS or case.state == State.WITHDRAWN:
+            return
+        if case.state == State.RESOLVED:
+            self._warned_too_late(notice, case, now)
             return
         clock_at = case.clock_at
         if not clock_at and self.policy.cause[CAUSE_NAMES[case.cause]].clock_start == "first_notice":
             clock_at = now
-        warned = replace(case, warned_at=case.warned_at or now, noticed_at=now, clock_at=clock_at)
+        warned = replace(
+            case, warned_at=case.warned_at or now, noticed_at=now, clock_at=clock_at, waits=False
+        )
         self._put(notice.number, warned, now, f"noticed: {notice.stage}")
+
+    def _warned_too_late(self, notice: Notice, case: Case, now: int) -> None:
+        """Tell who was in order before his first notice was taken, and is warned all the same."""
+        (judged,) = self.judge([(case.key, case.imsi)])
+        if not case.warned_at and judged.reason not in CAUSE_NAMES:
+            self.outbox.add(notice.number, case.opened_at, "resolved", case.steps_sent, now, now)
 
     def refused(self, notice: Notice, error: str, now: int, *, permanent: bool) -> None:
         """Note that an SMSC did not take a notice: it is tried again, or failed for good."""
         if permanent:
             self.outbox.put(notice._replace(state=NoticeState.FAILED, error=error, changed_at=now))
             self.counts["failed"] += 1
-            case = self.case_of(notice)
-            if case is not None and case.state == State.OPEN and not case.warned_at:
-                # Still unwarned: the first notice is due again, in a day.
-                self._put(notice.number, replace(case, steps_sent=0), now, "", due_at=now + DAY)
+            case = self._any_case_of(notice)
+            if case is not None and case.waits and notice.stage in STEPS:
+                # Who is unwarned is warned again, after the spacing.
+                steps = case.steps_sent if case.warned_at else 0
+                self._put(
+                    notice.number, replace(case, steps_sent=steps, noticed_at=now, waits=False), now, ""
+                )
             return
         wait_seconds = RETRY_SECONDS[min(notice.attempts, len(RETRY_SECONDS)) - 1]
         self.outbox.put(
@@ -388,8 +450,8 @@ class Keeper:
         """Hold, withdraw or free a case. Raises InvalidRequestError."""
         case = self.cases.get(number)
         acted = step(case, event, now, until)
-        self._cancel([number], now)
         self._put(number, acted, now, event.name.lower(), who=who, why=why)
+        self._cancel([number], now)
         return acted
 
     def hold(self, why: str) -> None:
@@ -399,8 +461,9 @@ class Keeper:
             self.counts["holds"] += 1
 
     def release(self) -> None:
-        """Send again."""
+        """Send again; what comes due in the rest of the hour is counted anew."""
         self.held = ""
+        self._opened.count = self._due.count = 0
 
     # -- helpers ----------------------------------------------------------------------------------
 

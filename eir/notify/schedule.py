@@ -162,9 +162,10 @@ def _step_at(step: Step, case: Case, end: int) -> int:
 def notice(case: Case, timetable: Timetable, now: int, shift_seconds: int = 0) -> Due | None:
     """Return the next notice of an open case; of several that are overdue, only the latest goes out.
 
-    The first notice is never passed over: a reminder reminds of something.
+    The first notice is never passed over: a reminder reminds of something. There
+    is one notice of a case at a time.
     """
-    if case.state != State.OPEN:
+    if case.state != State.OPEN or case.waits:
         return None
     end = deadline(case, shift_seconds)
     left = [

@@ -399,3 +399,139 @@ def test_an_old_notice_says_nothing_of_a_new_case(desk: Desk) -> None:
     assert desk.keeper.case_of(notice._replace(opened_at=START - 1)) is None
     assert desk.keeper.case_of(notice._replace(number=99)) is None
     assert desk.keeper.case_of(notice) == desk.case()
+
+
+def test_a_case_has_one_notice_on_its_way(desk: Desk) -> None:
+    """A first notice that waits for an MSISDN until the reminder is due does not bring both at once."""
+    desk.seen(START)
+    for now in range(START, START + 12 * DAY, 6 * HOUR):
+        desk.seen(now)
+        desk.keeper.tick(now, FOREVER, 10)
+        desk.keeper.commit()
+    desk.run(START + 12 * DAY, 3)
+    assert desk.said == [(288, "first"), (312, "reminder")]
+
+
+@pytest.mark.parametrize("why", ["absence", "hold"])
+def test_a_notice_that_a_pause_cancelled_is_sent_after_it(desk: Desk, why: str) -> None:
+    desk.seen(START)
+    desk.keeper.tick(START, FOREVER, 10)
+    desk.keeper.commit()
+    back = START + 31 * DAY
+    if why == "hold":
+        desk.keeper.act(0, Event.HOLD, START, back, "court", "4711")
+    else:
+        desk.keeper.tick(START + 30 * DAY, FOREVER, 10)
+    desk.keeper.commit()
+    assert desk.case().state in (State.ABSENT, State.HELD)
+    assert desk.claim(START + 30 * DAY) == []
+    desk.seen(back)
+    desk.run(back, 2)
+    assert [stage for _, stage in desk.said] == ["first", "reminder"]
+    assert desk.said[0][0] - 31 * 24 in (
+        0,
+        1,
+    )  # the end of a hold is noted in one tick, and acted on in the next
+
+
+@pytest.mark.parametrize("pause", [State.ABSENT, State.HELD])
+def test_a_notice_accepted_in_a_pause_counts(desk: Desk, pause: State) -> None:
+    desk.seen(START)
+    desk.keeper.tick(START, FOREVER, 10)
+    desk.keeper.commit()
+    (notice,) = desk.claim(START)
+    if pause == State.HELD:
+        desk.keeper.act(0, Event.HOLD, START + 1, START + DAY, "court", "4711")
+    else:
+        desk.keeper.tick(START + 30 * DAY, FOREVER, 10)
+    desk.keeper.accepted(notice, ("m",), START + 30 * DAY)
+    desk.keeper.commit()
+    assert (desk.case().state, desk.case().warned_at) == (pause, START + 30 * DAY)
+
+
+@pytest.mark.parametrize("reason", [Reason.OWNER, Reason.NOT_REGISTERED])
+def test_who_was_in_order_before_his_notice_was_taken_is_told(desk: Desk, reason: Reason) -> None:
+    desk.seen(START)
+    desk.keeper.tick(START, FOREVER, 10)
+    desk.keeper.commit()
+    (notice,) = desk.claim(START)
+    desk.answers[KEY, SIM] = reason
+    desk.keeper.changed(np.array([KEY], np.uint64), START + 1)
+    desk.keeper.accepted(notice, ("m",), START + 2)
+    desk.keeper.commit()
+    desk.send(START + 3)
+    assert desk.said == ([(0, "resolved")] if reason == Reason.OWNER else [])
+
+
+def test_a_cause_that_takes_the_place_of_another_is_not_called_in_order(desk: Desk) -> None:
+    desk.seen(START)
+    desk.run(START, 1)
+    desk.answers[KEY, SIM] = Reason.OWNED_BY_OTHER
+    desk.seen(START + 2 * DAY)
+    desk.run(START + 2 * DAY, 1)
+    assert desk.said == [(0, "first"), (48, "first")]
+
+
+def test_sightings_of_who_is_cut_off_are_noted_rarely(desk: Desk) -> None:
+    desk.seen(START)
+    desk.run(START, 31)
+    desk.seen(START + 31 * DAY)
+    desk.seen(START + 31 * DAY + 60)
+    assert desk.case().seen_at == START + 31 * DAY
+
+
+def test_a_hold_keeps_deadlines_from_falling(desk: Desk) -> None:
+    desk.seen(START)
+    desk.run(START, 29)
+    desk.keeper.hold("a bad delta")
+    desk.run(START + 29 * DAY, 3)
+    assert desk.case().state == State.OPEN
+    desk.keeper.release()
+    desk.run(START + 32 * DAY, 1)
+    assert desk.case().state == State.CUT_OFF
+
+
+def test_a_hold_and_the_rates_of_the_hour_survive_a_restart(tmp_path: Path) -> None:
+    few = replace(SHIPPED, notices=replace(SHIPPED.notices, cases_per_hour_max=3))
+    desk = Desk(tmp_path, few)
+    for number in range(3):
+        desk.seen(START, key=KEY + number)
+    desk.cases.close()
+    desk.start()
+    assert not desk.keeper.held
+    desk.seen(START, key=KEY + 3)
+    held = desk.keeper.held
+    assert held
+    desk.cases.close()
+    desk.start()
+    assert desk.keeper.held == held
+    desk.keeper.release()
+    desk.keeper.commit()
+    desk.cases.close()
+    desk.start()
+    assert not desk.keeper.held
+    for number in range(4, 7):  # a release goes on: the hour is counted anew
+        desk.seen(START, key=KEY + number)
+    assert not desk.keeper.held
+    desk.cases.close()
+
+
+def test_deadlines_beyond_the_rate_wait_for_the_hours_with_room(tmp_path: Path) -> None:
+    few = replace(SHIPPED, notices=replace(SHIPPED.notices, cut_offs_per_hour_max=2))
+    desk = Desk(tmp_path, few)
+    for number in range(7):
+        desk.seen(START, key=KEY + number)
+    for now in range(START, START + 30 * DAY, HOUR):
+        desk.keeper.tick(now, FOREVER, 100)
+        desk.keeper.commit()
+        desk.send(now)
+    at = START + 30 * DAY - 60
+    for number in range(7):
+        desk.keeper._seen(number, desk.cases.get(number), at)
+    at += 60
+    assert desk.keeper.tick(at, FOREVER, 100) == 7
+    assert desk.keeper.tick(at + 60, FOREVER, 100) == 0
+    hour = (at // HOUR + 1) * HOUR
+    assert [desk.keeper.tick(hour + after, FOREVER, 100) for after in (0, HOUR, 2 * HOUR)] == [2, 2, 1]
+    assert desk.cases.states()[State.CUT_OFF] == 7
+    desk.cases.close()
