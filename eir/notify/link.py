@@ -70,6 +70,8 @@ class Fate(Enum):
     PERMANENT = "permanent"
     LOST = "lost"
     """No answer: the SMSC may have taken it."""
+    UNSENT = "unsent"
+    """Not submitted: the SMSC was gone before."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ class Link:
     binds_refused_count: int = 0
     pace: Pace = field(init=False)
     _waiting: deque[_Message] = field(default_factory=deque)
-    """Until the SMSC is bound, the pace allows it and the window has room."""
+    """Until the pace allows it and the window has room."""
     _submitted: dict[int, _Message] = field(default_factory=dict)
     """By the sequence number of each part that has no answer yet."""
     _work: asyncio.Event = field(default_factory=asyncio.Event)
@@ -147,13 +149,16 @@ class Link:
         return len(self._submitted)
 
     async def send(self, source: Address, destination: Address, parts: Parts) -> Sent:
-        """Send a message once the SMSC is bound, the pace allows it and the window has room.
+        """Send a message once the pace allows it and the window has room.
 
-        Raises ValueError where it cannot be sent at all: an address that SMPP has no room for, more
-        parts than the window has.
+        What has not gone out when the SMSC goes comes back UNSENT: hours later it may say what is no
+        longer true, or come in the night. Raises ValueError where it cannot be sent at all: an address
+        that SMPP has no room for, more parts than the window has.
         """
         if len(parts.bodies) > self.endpoint.terms.window_max:
             raise ValueError(f"{len(parts.bodies)} parts in a window of {self.endpoint.terms.window_max}")
+        if not self.bound.is_set():
+            return Sent(Fate.UNSENT)
         message = _Message(source, destination, parts, asyncio.get_running_loop().create_future())
         self._waiting.append(message)
         self._work.set()
@@ -280,6 +285,10 @@ class Link:
 
     def _over(self, why: str, status: int) -> None:
         self.bound.clear()
+        while self._waiting:
+            message = self._waiting.popleft()
+            if not message.done.done():
+                message.done.set_result(Sent(Fate.UNSENT))
         self.binds_refused_count += bool(status)
         self.state_changed(self)
         log.warning("SMSC lost", smsc=self.endpoint.name, why=why)

@@ -163,7 +163,7 @@ def test_receipts_arrive() -> None:
     run(test)
 
 
-def test_a_lost_session_is_bound_again_and_what_waited_goes_on() -> None:
+def test_a_lost_session_is_bound_again() -> None:
     async def test(smsc: Smsc) -> None:
         async with linked(smsc, answer_seconds_max=5) as (link, _):
             (session,) = smsc.sessions.values()
@@ -174,8 +174,27 @@ def test_a_lost_session_is_bound_again_and_what_waited_goes_on() -> None:
             await session.unbind()
             assert (await hanging).fate == Fate.LOST
             smsc.answer = lambda number: f"id{number}"
+            await link.bound.wait()
             assert (await link.send(FROM, TO, segment("again", 0))).fate == Fate.ACCEPTED
-            assert link.bound.is_set()
+
+    run(test)
+
+
+def test_what_has_not_gone_out_when_the_smsc_goes_comes_back() -> None:
+    """It is not kept for the next bind: that may come hours later, in the night."""
+
+    async def test(smsc: Smsc) -> None:
+        async with linked(smsc, window_max=1, answer_seconds_max=5) as (link, _):
+            (session,) = smsc.sessions.values()
+            smsc.answer = lambda _: None
+            sending = [asyncio.create_task(link.send(FROM, TO, segment("hello", 0))) for _ in range(3)]
+            while not smsc.taken:
+                await asyncio.sleep(0.01)
+            await session.unbind()
+            fates = [sent.fate for sent in await asyncio.gather(*sending)]
+            assert fates == [Fate.LOST, Fate.UNSENT, Fate.UNSENT]
+            assert (await link.send(FROM, TO, segment("hello", 0))).fate == Fate.UNSENT
+            assert len(smsc.taken) == 1
 
     run(test)
 
