@@ -23,7 +23,8 @@ setup: .venv/.stamp
 	@$(BIN)/python -m eir.native
 	@touch $@
 
-# Builds the native engine in place, for the Python that PYTHON names (it has setuptools-rust).
+# Builds the native engine in place, with the Python of .venv where that is there (setuptools-rust is in it).
+native: PYTHON := $(or $(wildcard $(BIN)/python),$(PYTHON))
 native:
 	$(PYTHON) setup.py --quiet build_rust --inplace --release
 	$(PYTHON) -m eir.native

@@ -25,13 +25,16 @@ from eir import native
 from eir.clock import now_seconds
 from eir.errors import EngineUnavailableError
 from eir.identity import SERIALS
-from eir.whitelist.rows import U64, Op, Role
+from eir.whitelist.order import Sorter
+from eir.whitelist.rows import U64, BlockCause, Op, Role
 from eir.whitelist.shard_find import Finder, Finders
 from eir.whitelist.store import Limits, Store
 
 FRESH_TAC = 36_000_000
 """A TAC that no population has, nor those that follow."""
 LOT = 4_000
+AUTHORITY = "bench"
+"""Who blocks: none of the population's, so that no block is there already."""
 
 
 class Delta(NamedTuple):
@@ -41,6 +44,7 @@ class Delta(NamedTuple):
     imei: U64
     imsi: U64 | None = None
     cause: int = 0
+    authority: str = ""
 
 
 def register(_: Population, count: int) -> Delta:
@@ -70,19 +74,28 @@ def unpair(population: Population, count: int) -> Delta:
     return Delta(Op.UNPAIR, keys, population.owners(keys))
 
 
+def block(population: Population, count: int) -> Delta:
+    """Block IMEIs as stolen, some of the owned ones, in their order."""
+    return Delta(Op.BLOCK, population.sample_owned(count, seed=17), None, BlockCause.STOLEN, AUTHORITY)
+
+
 KINDS: dict[str, Callable[[Population, int], Delta]] = {
     "REGISTER": register,
     "PAIR, sorted": activate,
     "PAIR, random order": activate_random,
     "UNPAIR": unpair,
+    "BLOCK": block,
 }
 
 
-ENGINES: dict[str, Callable[[], None]] = {
-    "native": native.find_in_shards,
-    "portable": lambda: Finders.use(Finder),
-}
-"""How the keys of a delta are found."""
+def portable() -> None:
+    """Let the writer do without the native engine."""
+    Finders.use(Finder)
+    Sorter.use(np.ndarray.sort)
+
+
+ENGINES: dict[str, Callable[[], None]] = {"native": native.help_writer, "portable": portable}
+"""How the keys of a delta are found and sorted."""
 
 
 def apply(data_dir: Path, delta: Delta, engine: str, profile: cProfile.Profile | None) -> Pushed:
@@ -93,7 +106,7 @@ def apply(data_dir: Path, delta: Delta, engine: str, profile: cProfile.Profile |
         try:
             if profile:
                 profile.enable()
-            return push(store, delta.op, len(delta.imei), imei=delta.imei, imsi=delta.imsi, cause=delta.cause)
+            return push(store, **delta._asdict())
         finally:
             if profile:
                 profile.disable()

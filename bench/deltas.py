@@ -32,8 +32,17 @@ def slices(count: int, rows_max: int = ROWS_MAX) -> Iterator[slice]:
         yield slice(start, min(start + rows_max, count))
 
 
-def push(store: Store, op: Op, count: int, *, imei: U64, imsi: U64 | None = None, cause: int = 0) -> Pushed:
+def push(
+    store: Store,
+    op: Op,
+    imei: U64,
+    *,
+    imsi: U64 | None = None,
+    cause: int = 0,
+    authority: str = "",
+) -> Pushed:
     """Apply a delta of rows of one kind, in parts as chunks have them."""
+    count = len(imei)
     position = next((feed.sequence for feed in store.feeds() if feed.feed == FEED), 0)
     parts = [
         Rows(
@@ -41,6 +50,8 @@ def push(store: Store, op: Op, count: int, *, imei: U64, imsi: U64 | None = None
             imei=imei[part],
             imsi=None if imsi is None else imsi[part],
             cause=np.full(part.stop - part.start, cause, np.uint8) if cause else None,
+            name=np.ones(part.stop - part.start, np.uint16) if authority else None,
+            names=["", authority] if authority else [""],
         )
         for part in slices(count)
     ]

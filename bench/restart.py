@@ -25,7 +25,7 @@ def journal_rows(population: Population, data_dir: Path, count: int) -> None:
     try:
         keys, imsis = population.sample_unowned(count, seed=11), population.new_imsis(count)
         for part in slices(count, DELTA_ROWS):
-            push(store, Op.PAIR, len(keys[part]), imei=keys[part], imsi=imsis[part], cause=Role.OWNER)
+            push(store, Op.PAIR, imei=keys[part], imsi=imsis[part], cause=Role.OWNER)
     finally:
         store.close()
 

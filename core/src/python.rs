@@ -39,6 +39,21 @@ fn view_of<T: bytemuck::AnyBitPattern>(buffer: PyBuffer<u8>) -> PyResult<View<T>
     View::new(&memory, 0..memory.bytes().len()).map_err(refused)
 }
 
+/// The numbers of a Python buffer, which only its caller uses meanwhile.
+fn writable(buffer: &mut PyBuffer<u8>) -> PyResult<&mut [u64]> {
+    if buffer.readonly() || !buffer.is_c_contiguous() {
+        return Err(refused("the buffer is read-only, or not contiguous".into()));
+    }
+    if buffer.len_bytes() == 0 {
+        return Ok(&mut []);
+    }
+    // SAFETY: an exported buffer stays where it is until it is released; that nobody else uses the bytes
+    // meanwhile is the contract of eir/native.py.
+    let bytes = unsafe { std::slice::from_raw_parts_mut(buffer.buf_ptr().cast::<u8>(), buffer.len_bytes()) };
+    bytemuck::try_cast_slice_mut(bytes)
+        .map_err(|_| refused("the buffer is not of whole, aligned numbers".into()))
+}
+
 type Arrays = (PyBuffer<u8>, PyBuffer<u8>);
 
 fn tables_of(arrays: [Arrays; TABLES]) -> PyResult<overlay::Tables> {
@@ -80,6 +95,14 @@ impl Shard {
         Ok([rows.heads, rows.ends, rows.words]
             .map(|column| PyByteArray::new(py, bytemuck::cast_slice(&column))))
     }
+}
+
+/// Sorts numbers (u64 as bytes) in place; nobody else may use them meanwhile.
+#[pyfunction]
+fn sort(py: Python<'_>, mut numbers: PyBuffer<u8>) -> PyResult<()> {
+    let numbers = writable(&mut numbers)?;
+    py.detach(|| numbers.sort_unstable());
+    Ok(())
 }
 
 /// An overlay: slots and words of its six tables.
@@ -235,6 +258,7 @@ fn core_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("BUILD_ID", crate::BUILD_ID)?;
     module.add("GATE_FIELDS", GATE_FIELDS.to_vec())?;
     module.add("STANDING_FIELDS", STANDING_FIELDS.to_vec())?;
+    module.add_function(wrap_pyfunction!(sort, module)?)?;
     module.add_class::<Shard>()?;
     module.add_class::<Overlay>()?;
     module.add_class::<Common>()?;

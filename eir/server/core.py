@@ -71,7 +71,7 @@ class CoreServer:
 
     def checker(self, store: Store, policy: Policy) -> PublishingChecker:
         """Let checks be answered from a store from now on; the writer finds its keys by the engine too."""
-        native.find_in_shards()
+        native.help_writer()
         checker = PublishingChecker(store, policy, self._state.clock, self._engine)
         store.on_generation = checker.native.publish
         return checker

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eir.whitelist.aside import in_order
+from eir.whitelist.order import Sorter
 from eir.whitelist.rows import U64
 
 GOLDEN: Final = 0x9E3779B97F4A7C15
@@ -28,6 +29,8 @@ OFFSET_BITS: Final = 36
 OFFSET_MASK: Final = (1 << OFFSET_BITS) - 1
 COUNT_MASK: Final = (1 << 24) - 1
 _MASK64: Final = (1 << 64) - 1
+_INDEX_BITS: Final = 32
+"""Bits of the place of a key among the others, where it is sorted with its slot."""
 _HALVED_ROWS: Final = 1 << 17
 """Rows from which on the two halves of an image are worked out beside each other."""
 I64 = npt.NDArray[np.int64]
@@ -189,15 +192,15 @@ class HashTable:
         words = np.empty(0, np.uint64)
         if len(has_words):
             # A record is its head and its words, one after the other.
-            first = np.zeros(len(has_words), np.int64)
-            np.cumsum(counts[has_words][:-1] + 1, out=first[1:])
-            words = np.empty(int((counts[has_words] + 1).sum()), np.uint64)
+            length = counts[has_words] + 1
+            first = np.cumsum(length)
+            words = np.empty(int(first[-1]), np.uint64)
+            first -= length
+            is_head = np.zeros(len(words), bool)
+            is_head[first] = True
             words[first] = columns.heads[has_words]
-            words[spread(first + 1, counts[has_words])] = columns.extra.words
-            length = (counts[has_words] + 1).astype(np.uint64)
-            values[has_words] = (
-                np.uint64(RECORD) | (length << np.uint64(OFFSET_BITS)) | first.astype(np.uint64)
-            )
+            words[~is_head] = columns.extra.words
+            values[has_words] = np.uint64(RECORD) | (length << OFFSET_BITS | first).view(np.uint64)
         parts = _places(columns.keys, bits)
         # Fewer keys than two thirds of the home places run past them by less than those are.
         slack = max(1 << (bits - 3), int(parts[-1][1][-1]) + 2 - (1 << bits))
@@ -286,9 +289,9 @@ def _places(keys: U64, bits: int) -> list[tuple[I64, I64]]:
     """Order keys by home place, and find the slot of each with linear probing; in parts of the table."""
     packed = keys * np.uint64(GOLDEN)
     packed >>= np.uint64(64 - bits)
-    packed <<= np.uint64(32)
+    packed <<= np.uint64(_INDEX_BITS)
     packed |= np.arange(len(keys), dtype=np.uint64)
-    lower = packed < np.uint64(1 << (bits + 31))
+    lower = packed < np.uint64(1 << (bits + _INDEX_BITS - 1))
     halves = [packed[lower], packed[~lower]] if len(keys) >= _HALVED_ROWS else [packed]
     parts: list[tuple[I64, I64]] = []
     for order, place in in_order(_place, [half for half in halves if len(half)]):
@@ -299,10 +302,10 @@ def _places(keys: U64, bits: int) -> list[tuple[I64, I64]]:
 
 
 def _place(packed: U64) -> tuple[I64, I64]:
-    """Sort home places (above 32 bits) with their keys' indexes, and find slots."""
-    packed.sort()
-    order = (packed & np.uint64(0xFFFFFFFF)).view(np.int64)
-    packed >>= np.uint64(32)
+    """Sort home places (above the bits of the index) with their keys' indexes, and find slots."""
+    Sorter.sort(packed)
+    order = (packed & np.uint64((1 << _INDEX_BITS) - 1)).view(np.int64)
+    packed >>= np.uint64(_INDEX_BITS)
     # Each key takes its home, or the place after its predecessor.
     place = packed.view(np.int64)
     index = np.arange(len(place))

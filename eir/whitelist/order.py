@@ -1,12 +1,26 @@
-"""The order that sorts keys."""
+"""The order that sorts keys, and who sorts."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
+
+
+class Sorter:
+    """Who sorts numbers: numpy, until the native engine is put in its place."""
+
+    sort: ClassVar[Callable[[U64], None]] = staticmethod(np.ndarray.sort)
+
+    @classmethod
+    def use(cls, sort: Callable[[U64], None]) -> None:
+        """Let another sort from now on; it sorts in place."""
+        cls.sort = staticmethod(sort)
 
 
 def sorting_order(keys: U64) -> I64:
@@ -19,11 +33,14 @@ def sorting_order(keys: U64) -> I64:
     place_bits = len(keys).bit_length()
     key_bits = int(keys.max()).bit_length() if len(keys) else 0
     dropped = np.uint64(max(key_bits + place_bits - 64, 0))
-    shift = np.uint64(place_bits)
-    packed = np.sort(keys >> dropped << shift | np.arange(len(keys), dtype=np.uint64))
-    order: I64 = (packed & np.uint64((1 << place_bits) - 1)).astype(np.int64)
+    packed = keys >> dropped
+    packed <<= np.uint64(place_bits)
+    packed |= np.arange(len(keys), dtype=np.uint64)
+    Sorter.sort(packed)
+    order = packed.view(np.int64)
+    order &= (1 << place_bits) - 1
     if dropped:
-        nearly = keys[order]
+        nearly = keys.take(order)
         if not (nearly[1:] >= nearly[:-1]).all():
             order = order[np.argsort(nearly, kind="stable")]
     return order

@@ -8,7 +8,7 @@ Reading never locks: a generation and all it holds are immutable.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -205,14 +205,11 @@ class Generation:
             return KeyColumns(keys, head, extra)
         parts_at, parts_head, parts_extra = [], [], []
         wanted = keys if len(missing) == len(keys) else keys[missing]
-        edges = np.searchsorted(wanted, np.array(self.shard_tacs, np.uint64) * np.uint64(SERIALS)).tolist()
-        edges.append(len(wanted))
-        for shard, start, end in zip(self.shards, edges, edges[1:], strict=False):
-            if start < end:
-                found_head, found_extra = shard.find_many(wanted[start:end])
-                parts_at.append(missing[start:end])
-                parts_head.append(found_head)
-                parts_extra.append(found_extra)
+        for shard, start, end in self._by_shard(wanted, SERIALS):
+            found_head, found_extra = shard.find_many(wanted[start:end])
+            parts_at.append(missing[start:end])
+            parts_head.append(found_head)
+            parts_extra.append(found_extra)
         if sum(map(len, parts_head)) == len(keys):  # of shards alone, which are in the order of the keys
             return KeyColumns(keys, np.concatenate(parts_head), join(parts_extra))
         if parts_at:
@@ -220,6 +217,13 @@ class Generation:
             head[at] = np.concatenate(parts_head)
             extra = overlay_runs(extra, at, join(parts_extra))
         return KeyColumns(keys, head, extra)
+
+    def _by_shard(self, wanted: U64, scale: int = 1) -> Iterator[tuple[Shard, int, int]]:
+        """Cut sorted keys, of which a TAC has `scale`, by the shards that may have them."""
+        edges = np.searchsorted(wanted, np.array(self.shard_tacs, np.uint64) * np.uint64(scale)).tolist()
+        for shard, start, end in zip(self.shards, edges, [*edges[1:], len(wanted)], strict=False):
+            if start < end:
+                yield shard, start, end
 
     def paired_keys(self, first: int, last: int) -> U64:
         """Keys from first to last, of one TAC, that may be paired: their rows tell."""
@@ -245,17 +249,15 @@ class Generation:
         _, extra, missing = self._read_above(Table.RANGES, tacs)
         if not len(missing):
             return extra
-        runs: list[U64] = []
-        for tac in tacs[missing].tolist():
-            shard = self._shard(tac)
-            entry = shard.entry(tac) if shard is not None else -1
-            if shard is None or entry < 0:
-                runs.append(np.empty(0, np.uint64))
-            else:
-                first, end = shard.tacs["ranges_first"][entry : entry + 2]
-                runs.append(shard.ranges[first:end])
-        counts = np.array([len(run) for run in runs], np.int64)
-        return overlay_runs(extra, missing, Ragged.of(counts, np.concatenate(runs)))
+        wanted = tacs[missing]
+        at, runs = [], []
+        for shard, start, end in self._by_shard(wanted):
+            entry = find_sorted(shard.tac_numbers, wanted[start:end])
+            there = np.flatnonzero(entry >= 0)
+            first = shard.tacs["ranges_first"].astype(np.int64)
+            at.append(missing[start:end][there])
+            runs.append(gather(shard.ranges, first[entry[there]], np.diff(first)[entry[there]]))
+        return overlay_runs(extra, np.concatenate(at), join(runs)) if at else extra
 
     def registered_in_ranges(self) -> int:
         """Count the IMEIs that lie in registered ranges; reads all of them."""

@@ -57,5 +57,5 @@ def test_keys_are_found_by_the_engine_once_it_is_asked_to(monkeypatch: pytest.Mo
     monkeypatch.setattr(Finders, "of", Finder)
     shard = random_model(Random(1), TACS, 300).shard()
     assert isinstance(shard.finder, Finder)
-    native.find_in_shards()
+    native.help_writer()
     assert isinstance(random_model(Random(1), TACS, 300).shard().finder, NativeFinder)
