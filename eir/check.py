@@ -164,6 +164,10 @@ class Checker:
             for imei, imsi in zip(imeis, given, strict=True)
         ]
 
+    def judge(self, imeis: Sequence[str], imsis: Sequence[str]) -> list[Verdict]:
+        """Judge many identities at home, by the engine that answers the checks."""
+        return self.check_batch(imeis, imsis, "")
+
     def compare(
         self, policies: tuple[Policy, Policy], imei: str, imsi: str, serving_plmn: str, emergency: bool
     ) -> tuple[Verdict, Verdict]:

@@ -129,6 +129,10 @@ async def _serve(config: Config) -> None:
         from eir.server.follow import consumers  # redis is not imported where no feed is followed
 
         state.consumers = consumers(state)
+    if config.notices.enabled:
+        from eir.server.desk import Casework  # nothing of it is imported where no cases are kept
+
+        state.casework = Casework(state)
     listeners = Listeners(state)
     http = _http(state, heartbeat)
     tasks = [asyncio.create_task(heartbeat.beat()), asyncio.create_task(stop.wait())]
@@ -147,12 +151,16 @@ async def _serve(config: Config) -> None:
             tasks.append(asyncio.create_task(_reload(state, hangup)))
             if state.core is not None:
                 tasks.append(asyncio.create_task(state.core.run()))
+            if state.casework is not None:
+                state.casework.start()
             await stop.wait()
     finally:
         await _drain(state, listeners, serving=state.checker is not None)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        if state.casework is not None:
+            await state.casework.close()
         await state.close()
         http.close()
         log.info("stopped")
@@ -211,11 +219,15 @@ def store_limits(config: Config) -> Limits:
 async def _load(state: State, policy: Policy) -> None:
     """Open the store in the writer thread, and make the checker."""
     started, config = monotonic(), state.config
-    limits = store_limits(config)
+    limits, casework = store_limits(config), state.casework
+    cases = asyncio.create_task(casework.load()) if casework is not None else None
     try:
         store = await state.write(lambda: Store.open(config.data_dir, clock=state.clock, limits=limits))
     except OSError as error:
         raise FatalError(f"data directory {config.data_dir}: {error.strerror or error}") from error
+    finally:
+        if cases is not None:
+            await cases
     state.store = store
     checker = state.core.checker(store, policy) if state.core else Checker(store, policy, state.clock)
     checker.override = (await asyncio.to_thread(store.enforcement)).mode == ALLOW_ALL
@@ -228,6 +240,8 @@ async def _load(state: State, policy: Policy) -> None:
     state.checker = checker
     state.decisions.start()
     await state.use_policy(policy, "start")
+    if casework is not None:
+        await casework.begin()
     state.readiness.hold("tables")
     state.metrics.load_seconds.set(monotonic() - started)
     state.metrics.started.set(state.clock())

@@ -150,6 +150,38 @@ class Cases:
         numbers: list[int] = near[keys[place] == held].tolist()
         return numbers
 
+    def numbers_within(self, spans: Sequence[tuple[int, int]], imsis: U64) -> list[int]:
+        """Return the unresolved cases of spans of IMEI keys, both ends inclusive, and of sorted IMSI codes.
+
+        Reads all cases: 10 million take some tenths of a second.
+        """
+        found = [np.empty(0, np.int64)]
+        for at, extent in enumerate(self._extents):
+            rows = extent.rows
+            within = np.isin(rows["imsi"], imsis) if len(imsis) else np.zeros(len(rows), bool)
+            for first, last in spans:
+                within |= (rows["key"] >= np.uint64(first)) & (rows["key"] <= np.uint64(last))
+            within &= (rows["state"] != 0) & (rows["state"] != State.RESOLVED)
+            found.append(np.flatnonzero(within) + (at << EXTENT_BITS))
+        numbers: list[int] = np.concatenate(found).tolist()
+        return numbers
+
+    def unresolved(self, numbers: npt.NDArray[np.int64]) -> list[int]:
+        """Return those of some numbers that are of unresolved cases."""
+        states = self._gather(numbers, "state")
+        found: list[int] = numbers[(states != 0) & (states != State.RESOLVED)].tolist()
+        return found
+
+    @property
+    def count(self) -> int:
+        """Numbers that were ever given: every case has one below."""
+        return self._count
+
+    @property
+    def changed(self) -> list[int]:
+        """Numbers of the cases that the next commit makes durable."""
+        return list(self._changed)
+
     def has(self, number: int) -> bool:
         """Tell whether there is a case of this number."""
         return 0 <= number < self._count and bool(self._row(number)["state"])
@@ -244,6 +276,12 @@ class Cases:
         if self.table.full:
             self.table = self._build()
         self.table.set(case.key, case.imsi, pack_value(case.state, case.cause, deadline), number)
+
+    def move(self, number: int, imsi: int) -> None:
+        """Give a case another IMSI, whose pair has no case; `put` is to follow."""
+        row = self._row(number)
+        self.table.remove(int(row["key"]), int(row["imsi"]))
+        row["imsi"] = imsi
 
     def resolve(self, numbers: Sequence[int], now: int) -> Rows:
         """Resolve cases, as `case.step` does one; return their rows as they were."""

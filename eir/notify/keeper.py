@@ -39,7 +39,7 @@ from eir.notify.schedule import (
     shift_of,
     timetable_of,
 )
-from eir.policy.rules import CAUSES
+from eir.policy.rules import CAUSES, ORDER
 from eir.policy.settings import Settings
 from eir.verdict import Reason
 from eir.whitelist.rows import U64
@@ -54,6 +54,10 @@ STEPS: Final = ("first", "reminder", "last")
 """Stages that are steps of a timetable."""
 SCHEMA: Final = "CREATE TABLE IF NOT EXISTS keeper (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;"
 CAUSE_NAMES: Final = {reason: name for name, reason in CAUSES.items()}
+IN_ORDER: Final = sorted({rule.reason for rule in ORDER if rule.row in (3, 7, 8, 9)})
+"""Answers to a pair that is in order: paired, exempt, in use before the scheme."""
+_JUDGED: Final = ("fall", "notice")
+"""Due things before which a case is looked at again."""
 _OUTCOMES: Final = {
     Outcome.DELIVERED: NoticeState.DELIVERED,
     Outcome.EXPIRED: NoticeState.EXPIRED,
@@ -62,18 +66,20 @@ _OUTCOMES: Final = {
 
 
 class Sighting(NamedTuple):
-    """A pair that a check found unpaired."""
+    """A pair that a check found unpaired; `msisdn` as digits, where the check named one."""
 
     key: int
     imsi: int
     at: int
+    msisdn: str = ""
 
 
 class Judged(NamedTuple):
-    """What a check answers to a pair now, and whether its rule is enforced there."""
+    """What a check answers to a pair now, whether its rule is enforced there, and whether it opens cases."""
 
     reason: int
     enforced: bool
+    opens: bool = True
 
 
 Judge = Callable[[Sequence[tuple[int, int]]], Sequence[Judged]]
@@ -172,18 +178,18 @@ class Keeper:
         """Open cases, or note that they were seen, by what a check answers now."""
         judged = self.judge([(seen.key, seen.imsi) for seen in sightings])
         for seen, now_judged in zip(sightings, judged, strict=True):
-            self._sighted(seen, now_judged.reason)
+            self._sighted(seen, now_judged)
 
-    def _sighted(self, seen: Sighting, reason: int) -> None:
+    def _sighted(self, seen: Sighting, judged: Judged) -> None:
         number = self.cases.number(seen.key, seen.imsi)
         if number >= 0:
             case = self.cases.get(number)
-            if reason == case.cause:
+            if judged.reason == case.cause:
                 self._seen(number, case, seen.at)
                 return
-            self._remedy([number], [reason], seen.at)
-        if reason in CAUSE_NAMES:
-            self._open(seen, Reason(reason))
+            self._remedy([number], [judged.reason], seen.at)
+        if judged.reason in CAUSE_NAMES and judged.opens:
+            self._open(seen, Reason(judged.reason))
 
     def _seen(self, number: int, case: Case, at: int) -> None:
         """Note a sighting where it says something new."""
@@ -243,25 +249,52 @@ class Keeper:
 
     def look_again(self, numbers: Sequence[int], now: int) -> int:
         """Resolve those of these cases whose cause is gone; return how many."""
+        numbers = self.cases.unresolved(np.array(numbers, np.int64))
+        if not numbers:
+            return 0
         rows = self.cases.rows_of(numbers)
         judged = self.judge(list(zip(rows["key"].tolist(), rows["imsi"].tolist(), strict=True)))
-        causes = zip(numbers, judged, rows["cause"].tolist(), strict=True)
-        remedied = [
-            (number, now_judged.reason) for number, now_judged, cause in causes if now_judged.reason != cause
-        ]
-        self._remedy([number for number, _ in remedied], [reason for _, reason in remedied], now)
-        return len(remedied)
+        reasons = np.array([now_judged.reason for now_judged in judged])
+        at = np.flatnonzero(reasons != rows["cause"])
+        self._remedy(np.array(numbers)[at].tolist(), reasons[at].tolist(), now)
+        return len(at)
+
+    def replace_sims(self, replaced: Sequence[tuple[int, int]], now: int) -> list[int]:
+        """Move cases to the SIMs that take the place of theirs; return their numbers.
+
+        Where the new SIM was sighted first, its case gives way: the grace is that of the older one.
+        """
+        new_of = dict(replaced)
+        former = np.array(sorted(new_of), np.uint64)
+        numbers = self.cases.numbers_within((), former)
+        for number in numbers:
+            case = self.cases.get(number)
+            imsi = new_of[case.imsi]
+            other = self.cases.number(case.key, imsi)
+            if other >= 0:
+                newer = self.cases.get(other)
+                self._cancel([other], now)
+                self.cases.resolve([other], now)
+                case = replace(case, seen_at=max(case.seen_at, newer.seen_at))
+            self.cases.move(number, imsi)
+            self._put(number, replace(case, imsi=imsi), now, "SIM replaced")
+        self.counts["moved"] += len(numbers)
+        return numbers
 
     def _remedy(self, numbers: Sequence[int], reasons: Sequence[int], now: int) -> None:
-        """Resolve cases by what a check answers now: what is due is cancelled, who was warned is told.
+        """Resolve cases by what checks answer now: what is due is cancelled, who was warned is told.
 
-        Where another cause takes the place of the one that is gone, nothing is in order yet.
+        Where another cause takes the place of the one that is gone, nothing is in order yet; who was
+        cut off is let in all the same. Of a block nothing is told.
         """
+        if not numbers:
+            return
         before = self.cases.resolve(numbers, now)
         self._cancel(numbers, now)
         self.counts["resolved"] += len(numbers)
-        in_order = np.array([reason not in CAUSE_NAMES for reason in reasons], bool)
-        told = (before["warned_at"] != 0) & in_order | (before["state"] == State.CUT_OFF)
+        allowed = before["state"] == State.CUT_OFF
+        allowed &= np.isin(reasons, [*IN_ORDER, *CAUSE_NAMES])
+        told = (before["warned_at"] != 0) & np.isin(reasons, IN_ORDER) | allowed
         names = ("opened_at", "state", "steps_sent")
         columns = (before[name][told].tolist() for name in names)
         for number, opened_at, state, steps in zip(np.array(numbers)[told].tolist(), *columns, strict=True):
@@ -279,11 +312,17 @@ class Keeper:
         """Do what is due, at most so many cases of it; return how many were looked at."""
         cases = [(number, self.cases.get(number)) for number in self.cases.due(now, limit)]
         dues = [self._next(case, now) for _, case in cases]
-        falling = [case for (_, case), due in zip(cases, dues, strict=True) if due.what == "fall"]
-        judged = iter(self.judge([(case.key, case.imsi) for case in falling]))
+        serious = [case for (_, case), due in zip(cases, dues, strict=True) if due.what in _JUDGED]
+        answers = iter(self.judge([(case.key, case.imsi) for case in serious]))
         for (number, case), due in zip(cases, dues, strict=True):
-            if due.what == "fall":
-                self._fall(number, case, now, world, next(judged))
+            judged = next(answers) if due.what in _JUDGED else None
+            if judged is not None and judged.reason != case.cause:
+                self._remedy([number], [judged.reason], now)
+            elif judged is not None and not judged.opens:
+                self.counts["observed"] += 1
+                self._put(number, case, now, "", due_at=now + HOUR)
+            elif judged is not None and due.what == "fall":
+                self._fall(number, case, now, world, judged)
             elif due.what == "notice":
                 self._notice(number, case, due, now)
             elif due.what:
@@ -301,9 +340,6 @@ class Keeper:
 
     def _fall(self, number: int, case: Case, now: int, world: World, judged: Judged) -> None:
         """Cut a case off, unless it is in order by now or something holds the deadline back."""
-        if judged.reason != case.cause:
-            self._remedy([number], [judged.reason], now)
-            return
         table = self._tables[case.cause]
         falls = falls_at(case, table, self._shift(case))
         free = may_fall(

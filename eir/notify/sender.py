@@ -103,6 +103,7 @@ class Sender:
     incoming: Callable[[str, smpp34.DeliverSm], None] | None = None
     """Takes short messages of subscribers, with the name of the SMSC."""
     in_flight_max: int = 256
+    draining: bool = False
     _flying: set[asyncio.Task[None]] = field(default_factory=set)
     _answers: list[tuple[Notice, Sent]] = field(default_factory=list)
     _arrived: list[tuple[str, smpp34.DeliverSm]] = field(default_factory=list)
@@ -112,6 +113,15 @@ class Sender:
         """Take what an SMSC delivers: a link's taker."""
         self._arrived.append((link.endpoint.name, message))
         self._woken.set()
+
+    async def drain(self, seconds_max: float) -> None:
+        """Claim nothing more, and wait for what is on its way; to be called while `run` runs."""
+        self.draining = True
+        if self._flying:
+            await asyncio.wait(self._flying, timeout=seconds_max)
+        if self._answers or self._arrived:
+            answers, arrived, self._answers, self._arrived = self._answers, self._arrived, [], []
+            await self.in_thread(self._note, answers, arrived)
 
     async def run(self) -> None:
         """Send until cancelled; what is in flight then is waited for by nobody, and sent again later."""
@@ -140,7 +150,7 @@ class Sender:
                 log.warning("notices: answers wait for the disk", answers=len(answers))
         room = self.in_flight_max - len(self._flying)
         ready: list[Ready] = []
-        if room >= self.in_flight_max // 4 and self._bound() and not self.keeper.held:
+        if room >= self.in_flight_max // 4 and self._bound() and not (self.keeper.held or self.draining):
             ready = await self.in_thread(self._claim, room)
         for one in ready:
             task = asyncio.create_task(self._send(one))

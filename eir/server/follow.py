@@ -70,16 +70,19 @@ def access(name: str, feed: Feed) -> Access:
     )
 
 
-def password(file: str, variable: str) -> str:
-    """Read a password, anew for each connection: it may be changed. Raises ConfigError."""
+def password(file: str, variable: str, where: str = "redis_") -> str:
+    """Read a password, anew for each connection: it may be changed. Raises ConfigError.
+
+    `where` is what its settings' names begin with.
+    """
     try:
         if file:
             return Path(file).read_text("utf-8").rstrip("\r\n")
         return os.environ[variable] if variable else ""
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"redis_password_file {file}: {error}") from None
+        raise ConfigError(f"{where}password_file {file}: {error}") from None
     except KeyError:
-        raise ConfigError(f"redis_password_variable: {variable} is not set") from None
+        raise ConfigError(f"{where}password_variable: {variable} is not set") from None
 
 
 def in_turn(reached: Access) -> Callable[[], Awaitable[RedisStream]]:

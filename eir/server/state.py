@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from eir.inquiry.inquirer import Inquirer
     from eir.policy import Policy
     from eir.server.core import CoreServer
+    from eir.server.desk import Casework
     from eir.trial.trial import Trial
 
 Result = TypeVar("Result")
@@ -60,6 +61,7 @@ class State:
         self.policy_refused = Refused(0, "")
         self.trial: Trial | None = None
         self.core: CoreServer | None = None
+        self.casework: Casework | None = None
         self._rebuild: asyncio.Task[RebuildResult] | None = None
         self.writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="writer")
         self.override_writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="override")
@@ -103,6 +105,8 @@ class State:
         self.decisions.use_policy(policy.hash)
         self.policy_since = now
         self.metrics.set_policy(policy.name, policy.hash, now)
+        if self.casework is not None:
+            await self.casework.use_policy()
 
     async def reload_policy(self, load: Callable[[], Policy]) -> None:
         """Read the policy again: a good one comes into force, of a bad one the reason is kept."""

@@ -1,0 +1,325 @@
+"""The desk of a home network's cases: one thread that keeps them, and what feeds it.
+
+    sightings ──┐                              ┌──► case table (checks)
+    deltas ─────┼──► keeper's thread ──commit──┼──► listeners
+    time ───────┤                              └──► outbox ──► sender ──► SMSCs
+    receipts ───┘
+
+Every piece of work in the thread is short, so that a case is durable soon after
+its sighting whatever else there is to do. What fails for want of storage is
+done again with the next commit. `act` and the like may be awaited by services.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, NamedTuple, Protocol, Self, TypeVar
+
+import structlog
+
+from eir.clock import monotonic
+from eir.errors import StorageError
+from eir.notify.case import Case, Event
+from eir.notify.cases import Cases
+from eir.notify.clockwatch import ClockWatch
+from eir.notify.follower import Follower
+from eir.notify.judge import NotJudgedError
+from eir.notify.keeper import Judge, Keeper, Sighting, World
+from eir.notify.notebook import CLOCK, HELD, Notebook
+from eir.notify.outbox import Outbox
+from eir.notify.schedule import DAY
+from eir.notify.sender import Sender
+from eir.policy.settings import Settings
+from eir.whitelist.files import FileLayer
+from eir.whitelist.journal import Journal, Subscriber
+from eir.whitelist.tables import Generation
+
+log = structlog.get_logger()
+Result = TypeVar("Result")
+
+ROUND_SECONDS: Final = 0.05
+"""How often the thread looks for sightings and deltas while there are none."""
+TICK_SECONDS: Final = 1.0
+SIGHTINGS_AT_ONCE: Final = 1_000
+UPKEEP_SECONDS: Final = 30.0
+LOG_BYTES_MAX: Final = 64 << 20
+"""Of the cases' log, from which on an extent is folded."""
+PURGED_AT_ONCE: Final = 1_000
+WRITTEN_BYTES_PER_SECOND_MAX: Final = 20_000_000
+"""Of the files of extents, beside commits that wait for the same disk."""
+CLOCK_NOTED_SECONDS: Final = 60
+"""How often the time is noted, to find out that it went back over a restart."""
+
+
+class Queue(Protocol):
+    """Where sightings wait."""
+
+    def take(self, limit: int) -> list[Sighting]:
+        """Take those that waited longest, at most so many."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What is done in one go, and what is kept; see the settings of the same names."""
+
+    look_rows_max: int = 20_000
+    due_cases_max: int = 1000
+    clock_jump_seconds_max: int = 30
+    clock_agree_seconds_max: int = 300
+    drain_seconds_max: int = 5
+    kept_days: int = 400
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What the desk reads of the registry: its journal (a connection of its own), the generation, feeds."""
+
+    journal: Journal
+    generation: Callable[[], Generation]
+    feeds: frozenset[str] = frozenset()
+    """Those whose complete_until holds deadlines back; none: all."""
+
+    def complete_until(self) -> int:
+        """Return the time up to which every feed that counts is complete; 0 where one has sent nothing."""
+        positions = {one.feed: one.complete_until or one.applied_at for one in self.journal.feeds()}
+        wanted = self.feeds or positions.keys()
+        return min((positions.get(feed, 0) for feed in wanted), default=0)
+
+
+class Held(NamedTuple):
+    """Why sending holds, since when, and who held it; the guards have no name."""
+
+    why: str = ""
+    at: int = 0
+    who: str = ""
+
+
+@dataclass
+class Desk:
+    """Keeps the cases of a home network. Use `open`; what is not said to be awaited runs in its thread."""
+
+    keeper: Keeper
+    notebook: Notebook
+    follower: Follower
+    tables: Tables
+    clock: Callable[[], int]
+    bounds: Bounds
+    thread: ThreadPoolExecutor
+    sightings: Queue | None = None
+    sender: Sender | None = None
+    listeners: list[Callable[[Sequence[int]], None]] = field(default_factory=list)
+    """Told, in the desk's thread, the numbers of cases that a commit made durable."""
+    failed: Callable[[str, Exception], None] = lambda _what, _error: None
+    """Told what went wrong in a round of work that is tried again."""
+    storage: str = ""
+    """Why nothing can be written; empty while it can."""
+    complete_until: int = 0
+    commits: int = 0
+    watch: ClockWatch = field(init=False)
+    _folding: bool = False
+
+    def __post_init__(self) -> None:
+        """Take up what an earlier process left."""
+        bounds = self.bounds
+        self.watch = ClockWatch(
+            bounds.clock_jump_seconds_max, bounds.clock_agree_seconds_max, self.notebook.get(CLOCK, 0)
+        )
+        self.keeper.shifts = {one.id: one.shift for one in self.notebook.shifts() if not one.undone_at}
+        repeats = self.keeper.restarted(self.clock())
+        if repeats:
+            log.warning(
+                "notices may be sent twice: the last process ended before their answers", count=repeats
+            )
+        self.commit()
+
+    @classmethod
+    def open(
+        cls,
+        folder: Path,
+        thread: ThreadPoolExecutor,
+        judge: Judge,
+        policy: Settings,
+        tables: Tables,
+        clock: Callable[[], int],
+        bounds: Bounds,
+        cases: Cases | None = None,
+    ) -> Self:
+        """Put a desk together over the cases of a folder. Raises StorageError, StateDamagedError."""
+        cases = cases or open_cases(folder)
+        notebook = Notebook(cases)
+        keeper = Keeper(cases, Outbox(cases), judge, policy)
+        follower = Follower(keeper, notebook, tables.journal, tables.generation, clock, bounds.look_rows_max)
+        return cls(keeper, notebook, follower, tables, clock, bounds, thread)
+
+    async def in_thread(self, work: Callable[..., Result], *args: object) -> Result:
+        """Run something in the desk's thread."""
+        return await asyncio.get_running_loop().run_in_executor(self.thread, work, *args)
+
+    def commit(self) -> None:
+        """Make everything durable, and tell the listeners. Raises StorageError."""
+        changed = self.keeper.cases.changed
+        self._note_hold()
+        try:
+            self.keeper.commit()
+        except StorageError as error:
+            self.storage = error.message
+            raise
+        self.storage = ""
+        self.commits += 1
+        for listener in self.listeners if changed else ():
+            listener(changed)
+
+    def _note_hold(self) -> None:
+        """Keep a hold of the guards over a restart."""
+        if self.keeper.held != self.held.why:
+            self.notebook.put(HELD, Held(self.keeper.held, self.clock()) if self.keeper.held else Held())
+
+    @property
+    def held(self) -> Held:
+        """Why sending holds; its `why` is empty while it does not."""
+        return Held(*self.notebook.get(HELD, ()))
+
+    # -- loops ------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Keep cases until cancelled."""
+        jobs = (
+            self._again("round", self.round, ROUND_SECONDS),
+            self._again("tick", self.tick, TICK_SECONDS),
+            self._again("purge", self.purge, UPKEEP_SECONDS),
+            self._fold(),
+        )
+        async with asyncio.TaskGroup() as group:
+            for job in jobs:
+                group.create_task(job)
+
+    async def _again(self, what: str, work: Callable[[], bool], pause_seconds: float) -> None:
+        """Do something in the thread, again at once where there is more of it."""
+        while True:
+            more = False
+            try:
+                more = await self.in_thread(work)
+            except NotJudgedError:
+                pass  # the override is on: everything waits
+            except Exception as error:  # noqa: BLE001 - the next round must come, whatever goes wrong in one
+                self.failed(what, error)
+            await asyncio.sleep(0 if more else pause_seconds)
+
+    def round(self) -> bool:
+        """Take sightings, then a piece of what deltas touched; tells whether there is more."""
+        more = False
+        if self.sightings is not None and (seen := self.sightings.take(SIGHTINGS_AT_ONCE)):
+            self._take(seen)
+            self.commit()
+            more = len(seen) == SIGHTINGS_AT_ONCE
+        before = self.follower.behind
+        if before:
+            more |= self.follower.step(self.clock())
+            self.commit()
+        return more
+
+    def _take(self, seen: Sequence[Sighting]) -> None:
+        """Open cases, and keep the MSISDNs that checks named."""
+        self.keeper.sighted(seen)
+        named = {one.imsi: int(f"1{one.msisdn}") for one in seen if one.msisdn}
+        if not named:
+            return
+        known = self.notebook.numbers(named)
+        for imsi, msisdn in named.items():
+            if known.get(imsi) != msisdn:
+                self.notebook.put_number(imsi, msisdn)
+
+    def world(self) -> World:
+        """Return what holds deadlines back now."""
+        now = self.clock()
+        self.complete_until = self.tables.complete_until()
+        doubtful = self.watch.look(now, monotonic(), self.complete_until)
+        if not doubtful and now - self.notebook.get(CLOCK, 0) >= CLOCK_NOTED_SECONDS:
+            self.notebook.put(CLOCK, now)
+        return World(self.complete_until, doubtful)
+
+    def tick(self) -> bool:
+        """Do some of what is due; tells whether there is more."""
+        world = self.world()
+        looked_at = self.keeper.tick(self.clock(), world, self.bounds.due_cases_max)
+        self.commit()
+        return looked_at >= self.bounds.due_cases_max
+
+    def purge(self) -> bool:
+        """Forget some notices that ended long ago; tells whether there are more."""
+        before = self.clock() - self.bounds.kept_days * DAY
+        gone = self.keeper.outbox.purge(before, PURGED_AT_ONCE)
+        self.commit()
+        return gone >= PURGED_AT_ONCE
+
+    async def _fold(self) -> None:
+        """Fold the log of cases into extent files when it has grown, beside everything else."""
+        cases = self.keeper.cases
+        while True:
+            await asyncio.sleep(UPKEEP_SECONDS)
+            try:
+                if await self.in_thread(cases.log_bytes) < LOG_BYTES_MAX:
+                    continue
+                if (folding := await self.in_thread(cases.begin_fold)) is not None:
+                    await asyncio.to_thread(folding.write)
+                    await self.in_thread(cases.end_fold, folding)
+            except Exception as error:  # noqa: BLE001 - it is tried again
+                self.failed("fold", error)
+
+    # -- people -----------------------------------------------------------------------------------
+
+    def act(self, number: int, event: Event, until: int, who: str, why: str) -> Case:
+        """Hold, withdraw or free a case; durable on return. Raises InvalidRequestError, StorageError."""
+        acted = self.keeper.act(number, event, self.clock(), until, who, why)
+        self.commit()
+        return acted
+
+    def hold(self, who: str, why: str) -> Held:
+        """Hold all sending; durable on return. Raises StorageError."""
+        held = Held(why, self.clock(), who)
+        self.keeper.hold(why)
+        self.keeper.held = why
+        self.notebook.put(HELD, held)
+        self.commit()
+        return held
+
+    def release(self) -> None:
+        """Send again, and believe the clock as it is; durable on return. Raises StorageError."""
+        self.keeper.release()
+        self.notebook.put(HELD, Held())
+        self.watch.believe(self.clock(), monotonic())
+        self.commit()
+
+    def use_policy(self, policy: Settings) -> None:
+        """Take another policy: cases are looked at again."""
+        self.keeper.use_policy(policy)
+        self.follower.look_at_all()
+
+    def subscribers(self, imsis: Iterable[int]) -> Mapping[int, Subscriber]:
+        """Return what is known of subscribers: the registry's word first, then what checks named."""
+        wanted = list(imsis)
+        known = self.tables.journal.subscribers(wanted)
+        named = self.notebook.numbers([imsi for imsi in wanted if imsi not in known])
+        return known | {imsi: Subscriber(imsi, msisdn, "") for imsi, msisdn in named.items()}
+
+    # -- the end ----------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Take what was sighted last, and close the files."""
+        try:
+            while self.sightings is not None and (seen := self.sightings.take(SIGHTINGS_AT_ONCE)):
+                self._take(seen)
+            self.commit()
+        except (StorageError, NotJudgedError) as error:
+            self.failed("close", error)
+        self.keeper.cases.close()
+        self.tables.journal.close()
+
+
+def open_cases(folder: Path) -> Cases:
+    """Open the cases of a data directory. Raises StorageError, StateDamagedError."""
+    return Cases.open(folder, FileLayer(WRITTEN_BYTES_PER_SECOND_MAX))

@@ -1,0 +1,233 @@
+"""The desk of cases in a daemon: put together from the configuration, run beside the checks.
+
+[notices], [smsc.NAME] ──► texts, links ──► Desk ──► readiness, metrics
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+import zoneinfo
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from eir.errors import ConfigError, StateDamagedError, StorageError
+from eir.notify.desk import Bounds, Desk, Tables, open_cases
+from eir.notify.judge import Judge
+from eir.notify.link import Endpoint, Link
+from eir.notify.messages import Texts, read_texts, shipped_texts
+from eir.notify.sender import Route, Sender, Wording
+from eir.notify.smpp import Address, Terms
+from eir.server.follow import password
+from eir.settings import Notices, Smsc
+from eir.whitelist.journal import Journal
+
+if TYPE_CHECKING:
+    from eir.config import Config
+    from eir.notify.cases import Cases
+    from eir.server.state import State
+
+log = structlog.get_logger()
+
+SESSIONS: Final = {"transceiver": ("transceiver",), "transmitter+receiver": ("transmitter", "receiver")}
+"""Kinds of the sessions of each way to bind; the first sends."""
+
+
+def texts(notices: Notices) -> Texts:
+    """Read and check the texts. Raises ConfigError."""
+    for name in ("code", "helpline"):
+        if not getattr(notices, name):
+            raise ConfigError(f"notices.{name}: is empty; subscribers are told it, where notices are enabled")
+    source, text = "shipped texts", ""
+    if notices.texts:
+        source = notices.texts
+        try:
+            text = Path(notices.texts).read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"notices.texts: {notices.texts}: {error}") from None
+    return read_texts(
+        text or shipped_texts(),
+        source,
+        default=notices.language,
+        code=notices.code,
+        helpline=notices.helpline,
+    )
+
+
+def endpoints(name: str, smsc: Smsc) -> list[Endpoint]:
+    """Return the sessions with an SMSC, that which sends first. Raises ConfigError."""
+    for setting in ("host", "system_id", "sender"):
+        if not getattr(smsc, setting):
+            raise ConfigError(f"smsc.{name}.{setting}: is empty; it is required")
+    secret = password(smsc.password_file, smsc.password_variable, f"smsc.{name}.")
+    for setting, value in (("system_id", smsc.system_id), ("password", secret)):
+        if not value.isascii():
+            raise ConfigError(f"smsc.{name}.{setting}: must be ASCII")
+    tls = _tls(name, smsc) if smsc.tls else None
+    return [
+        Endpoint(
+            name,
+            smsc.host,
+            smsc.port,
+            Terms(
+                kind,
+                smsc.system_id,
+                secret,
+                smsc.system_type,
+                smsc.window_max,
+                smsc.answer_seconds_max,
+                smsc.idle_seconds_max,
+            ),
+            smsc.parts_per_second_max,
+            smsc.reconnect_seconds_max,
+            tls,
+        )
+        for kind in SESSIONS[smsc.bind]
+    ]
+
+
+def _tls(name: str, smsc: Smsc) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=smsc.ca_file or None)
+        if smsc.certificate_file:
+            context.load_cert_chain(smsc.certificate_file, smsc.key_file or None)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"smsc.{name}: certificates: {error}") from None
+    return context
+
+
+def check(config: Config) -> None:
+    """Find out at the start what is wrong with texts and SMSCs. Raises ConfigError."""
+    if config.notices.enabled:
+        texts(config.notices)
+        for name, smsc in config.smsc.items():
+            endpoints(name, smsc)
+
+
+class Casework:
+    """The desk of a daemon; without one where notices are off, or cases.db is damaged."""
+
+    def __init__(self, state: State) -> None:
+        """Check texts and SMSCs. Raises ConfigError."""
+        self._state = state
+        self.config = state.config.notices
+        self._texts = texts(self.config)
+        self._endpoints = {name: endpoints(name, smsc) for name, smsc in state.config.smsc.items()}
+        self.desk: Desk | None = None
+        self.links: list[Link] = []
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="keeper")
+        self._cases: Cases | None = None
+        self._jobs: list[asyncio.Task[None]] = []
+
+    async def load(self) -> None:
+        """Open the cases, beside the store. A damaged file is said, and checks are answered without it."""
+        folder = Path(self._state.config.data_dir)
+
+        def work() -> Cases:
+            folder.mkdir(parents=True, exist_ok=True)
+            return open_cases(folder)
+
+        try:
+            self._cases = await asyncio.get_running_loop().run_in_executor(self._thread, work)
+        except (StateDamagedError, StorageError) as error:
+            log.error("no cases: checks are answered without them", why=error.message)  # noqa: TRY400 - one line
+            self._state.readiness.fail("cases", error.message, required=False)
+
+    async def begin(self) -> None:
+        """Put the desk together, once the store is open."""
+        if self._cases is None:
+            return
+        state, wanted = self._state, self.config
+        store, limits = state.loaded(), state.config.limits
+        feeds = frozenset(wanted.feeds.split() or state.config.feeds)
+        journal = Journal.open(state.config.data_dir / "registry.db", read_only=True)
+        bounds = Bounds(
+            wanted.look_rows_max,
+            wanted.due_cases_max,
+            wanted.clock_jump_seconds_max,
+            limits.clock_skew_seconds_max,
+            wanted.drain_seconds_max,
+            wanted.kept_days,
+        )
+        make: Callable[[], Desk] = partial(
+            Desk.open,
+            state.config.data_dir,
+            self._thread,
+            Judge(state.working, state.clock),
+            state.working().policy.settings,
+            Tables(journal, lambda: store.generation, feeds),
+            state.clock,
+            bounds,
+            self._cases,
+        )
+        self.desk = desk = await asyncio.get_running_loop().run_in_executor(self._thread, make)
+        desk.failed = self._failed
+        desk.sightings = getattr(state, "sightings", None)
+        if self._endpoints:
+            desk.sender = self._sender(desk)
+        else:
+            log.warning("no SMSC is configured: cases open, nobody is warned, no deadline falls")
+
+    def _sender(self, desk: Desk) -> Sender:
+        policy, wanted = self._state.working().policy.settings, self.config
+        routes = []
+        for name, sessions in self._endpoints.items():
+            smsc = self._state.config.smsc[name]
+            links = [Link(endpoint, lambda _: None) for endpoint in sessions]
+            self.links += links
+            source = Address(smsc.sender, smsc.sender_ton, smsc.sender_npi)
+            routes.append(Route(links[0], source, tuple(smsc.imsi_prefixes.split())))
+        sender = Sender(
+            desk.keeper,
+            routes,
+            Wording(self._texts, zoneinfo.ZoneInfo(policy.time_zone), wanted.code, wanted.helpline),
+            desk.subscribers,
+            desk.in_thread,
+            self._state.clock,
+            in_flight_max=wanted.in_flight_max,
+        )
+        for link in self.links:
+            link.taker = partial(sender.take, link)
+        return sender
+
+    def _failed(self, what: str, error: Exception) -> None:
+        self._state.metrics.upkeep_failures.inc()
+        if isinstance(error, StorageError):
+            log.warning("cases wait for the disk", task=what, why=error.message)
+        else:
+            log.error("keeping cases failed", task=what, exc_info=error)
+
+    def start(self) -> None:
+        """Run the desk, its sender and its links."""
+        if self.desk is None:
+            return
+        runs = [self.desk.run(), *(link.run() for link in self.links)]
+        if self.desk.sender is not None:
+            runs.append(self.desk.sender.run())
+        self._jobs = [asyncio.create_task(run) for run in runs]
+
+    async def use_policy(self) -> None:
+        """Take the policy in force."""
+        if self.desk is not None:
+            await self.desk.in_thread(self.desk.use_policy, self._state.working().policy.settings)
+
+    async def close(self) -> None:
+        """End in order: nothing new goes out, answers are waited for, the last sightings are taken."""
+        desk = self.desk
+        if desk is not None and desk.sender is not None and self._jobs:
+            with contextlib.suppress(StorageError):
+                await desk.sender.drain(desk.bounds.drain_seconds_max)
+        for job in self._jobs:
+            job.cancel()
+        await asyncio.gather(*self._jobs, return_exceptions=True)
+        if desk is not None:
+            await desk.in_thread(desk.close)
+        elif self._cases is not None:
+            self._cases.close()
+        self._thread.shutdown()
