@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from eir.identity import SERIALS, Imei, ImsiClass, parse_imei, parse_imsi
+from eir.notify.case import State
+from eir.notify.case_table import CaseTable, Found
 from eir.policy import Policy, PolicyTables
 from eir.verdict import (
     GATE_FIELDS,
@@ -54,6 +56,8 @@ _KEYED: Final = frozenset(
 )
 """Classes of IMEIs that are 14 digits, and so have a key."""
 _PASSES: Final = frozenset((Reason.EMERGENCY, Reason.OVERRIDE))
+_HOME_SIMS: Final = frozenset((ImsiKind.HOME, ImsiKind.ABROAD))
+_CUT_OFF: Final = int(State.CUT_OFF)
 _RANGE_BLOCKING: Final = frozenset((BlockCause.STOLEN, BlockCause.LOST, BlockCause.BARRED))
 
 
@@ -66,6 +70,8 @@ class Verdict(NamedTuple):
     serial: int
     stale: bool
     cache_seconds: int
+    unpaired: tuple[int, int] | None = None
+    """IMEI key and IMSI code of a pair that has a case, or is to have one."""
 
 
 class Published(Protocol):
@@ -144,6 +150,8 @@ class Checker:
         self.policy = policy
         self.override = False
         self.stale = False
+        self.cases: CaseTable | None = None
+        """Where cases are found; None where none are kept. Set it anew when its slots are others."""
 
     def check(self, imei: str, imsi: str, serving_plmn: str, emergency: bool) -> Verdict:
         """Judge one identity. Never raises for what a phone sent."""
@@ -245,12 +253,22 @@ class Checker:
             reason = tables.standing[standing]
         outcome = tables.modes[tables.cohort(tac, imsi)][reason]
         tracked = row.tracked and reason not in _PASSES
-        status = tables.outcomes[outcome * 8 + tracked * 4 + self.stale * 2]
-        deadline = _deadline(reason, row, far)
+        unpaired = (imei.key, imsi) if tables.opens[outcome] and kind in _HOME_SIMS and keyed else None
+        case = self._case(unpaired, reason)
+        past_deadline = case is not None and case.state == _CUT_OFF
+        status = tables.outcomes[outcome * 8 + tracked * 4 + self.stale * 2 + past_deadline]
+        deadline = _deadline(reason, row, far) if case is None else case.deadline
         # What passes an emergency call or the override says nothing of the next check.
         keep = status == Status.WHITELISTED and reason not in _PASSES
         cache = self._cache_seconds(policy, tables, now, deadline) if keep else 0
-        return Verdict(status, reason, deadline, generation.serial, self.stale, cache)
+        return Verdict(status, reason, deadline, generation.serial, self.stale, cache, unpaired)
+
+    def _case(self, unpaired: tuple[int, int] | None, reason: int) -> Found | None:
+        """Return the case of an unpaired pair; one of another cause is none for this check."""
+        if unpaired is None or self.cases is None:
+            return None
+        case = self.cases.find(*unpaired)
+        return case if case is not None and case.cause == reason else None
 
     def _type_exempt(self, generation: Generation, tables: PolicyTables, tac: int) -> bool:
         number = generation.device_type(tac)

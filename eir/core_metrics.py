@@ -46,6 +46,8 @@ class CoreMetrics(Collector):
             repeated, dropped, _ = server.sightings_left_out()
             metrics.decisions_repeated.inc(self._fresh("repeated", repeated))
             metrics.decisions_dropped["queue"].inc(self._fresh("dropped", dropped))
+            for result, count in zip(("repeated", "dropped"), server.unpaired_left_out(), strict=True):
+                metrics.sightings[result].inc(self._fresh(("unpaired", result), count))
             metrics.check_panics.inc(self._fresh("panics", server.panics()))
             metrics.connections.set(server.connections())
 

@@ -223,6 +223,11 @@ def typed_msisdn(text: str, country_code: str = "") -> int:
     return int("1" + digits)
 
 
+def e164(text: str) -> str:
+    """Return an MSISDN as a node gave it, where it is E.164 without a plus sign; else empty."""
+    return text if _digits(text) and len(text) <= MSISDN_DIGITS_MAX and text[0] != "0" else ""
+
+
 def luhn_digit(key: int) -> int:
     """Check digit of an IMEI key (TS 23.003 annex B)."""
     total = 0

@@ -43,6 +43,7 @@ CHECK_SECONDS_NAME: Final = "eir_check_duration_seconds"
 CHECK_SECONDS_HELP: Final = "From a check's message to its answer, without the transport."
 CONNECTION_CAUSES: Final = ("protocol", "flood", "pings", "stalled", "too_many")
 CALL_CAUSES: Final = ("streams", "calls", "metadata", "message", "held", "stalled")
+SIGHTING_RESULTS: Final = ("taken", "repeated", "dropped")
 METHODS: Final = ("unary", "stream", "batch")
 MALFORMED: Final = (
     Reason.IMSI_MALFORMED,
@@ -92,6 +93,7 @@ class Metrics:
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
         self._create_checks()
+        self._create_sightings()
         self._create_tables()
         self._create_writes()
         self._create_decisions()
@@ -148,6 +150,15 @@ class Metrics:
         self.check_panics = self._counter(
             "check_panics_total", "Calls that ended in a bug of the native engine."
         )
+
+    def _create_sightings(self) -> None:
+        """Create what counts the pairs that checks found unpaired."""
+        sightings = self._counter(
+            "sightings_total",
+            "Unpaired pairs that checks met: taken to the cases, repeated lately, dropped for want of room.",
+            "result",
+        )
+        self.sightings = {result: sightings.labels(result) for result in SIGHTING_RESULTS}
 
     def _create_tables(self) -> None:
         """Create what tells of tables and feeds."""

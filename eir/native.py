@@ -1,9 +1,10 @@
 """The native engine, eir._core: whether it is here, and what it reads.
 
-    generation, policy, override, stale ──publish──► eir._core: one pointer swap ──► checks in any thread
+    generation, policy, override, stale, cases ──publish──► eir._core: one pointer swap ──► any thread
 
-The engine reads the memory of segments and overlays in place. So what was
-published is never written to again; it is freed when no reader holds it.
+The engine reads the memory of segments, overlays and the case table in place.
+What was published is freed when no reader holds it; until then it is never
+written to again, but for the words of the case table (docs/case-table.md).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import numpy.typing as npt
 from eir import build_id
 from eir.check import Checker, Published, Verdict
 from eir.errors import EngineUnavailableError
+from eir.notify.case_table import CaseTable
 from eir.policy import Policy
 from eir.whitelist.hashtable import HashTable, Ragged
 from eir.whitelist.order import Sorter
@@ -104,6 +106,7 @@ class NativeChecker:
         self._policy, self._override, self._stale = policy, False, False
         self._native_policy = self._compiled(policy)
         self._held: dict[int, tuple[object, object]] = {}
+        self._cases: object = None
         self._lock = threading.Lock()
         self.publish()
 
@@ -147,6 +150,13 @@ class NativeChecker:
         with self._lock:
             self._publish()
 
+    def publish_cases(self, cases: CaseTable | None) -> None:
+        """Let checks find cases in a table: at each change of its slots to others, not at each case."""
+        native = None if cases is None else self._core.CaseTable(_bytes(cases.slots), cases.bits)
+        with self._lock:
+            self._cases = native
+            self._publish()
+
     def free_retired(self) -> int:
         """Free what no reader holds any more; returns how many publications are still held."""
         return int(self.engine.free_retired())
@@ -187,6 +197,7 @@ class NativeChecker:
             exempt_types=[name.lower() in exempt for name in self._store.device_types] if exempt else [],
             allow_all=self._override,
             stale=self._stale,
+            cases=self._cases,
         )
         self._held = held
 
@@ -194,13 +205,14 @@ class NativeChecker:
 class PublishingChecker(Checker):
     """The checker in Python of a daemon whose checks the engine answers.
 
-    Inquiries and trials ask it; the policy, the override and staleness that it is
-    told are the engine's at once.
+    Inquiries and trials ask it; the policy, the override, staleness and the cases
+    that it is told are the engine's at once.
     """
 
     def __init__(self, store: Published, policy: Policy, clock: Callable[[], int], engine: Any) -> None:
         """Publish to an engine. Raises EngineUnavailableError."""
         self.native = NativeChecker(store, policy, clock, engine)
+        self._cases: CaseTable | None = None
         super().__init__(store, policy, clock)
 
     @property
@@ -229,6 +241,16 @@ class PublishingChecker(Checker):
     @stale.setter
     def stale(self, stale: bool) -> None:
         self.native.stale = stale
+
+    @property
+    def cases(self) -> CaseTable | None:
+        """Where cases are found; None where none are kept."""
+        return self._cases
+
+    @cases.setter
+    def cases(self, cases: CaseTable | None) -> None:
+        self._cases = cases
+        self.native.publish_cases(cases)
 
     def judge(self, imeis: Sequence[str], imsis: Sequence[str]) -> list[Verdict]:
         """Judge many identities at home, by the engine that answers the checks."""

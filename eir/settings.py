@@ -199,6 +199,12 @@ class Notices:
         "feeds whose complete_until holds deadlines back, with spaces between; empty: those of [feeds],"
         " all that pushed where there are none",
     )
+    sightings_max: int = bounded(
+        100_000, 1, 10_000_000, "unpaired pairs that checks met and wait to be looked at; more are dropped"
+    )
+    sighting_repeat_seconds: int = bounded(
+        300, 0, 86_400, "a pair that was met is told again after so long; 0: at every check"
+    )
     in_flight_max: int = bounded(256, 1, 10_000, "notices on their way to SMSCs at a time")
     look_rows_max: int = bounded(20_000, 100, 1_000_000, "cases or rows of a delta looked at in one go")
     due_cases_max: int = bounded(1000, 1, 100_000, "cases that come due looked at in one go")

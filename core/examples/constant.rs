@@ -9,7 +9,7 @@ struct Constant;
 
 impl Judge for Constant {
     fn check(&self, _: &Question<'_>, _: u64) -> Verdict {
-        Verdict { status: 1, reason: 16, deadline: 0, serial: 7, stale: false, cache_seconds: 60 }
+        Verdict { status: 1, reason: 16, serial: 7, cache_seconds: 60, ..Verdict::default() }
     }
 
     fn check_batch(&self, questions: &[Question<'_>], now: u64, out: &mut Vec<Verdict>) {

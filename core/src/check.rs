@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
 
+use crate::case_table::{CUT_OFF, CaseTable, Pair};
 use crate::facts::{self, RowFacts, UNTIL_MASK};
 use crate::generation::Generation;
 use crate::identity::{Imei, Imsi, SERIALS, Subject, imei_class, imsi_class, parse_imei, parse_imsi};
@@ -23,7 +24,7 @@ pub struct Question<'a> {
 }
 
 /// The answer; `deadline` in seconds since the Unix epoch, 0 for none.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]
 pub struct Verdict {
     pub status: u8,
@@ -32,6 +33,8 @@ pub struct Verdict {
     pub serial: u64,
     pub stale: bool,
     pub cache_seconds: u32,
+    /// A pair that has a case, or is to have one.
+    pub unpaired: Option<Pair>,
 }
 
 /// What checks are answered from; immutable.
@@ -46,6 +49,8 @@ pub struct Tables {
     pub allow_all: bool,
     /// The tables are older than the policy likes.
     pub stale: bool,
+    /// Where cases are found; None where none are kept.
+    pub cases: Option<Arc<CaseTable>>,
 }
 
 /// Kinds of SIMs from 3 on; below they are `imsi_class`.
@@ -104,7 +109,9 @@ struct OtherSlots<'t> {
 impl Tables {
     /// Judges one identity at a second since the Unix epoch.
     pub fn check(&self, question: &Question<'_>, now: u64) -> Verdict {
-        self.judge(self.read(question), now)
+        let (mut verdict, place) = self.judge(self.read(question), now);
+        self.find_case(&mut verdict, place, now);
+        verdict
     }
 
     /// Judges many identities at one second, in order; the verdicts are added to `out`.
@@ -113,6 +120,7 @@ impl Tables {
     /// fetched meanwhile.
     pub fn check_batch(&self, questions: &[Question<'_>], now: u64, out: &mut Vec<Verdict>) {
         let mut group = Vec::with_capacity(IN_FLIGHT);
+        let mut unpaired = Vec::with_capacity(IN_FLIGHT);
         for questions in questions.chunks(IN_FLIGHT) {
             group.extend(questions.iter().map(|question| self.read(question)));
             for _ in 0..Place::STEPS {
@@ -125,7 +133,15 @@ impl Tables {
                 let slots = group.iter_mut().filter_map(|asked| asked.other_slots.as_mut());
                 slots.filter_map(|slots| slots.first.as_mut()).for_each(|slot| slot.place.step());
             }
-            out.extend(group.drain(..).map(|asked| self.judge(asked, now)));
+            for asked in group.drain(..) {
+                let (verdict, place) = self.judge(asked, now);
+                if let (Some(pair), Some(cases)) = (verdict.unpaired, &self.cases) {
+                    cases.prefetch(pair);
+                    unpaired.push((out.len(), place));
+                }
+                out.push(verdict);
+            }
+            unpaired.drain(..).for_each(|(at, place)| self.find_case(&mut out[at], place, now));
         }
     }
 
@@ -160,10 +176,12 @@ impl Tables {
         others
     }
 
-    fn judge<'t>(&'t self, mut asked: Asked<'_, 't>, now: u64) -> Verdict {
+    /// The verdict but for the pair's case, and the place of its outcome in the table of statuses.
+    fn judge<'t>(&'t self, mut asked: Asked<'_, 't>, now: u64) -> (Verdict, usize) {
         let (stretch, next_change) = self.policy.at(now);
         let imsi = asked.imsi.code;
-        let tac = asked.key.as_ref().map(|slot| slot.key / SERIALS);
+        let key = asked.key.as_ref().map(|slot| slot.key);
+        let tac = key.map(|key| key / SERIALS);
         let row = match (&mut asked.key, &asked.imei.subject) {
             (Some(slot), _) => self.generation.row(&self.generation.find(slot.key, &mut slot.place)),
             (None, Subject::Raw(text, length)) => self.generation.raw_row(&text[..usize::from(*length)]),
@@ -237,7 +255,8 @@ impl Tables {
         let passes = matches!(reason, reason::EMERGENCY | reason::OVERRIDE);
         let tracked = near.tracked && !passes;
         let outcome = stretch.outcome(tac_class, imsi_class.class, reason);
-        let status = stretch.outcomes[outcome * 8 + usize::from(tracked) * 4 + usize::from(self.stale) * 2];
+        let place = outcome * 8 + usize::from(tracked) * 4 + usize::from(self.stale) * 2;
+        let status = stretch.outcomes[place];
         let deadline = match reason {
             reason::EXEMPT_PAIR | reason::EXEMPT_PAIR_BLOCKED => near.exempt_pair,
             reason::EXEMPT_IMEI => near.exempt_imei,
@@ -245,15 +264,23 @@ impl Tables {
             _ => 0,
         };
         let deadline = if deadline == UNTIL_MASK { 0 } else { deadline };
-        let mut cache_seconds = 0;
-        if status == WHITELISTED && !passes {
-            // Never past the next deadline or change of the policy.
-            let ends = [deadline, next_change].into_iter().filter(|end| *end != 0);
-            cache_seconds =
-                ends.map(|end| end.saturating_sub(now)).fold(stretch.cache_seconds_max, u64::min) as u32;
-        }
-        let serial = self.generation.serial;
-        Verdict { status, reason, deadline, serial, stale: self.stale, cache_seconds }
+        let cache_seconds =
+            if passes { 0 } else { cache_seconds(status, deadline, stretch, next_change, now) };
+        let home = kind == imsi_kind::HOME || kind == imsi_kind::ABROAD;
+        let unpaired = key.filter(|_| home && stretch.opens[outcome] != 0).map(|key| Pair { key, imsi });
+        let (serial, stale) = (self.generation.serial, self.stale);
+        (Verdict { status, reason, deadline, serial, stale, cache_seconds, unpaired }, place)
+    }
+
+    /// Adds to a verdict what the case of its pair says; one of another cause is none for this check.
+    #[inline]
+    fn find_case(&self, verdict: &mut Verdict, place: usize, now: u64) {
+        let (Some(pair), Some(cases)) = (verdict.unpaired, &self.cases) else { return };
+        let Some(case) = cases.find(pair).filter(|case| case.cause == verdict.reason) else { return };
+        let (stretch, next_change) = self.policy.at(now);
+        verdict.status = stretch.outcomes[place + usize::from(case.state == CUT_OFF)];
+        verdict.deadline = case.deadline;
+        verdict.cache_seconds = cache_seconds(verdict.status, case.deadline, stretch, next_change, now);
     }
 
     fn type_exempt(&self, tac: u64) -> bool {
@@ -263,6 +290,16 @@ impl Tables {
         let number = self.generation.device_type(tac) as usize;
         self.exempt_types.get(number).copied().unwrap_or(false)
     }
+}
+
+/// Seconds an answer may be kept: never past the next deadline or change of the policy.
+#[inline]
+fn cache_seconds(status: u8, deadline: u64, stretch: &Stretch, next_change: u64, now: u64) -> u32 {
+    if status != WHITELISTED {
+        return 0;
+    }
+    let ends = [deadline, next_change].into_iter().filter(|end| *end != 0);
+    ends.map(|end| end.saturating_sub(now)).fold(stretch.cache_seconds_max, u64::min) as u32
 }
 
 /// Facts that cost a further look-up.

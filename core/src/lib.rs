@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! request ──► identity ──► facts ──► check ──► verdict
-//!                            ▲         ▲
-//!               generation ──┘         └── policy (tables compiled by Python)
+//!                            ▲         ▲ ▲
+//!               generation ──┘         │ └── case table
+//!                                      └── policy (tables compiled by Python)
 //! ```
 
 pub mod bulk;
+pub mod case_table;
 pub mod check;
 pub mod counters;
 pub mod facts;
@@ -25,6 +27,7 @@ pub mod segment;
 pub mod server;
 pub mod shard;
 pub mod sightings;
+pub mod unpaired;
 pub mod wire;
 
 /// What this was built from: the version, and a hash of the sources where the build knew it.

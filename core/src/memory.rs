@@ -4,6 +4,7 @@ use std::any::Any;
 use std::ops::{Deref, Range};
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use bytemuck::AnyBitPattern;
 
@@ -95,6 +96,54 @@ impl<T> Deref for View<T> {
 
     fn deref(&self) -> &[T] {
         // SAFETY: either no records, or those of the slice that `new` took from the memory that self keeps.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.length) }
+    }
+}
+
+/// Words that somebody else writes while they are read; they do not move while this lives.
+pub struct Words {
+    start: NonNull<AtomicU64>,
+    length: usize,
+    _owner: Box<dyn Any + Send + Sync>,
+}
+
+// SAFETY: atomic words may be shared, and the owner may be dropped in any thread.
+unsafe impl Send for Words {}
+// SAFETY: as above.
+unsafe impl Sync for Words {}
+
+impl Words {
+    /// Takes bytes that their owner keeps. Errors where they are not whole, aligned words.
+    ///
+    /// # Safety
+    /// As long as the owner lives, `length` bytes from `start` on can be read, and whoever writes to them writes
+    /// aligned words of 64 bits, each by one instruction.
+    pub unsafe fn new(
+        start: *const u8,
+        length: usize,
+        owner: Box<dyn Any + Send + Sync>,
+    ) -> Result<Self, String> {
+        let start = start.cast::<AtomicU64>();
+        if !length.is_multiple_of(size_of::<AtomicU64>()) || !start.is_aligned() {
+            return Err(format!("{length} bytes are not whole, aligned words"));
+        }
+        let start = NonNull::new(start.cast_mut()).unwrap_or(NonNull::dangling());
+        Ok(Self { start, length: length / size_of::<AtomicU64>(), _owner: owner })
+    }
+
+    /// Copies words that nobody else writes.
+    pub fn copied(words: &[u64]) -> Self {
+        let words: Box<[u64]> = words.into();
+        let (start, length) = (NonNull::from(&*words).cast(), words.len());
+        Self { start, length, _owner: Box::new(words) }
+    }
+}
+
+impl Deref for Words {
+    type Target = [AtomicU64];
+
+    fn deref(&self) -> &[AtomicU64] {
+        // SAFETY: aligned words that can be read as long as the owner lives, which is as long as self.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.length) }
     }
 }

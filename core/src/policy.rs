@@ -104,6 +104,7 @@ pub struct Stretch {
     pub standing_needs: Vec<u8>,
     pub modes: Vec<Vec<u8>>,
     pub outcomes: Vec<u8>,
+    pub opens: Vec<u8>,
     pub tac_starts: Vec<u64>,
     pub tac_classes: Vec<usize>,
     pub imsi_starts: Vec<u64>,
@@ -158,6 +159,7 @@ impl Stretch {
                         .iter()
                         .all(|modes| modes.len() == reasons && highest(modes) * 8 + 8 <= self.outcomes.len()),
             ),
+            ("opens", self.opens.len() * 8 == self.outcomes.len()),
             ("tac_starts", sorted(&self.tac_starts, self.tac_classes.len())),
             ("imsi_starts", sorted(&self.imsi_starts, self.imsi_classes.len())),
             ("imsi_flags", self.imsi_flags.len() == self.imsi_classes.len()),

@@ -10,10 +10,11 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyByteArray;
 
+use crate::case_table::{self, Pair};
 use crate::check::{Published, Question, Tables, Verdict};
 use crate::generation::Generation;
 use crate::hashtable::HashTable;
-use crate::memory::{Memory, View};
+use crate::memory::{Memory, View, Words};
 use crate::overlay::{self, TABLES};
 use crate::policy::{GATE_FIELDS, STANDING_FIELDS, Stretch};
 use crate::segment::{Checksums, Segment};
@@ -130,6 +131,24 @@ impl Common {
     }
 }
 
+/// The slots of a case table, which Python changes while checks read them.
+#[pyclass(frozen)]
+struct CaseTable(Arc<case_table::CaseTable>);
+
+#[pymethods]
+impl CaseTable {
+    #[new]
+    fn new(slots: PyBuffer<u8>, bits: u32) -> PyResult<Self> {
+        if !slots.is_c_contiguous() {
+            return Err(refused("the buffer is not contiguous".into()));
+        }
+        let (start, length) = (slots.buf_ptr().cast(), slots.len_bytes());
+        // SAFETY: as in `memory_of`; how the slots are written is the contract of eir/notify/case_table.py.
+        let words = unsafe { Words::new(start, length, Box::new(slots)) }.map_err(refused)?;
+        Ok(Self(Arc::new(case_table::CaseTable::new(words, bits).map_err(refused)?)))
+    }
+}
+
 /// A compiled policy: placeholders, tables by date, status maps by client.
 #[pyclass(frozen)]
 struct Policy(Arc<policy::Policy>);
@@ -159,11 +178,12 @@ pub struct Engine {
     pub published: Arc<Published>,
 }
 
-type Answer = (u8, u8, u64, u64, bool, u32);
+type Answer = (u8, u8, u64, u64, bool, u32, Option<(u64, u64)>);
 
 fn answer(verdict: Verdict) -> Answer {
-    let Verdict { status, reason, deadline, serial, stale, cache_seconds } = verdict;
-    (status, reason, deadline, serial, stale, cache_seconds)
+    let Verdict { status, reason, deadline, serial, stale, cache_seconds, unpaired } = verdict;
+    let unpaired = unpaired.map(|Pair { key, imsi }| (key, imsi));
+    (status, reason, deadline, serial, stale, cache_seconds, unpaired)
 }
 
 impl Engine {
@@ -181,7 +201,7 @@ impl Engine {
 
     /// Replaces what checks read; `levels` are the newest first, `shards` in the order of their TACs.
     #[allow(clippy::too_many_arguments, clippy::needless_pass_by_value)]
-    #[pyo3(signature = (*, serial, levels, shards, common, policy, exempt_types, allow_all, stale))]
+    #[pyo3(signature = (*, serial, levels, shards, common, policy, exempt_types, allow_all, stale, cases))]
     fn publish(
         &self,
         serial: u64,
@@ -192,6 +212,7 @@ impl Engine {
         exempt_types: Vec<bool>,
         allow_all: bool,
         stale: bool,
+        cases: Option<PyRef<'_, CaseTable>>,
     ) -> PyResult<()> {
         let levels = levels.iter().map(|level| Arc::clone(&level.0)).collect();
         let shards = shards.iter().map(|shard| Arc::clone(&shard.0)).collect();
@@ -202,6 +223,7 @@ impl Engine {
             exempt_types,
             allow_all,
             stale,
+            cases: cases.map(|cases| Arc::clone(&cases.0)),
         });
         Ok(())
     }
@@ -211,7 +233,7 @@ impl Engine {
         self.published.free_retired()
     }
 
-    /// Judges one identity: status, reason, deadline, serial, stale, cache seconds.
+    /// Judges one identity: status, reason, deadline, serial, stale, cache seconds, the pair that has a case.
     fn check(
         &self,
         imei: &str,
@@ -262,6 +284,7 @@ fn core_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<Shard>()?;
     module.add_class::<Overlay>()?;
     module.add_class::<Common>()?;
+    module.add_class::<CaseTable>()?;
     module.add_class::<Policy>()?;
     module.add_class::<crate::python_server::CheckServer>()?;
     module.add_class::<Engine>()

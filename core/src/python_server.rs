@@ -13,6 +13,7 @@ use crate::server::Limits;
 use crate::server::answer;
 use crate::server::threads::Server;
 use crate::sightings::{self, Queue, Queues, Wanted};
+use crate::unpaired;
 
 /// Serves EquipmentCheckService and health on threads of its own, from what an engine has published.
 #[pyclass(frozen)]
@@ -26,9 +27,11 @@ type Seconds = (Vec<u64>, u64);
 #[pymethods]
 impl CheckServer {
     /// Binds; raises OSError. `wanted` is the table of the decision log, its threshold, the seconds of a
-    /// denial's repeats and the records that one thread holds.
+    /// denial's repeats and the records that one thread holds; `unpaired` the unpaired pairs that it holds
+    /// (0: none are noted), and for how many seconds a pair is not told again.
     #[new]
-    #[pyo3(signature = (engine, *, host, port, threads, limits, wanted))]
+    #[pyo3(signature = (engine, *, host, port, threads, limits, wanted, unpaired))]
+    #[allow(clippy::too_many_arguments)]
     fn new(
         engine: PyRef<'_, Engine>,
         host: &str,
@@ -36,9 +39,18 @@ impl CheckServer {
         threads: usize,
         limits: HashMap<String, u64>,
         wanted: (Vec<u8>, u64, u64, usize),
+        unpaired: (usize, u64),
     ) -> PyResult<Self> {
         let (table, sample_threshold, denial_repeat_seconds, records_max) = wanted;
-        let wanted = Wanted { table, sample_threshold, denial_repeat_seconds, records_max };
+        let (unpaired_max, unpaired_repeat_seconds) = unpaired;
+        let wanted = Wanted {
+            table,
+            sample_threshold,
+            denial_repeat_seconds,
+            records_max,
+            unpaired_max,
+            unpaired_repeat_seconds,
+        };
         let source = Arc::clone(&engine.published);
         Ok(Self(Server::bind((host, port), threads, source, limits_of(limits)?, wanted)?))
     }
@@ -121,7 +133,7 @@ impl CheckServer {
 
     /// Sightings left out as repeats, those that found no room, and checks of a trial that found none.
     fn sightings_left_out(&self) -> (u64, u64, u64) {
-        self.0.queues().fold((0, 0, 0), |(repeated, dropped, untried), Queues { kept, tried }| {
+        self.0.queues().fold((0, 0, 0), |(repeated, dropped, untried), Queues { kept, tried, .. }| {
             (repeated + kept.repeated.get(), dropped + kept.dropped.get(), untried + tried.dropped.get())
         })
     }
@@ -134,6 +146,24 @@ impl CheckServer {
     /// Takes what threads have put for the decision log.
     fn take_sightings(&self) -> Vec<Sighting> {
         taken(self.0.queues().map(|queues| &queues.kept))
+    }
+
+    /// Unpaired pairs left out as repeats, and those that found no room.
+    fn unpaired_left_out(&self) -> (u64, u64) {
+        self.0.queues().fold((0, 0), |(repeated, dropped), Queues { unpaired, .. }| {
+            (repeated + unpaired.repeated.get(), dropped + unpaired.dropped.get())
+        })
+    }
+
+    /// Takes unpaired pairs: IMEI key, IMSI code, second, and the MSISDN that the check named, 0 for none.
+    fn take_unpaired(&self) -> Vec<(u64, u64, u64, u64)> {
+        let taken = self.0.queues().map(|queues| queues.unpaired.take());
+        let of = |bytes: Vec<u8>| {
+            unpaired::decode(&bytes)
+                .map(|seen| (seen.pair.key, seen.pair.imsi, seen.at, seen.msisdn))
+                .collect::<Vec<_>>()
+        };
+        taken.flat_map(of).collect()
     }
 
     /// Takes what threads have put for the policy on trial.

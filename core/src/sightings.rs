@@ -33,6 +33,9 @@ pub struct Wanted {
     pub sample_threshold: u64,
     pub denial_repeat_seconds: u64,
     pub records_max: usize,
+    /// Unpaired pairs that one thread holds for Python; 0: no cases are kept.
+    pub unpaired_max: usize,
+    pub unpaired_repeat_seconds: u64,
 }
 
 /// One check as the log wants it.
@@ -153,11 +156,17 @@ pub struct Queues {
     pub kept: Queue,
     /// What a policy on trial is to judge.
     pub tried: Queue,
+    /// What the cases are to know; see `unpaired`.
+    pub unpaired: Queue,
 }
 
 impl Queue {
-    /// Adds a sighting; false where it found no room, which is counted.
     fn push(&self, sighting: &Sighting<'_>, records_max: usize) -> bool {
+        self.put(records_max, |bytes| encode(bytes, sighting))
+    }
+
+    /// Adds a record; false where it found no room, which is counted.
+    pub fn put(&self, records_max: usize, encode: impl FnOnce(&mut Vec<u8>)) -> bool {
         // Python holds the lock for the time of a swap; then this one is lost, and counted.
         let mut waiting = match self.waiting.try_lock() {
             Ok(waiting) => waiting,
@@ -172,12 +181,12 @@ impl Queue {
             self.dropped.add(1);
             return false;
         }
-        encode(bytes, sighting);
+        encode(bytes);
         *records += 1;
         true
     }
 
-    /// Takes all that waits; read it with `decode`.
+    /// Takes all that waits, to be decoded.
     pub fn take(&self) -> Vec<u8> {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut *waiting).0
@@ -232,7 +241,13 @@ mod tests {
 
     fn keeper(kind: u8) -> (Keeper, Queue) {
         let table = vec![kind; STATUSES * STATUSES * REASONS];
-        let wanted = Wanted { table, sample_threshold: 1 << 31, denial_repeat_seconds: 60, records_max: 3 };
+        let wanted = Wanted {
+            table,
+            sample_threshold: 1 << 31,
+            denial_repeat_seconds: 60,
+            records_max: 3,
+            ..Wanted::default()
+        };
         (Keeper::new(wanted), Queue::default())
     }
 

@@ -367,8 +367,10 @@ pub fn retry_info(seconds: u64) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    const VERDICT: Verdict =
-        Verdict { status: 1, reason: 16, deadline: 300, serial: 7, stale: true, cache_seconds: 60 };
+    const VERDICT: Verdict = {
+        let (status, reason, deadline, serial) = (1, 16, 300, 7);
+        Verdict { status, reason, deadline, serial, stale: true, cache_seconds: 60, unpaired: None }
+    };
 
     #[test]
     fn a_check_is_read_as_protobuf_reads_it() {
@@ -472,7 +474,7 @@ mod tests {
 
     #[test]
     fn columns_of_zeros_are_left_out() {
-        let bare = Verdict { status: 2, reason: 37, deadline: 0, serial: 7, stale: false, cache_seconds: 0 };
+        let bare = Verdict { status: 2, reason: 37, serial: 7, ..Default::default() };
         let mut out = Vec::new();
         put_batch(&mut out, &[bare, bare], 7, false, b"");
         assert_eq!(out, b"\x0a\x02\x02\x02\x12\x02\x25\x25\x20\x07");

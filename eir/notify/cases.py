@@ -12,7 +12,7 @@ what came after them. One writer; only `table` is read by others.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -98,6 +98,8 @@ class Cases:
         self._log_id = 0
         self.table = CaseTable()
         """What checks read; replaced by one assignment."""
+        self.on_table: Callable[[CaseTable], None] | None = None
+        """Called when checks must read other slots: a larger table's, or those of this one made longer."""
 
     @classmethod
     def open(cls, folder: Path, files: FileLayer) -> Self:
@@ -273,9 +275,12 @@ class Cases:
         if case.state == State.RESOLVED:
             self.table.remove(case.key, case.imsi)
             return
+        before = self.table.slots
         if self.table.full:
             self.table = self._build()
         self.table.set(case.key, case.imsi, pack_value(case.state, case.cause, deadline), number)
+        if self.table.slots is not before and self.on_table is not None:
+            self.on_table(self.table)
 
     def move(self, number: int, imsi: int) -> None:
         """Give a case another IMSI, whose pair has no case; `put` is to follow."""

@@ -46,4 +46,4 @@ def _judged(tables: PolicyTables, key: int, imsi: int, verdict: Verdict) -> Judg
     if verdict.reason == Reason.OVERRIDE:
         raise NotJudgedError
     outcome = tables.modes[tables.cohort(key // SERIALS, imsi)][verdict.reason]
-    return Judged(verdict.reason, outcome == Outcome.CASE, outcome in (Outcome.TRACK, Outcome.CASE))
+    return Judged(verdict.reason, outcome == Outcome.CASE, bool(tables.opens[outcome]))

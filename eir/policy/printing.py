@@ -46,7 +46,8 @@ _STATUSES: Final = {
     Outcome.ALLOW: "allowed",
     Outcome.TRACK: "allowed and tracked",
     Outcome.DENY: "denied",
-    Outcome.CASE: "allowed and tracked, cut off past the deadline",
+    Outcome.CASE: "allowed and tracked, a case; cut off past its deadline",
+    Outcome.WARN: "allowed and tracked, a case",
 }
 
 
@@ -98,7 +99,9 @@ def _mode(reason: Reason, done: Outcome) -> str:
     """Mode that gives a reason an outcome; "fixed" where no policy changes it."""
     for reasons, admits in MODED.values():
         if reason in reasons:
-            return next(mode for mode, made in admits.items() if made is done)
+            # Tracked without a case: a SIM that may be moved.
+            wanted = Outcome.WARN if done is Outcome.TRACK and Outcome.WARN in admits.values() else done
+            return next(mode for mode, made in admits.items() if made is wanted)
     return "fixed"
 
 

@@ -47,11 +47,17 @@ class Outcome(IntEnum):
     DENY = 3
     """BLACKLISTED."""
     CASE = 4
-    """GREYLISTED, BLACKLISTED past the case's deadline."""
+    """GREYLISTED, and a case is opened; BLACKLISTED past its deadline."""
     NO_IMSI = 5
     """As the policy says: GREYLISTED or WHITELISTED."""
     UNDECIDED = 6
     """As the policy says: its default."""
+    WARN = 7
+    """GREYLISTED, and a case is opened that is never cut off."""
+
+
+OPENING: Final = (Outcome.CASE, Outcome.WARN)
+"""Outcomes with which a pair has a case."""
 
 
 YES: Final = (1,)
@@ -209,7 +215,7 @@ _SPECIAL = (
 )
 _GREY = {"observe": Outcome.ALLOW, "notify": Outcome.TRACK}  # rows 10 and 11 never deny
 _RANGE = {"observe": Outcome.ALLOW, "notify": Outcome.TRACK, "enforce": Outcome.DENY}
-_CASE = {"observe": Outcome.ALLOW, "notify": Outcome.TRACK, "enforce": Outcome.CASE}
+_CASE = {"observe": Outcome.ALLOW, "notify": Outcome.WARN, "enforce": Outcome.CASE}
 
 MODED: Final[Mapping[str, tuple[tuple[Reason, ...], Mapping[str, Outcome]]]] = {
     "blocked_range": ((Reason.BLOCKED_RANGE,), _RANGE),

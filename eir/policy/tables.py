@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from eir.errors import PolicyError
 from eir.policy.read import COHORTS_MAX, IMSI_DIGITS
-from eir.policy.rules import CAUSES, FIXED, GATE_ROWS, MODED, ORDER, STANDING_ROWS, Outcome, Rule
+from eir.policy.rules import CAUSES, FIXED, GATE_ROWS, MODED, OPENING, ORDER, STANDING_ROWS, Outcome, Rule
 from eir.policy.settings import Cause, Phase, Settings, Span
 from eir.verdict import FAR_FIELDS, GATE_FIELDS, STANDING_FIELDS, Far, Reason, Status
 
@@ -33,6 +33,7 @@ class PolicyTables:
                                 the near fields alone (the far digits 0)
     modes                       by cohort, then Reason: Outcome
     outcomes                    Status by outcome * 8 + tracked * 4 + stale * 2 + past_deadline
+    opens                       by outcome: 1 where a home subscriber's pair has a case
     tac_starts, tac_classes     class of the TACs from each start to the next; 0: in no set
     imsi_starts, imsi_classes, imsi_flags  the same for IMSI codes; flags HOME, EXEMPT
     tac_exempt, tac_before      by TAC class: exempt by row 7; last second of use that is
@@ -48,6 +49,7 @@ class PolicyTables:
     standing_needs: bytes
     modes: tuple[bytes, ...]
     outcomes: bytes
+    opens: bytes
     tac_starts: tuple[int, ...]
     tac_classes: tuple[int, ...]
     imsi_starts: tuple[int, ...]
@@ -149,7 +151,7 @@ def _status(settings: Settings, outcome: Outcome, tracked: int, stale: int, past
             return Status.WHITELISTED
         case Outcome.ALLOW:
             status = Status.WHITELISTED
-        case Outcome.TRACK:
+        case Outcome.TRACK | Outcome.WARN:
             status = Status.GREYLISTED
         case Outcome.DENY:
             status = Status.BLACKLISTED
@@ -227,9 +229,11 @@ def _imsi_classes(settings: Settings) -> tuple[Layer, list[int], list[tuple[str,
     return (starts, labels), flags, [(operators[o], ranges[r]) for o, r in classes]
 
 
-def _outcome(name: str, mode: str) -> Outcome:
+def _outcome(settings: Settings, name: str, mode: str) -> Outcome:
     """Outcome of a rule under a mode; one that is off never fires."""
-    return MODED[name][1].get(mode, Outcome.TRACK)
+    made = MODED[name][1].get(mode, Outcome.TRACK)
+    allowed = name == "owned_by_other" and settings.moved_sim == "allow"
+    return Outcome.TRACK if allowed and made is Outcome.WARN else made
 
 
 def _modes(
@@ -241,7 +245,7 @@ def _modes(
         modes[:, :, reason] = outcome
     for name, (reasons, _) in MODED.items():
         mode = settings.cause[name].mode if name in CAUSES else getattr(settings.mode, name)
-        modes[:, :, list(reasons)] = _outcome(name, mode)
+        modes[:, :, list(reasons)] = _outcome(settings, name, mode)
     for phase in phases:
         tacs = [i for i, name in enumerate(tac_names) if not phase.tac_sets or name in phase.tac_sets]
         imsis = [
@@ -251,7 +255,7 @@ def _modes(
             and (not phase.imsi_ranges or imsi_range in phase.imsi_ranges)
         ]
         for name in phase.rules:
-            modes[np.ix_(tacs, imsis, list(MODED[name][0]))] = _outcome(name, phase.mode)
+            modes[np.ix_(tacs, imsis, list(MODED[name][0]))] = _outcome(settings, name, phase.mode)
     return tuple(row.tobytes() for row in modes.reshape(-1, REASONS))
 
 
@@ -284,6 +288,7 @@ def compile_tables(settings: Settings) -> tuple[PolicyTables, ...]:
             standing_needs=standing_needs,
             modes=_modes(settings, imsi_names, tac_names, phases_at(settings, date)),
             outcomes=_outcomes(settings),
+            opens=bytes(outcome in OPENING for outcome in Outcome),
             tac_starts=tuple(tac[0]),
             tac_classes=tuple(tac[1]),
             imsi_starts=tuple(imsi[0]),

@@ -1,6 +1,7 @@
 """EquipmentCheckService: what core nodes ask.
 
     bytes ──► message ──► valid? ──► Checker ──► status map of the client ──► bytes
+                                        └─ unpaired ──► sightings
 
 Nothing here waits but for the transport, and nothing is logged for a check.
 """
@@ -17,6 +18,7 @@ from google.protobuf.message import DecodeError, Message
 from eir.check import Checker
 from eir.clock import monotonic
 from eir.errors import DrainingError, InvalidRequestError
+from eir.identity import e164
 from eir.interceptors import Context
 from eir.proto import check_pb2
 from eir.server.state import State
@@ -144,6 +146,8 @@ class CheckService:
         reason, deadline = verdict.reason, verdict.deadline
         status = checker.policy.status_map(client)[verdict.status]
         self._count(status, reason)
+        if verdict.unpaired is not None and (sightings := self._state.sightings) is not None:
+            sightings.note(*verdict.unpaired, self._state.clock(), e164(request.msisdn))
         if (trial := self._state.trial) is not None and trial.running:
             trial.offer(imei, imsi, plmn, request.emergency)
         if self._keep(verdict.status, status, reason, imei, imsi):
@@ -197,6 +201,10 @@ class CheckService:
             for imei, imsi in zip(imeis, imsis, strict=True):
                 trial.offer(imei, imsi, plmn, emergency=False)
         now, keep = self._state.clock(), self._keep
+        if (sightings := self._state.sightings) is not None:
+            for verdict in verdicts:
+                if verdict.unpaired is not None:
+                    sightings.note(*verdict.unpaired, now)
         for imei, imsi, verdict, status in zip(imeis, imsis, verdicts, statuses, strict=True):
             if keep(verdict.status, status, verdict.reason, imei, imsi):
                 self._record(now, imei, imsi, plmn, client, status, verdict.reason, verdict.serial)

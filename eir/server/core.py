@@ -1,6 +1,7 @@
 """The check port of the native engine: its server beside the daemon, and what it tells Python.
 
     config ──► eir._core.CheckServer ──sightings──► decision log, policy on trial
+                                     ──unpaired───► sightings of the cases
                                      ──counters───► metrics
 
 No check passes through Python. What the server puts aside for it is taken some
@@ -48,7 +49,7 @@ class CoreServer:
         self.threads = limits.check_threads or default_threads()
         core = native.load()
         self._engine = core.Engine()
-        wanted, settings = state.decisions.wanted, config.decisions
+        wanted, settings, seen = state.decisions.wanted, config.decisions, state.sightings
         repeat_seconds, records_max = settings.denial_repeat_seconds, settings.queue_records_max
         try:
             self._server: Any = core.CheckServer(
@@ -58,6 +59,7 @@ class CoreServer:
                 threads=self.threads,
                 limits=_bounds(limits, self.threads),
                 wanted=(list(wanted.table), wanted.sample_threshold, repeat_seconds, records_max),
+                unpaired=(seen.sightings_max, seen.repeat_seconds) if seen is not None else (0, 0),
             )
         except OSError as error:
             raise ConfigError(
@@ -109,6 +111,9 @@ class CoreServer:
         record = self._state.decisions.record
         for _, status, reason, imei, imsi, plmn, client, time, serial in self._server.take_sightings():
             record(time, imei, imsi, plmn, client, status, reason, serial)
+        if (sightings := self._state.sightings) is not None:
+            for key, imsi, at, msisdn in self._server.take_unpaired():
+                sightings.note(key, imsi, at, str(msisdn) if msisdn else "")
         self._feed_trial()
 
     def _feed_trial(self) -> None:

@@ -30,6 +30,7 @@ from eir.whitelist.journal import Journal
 
 if TYPE_CHECKING:
     from eir.config import Config
+    from eir.notify.case_table import CaseTable
     from eir.notify.cases import Cases
     from eir.server.state import State
 
@@ -168,11 +169,17 @@ class Casework:
         )
         self.desk = desk = await asyncio.get_running_loop().run_in_executor(self._thread, make)
         desk.failed = self._failed
-        desk.sightings = getattr(state, "sightings", None)
+        desk.sightings = state.sightings
+        self._cases.on_table = self._show
+        self._show(self._cases.table)
         if self._endpoints:
             desk.sender = self._sender(desk)
         else:
             log.warning("no SMSC is configured: cases open, nobody is warned, no deadline falls")
+
+    def _show(self, table: CaseTable) -> None:
+        """Let checks find the cases."""
+        self._state.working().cases = table
 
     def _sender(self, desk: Desk) -> Sender:
         policy, wanted = self._state.working().policy.settings, self.config

@@ -15,6 +15,7 @@ from eir.decisions.log import DecisionLog
 from eir.decisions.policies import keep_policy
 from eir.errors import ConfigError, DrainingError, NotReadyError, StorageError, WriterBusyError
 from eir.metrics import Metrics
+from eir.notify.sightings import Sightings
 from eir.readiness import Readiness, stale_feeds
 from eir.whitelist.segments import stop_children
 from eir.whitelist.store import RebuildResult, Store
@@ -62,6 +63,8 @@ class State:
         self.trial: Trial | None = None
         self.core: CoreServer | None = None
         self.casework: Casework | None = None
+        self.sightings = _sightings(config, metrics)
+        """Pairs that checks found unpaired; None where no cases are kept."""
         self._rebuild: asyncio.Task[RebuildResult] | None = None
         self.writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="writer")
         self.override_writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="override")
@@ -236,6 +239,14 @@ class State:
             await self.write(self.store.close)
         self.writer.shutdown()
         self.override_writer.shutdown()
+
+
+def _sightings(config: Config, metrics: Metrics) -> Sightings | None:
+    """Make the queue of sightings where cases are kept."""
+    says = config.notices
+    if not says.enabled:
+        return None
+    return Sightings(says.sightings_max, says.sighting_repeat_seconds, metrics.sightings)
 
 
 def journal_delta_count(store: Store) -> int:

@@ -28,7 +28,7 @@ from eir.policy import (
     explain_facts,
     table,
 )
-from eir.policy.rules import CAUSES, MODED, MODES
+from eir.policy.rules import CAUSES, MODED, MODES, Outcome
 from eir.verdict import (
     FAR_FIELDS,
     GATE_FIELDS,
@@ -465,8 +465,14 @@ def test_modes_agree_with_the_naive_model(policy: Policy, now: int) -> None:
                 ended = phase.valid_until and phase.valid_until <= now
                 if rule in phase.rules and matches and phase.valid_from <= now and not ended:
                     mode = phase.mode
+            wanted = admits.get(mode)
+            if (rule, mode, says.moved_sim) == ("owned_by_other", "notify", "allow"):
+                wanted = Outcome.TRACK  # no case of what is allowed for good
             if mode != "off":
-                assert {modes[reason] for reason in reasons} == {admits[mode]}
+                assert {modes[reason] for reason in reasons} == {wanted}
+            for reason in reasons:
+                opens = rule in CAUSES and mode in ("notify", "enforce") and wanted != Outcome.TRACK
+                assert mode == "off" or tables.opens[modes[reason]] == opens
 
 
 @given(st.text() | policies().flatmap(lambda text: st.integers(0, len(text)).map(lambda cut: text[:cut])))

@@ -66,6 +66,19 @@ def test_it_agrees_with_a_dictionary(history: list[tuple[tuple[int, int], int | 
             assert table.find(key, imsi) == (unpack_value(value) if value else None)
 
 
+def test_a_slot_is_two_words_side_by_side() -> None:
+    """What docs/case-table.md says to readers."""
+    table = CaseTable()
+    table.set(KEYS[3], IMSIS[1], pack_value(5, 36, 1_790_000_000), 9)
+    words = np.frombuffer(table.slots.tobytes(), "<u8")
+    home = (KEYS[3] * 0x9E3779B97F4A7C15 & (1 << 64) - 1) >> 64 - 10
+    assert words[2 * home : 2 * home + 2].tolist() == [
+        tag_of(KEYS[3], IMSIS[1]),
+        5 << 48 | 36 << 40 | 1_790_000_000,
+    ]
+    assert len(words) == 2 * (1024 + 64)
+
+
 def test_runs_at_the_end_find_room() -> None:
     """More cases of the last home place than the slack has slots."""
     last = next(key for key in range(1, 1 << 20) if CaseTable()._home(key) == (1 << BITS_MIN) - 1)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from eir.errors import StateDamagedError, StorageError
+from eir.notify import case_table, extents
 from eir.notify import cases as module
-from eir.notify import extents
 from eir.notify.case import Case, Event, State, step
 from eir.notify.cases import Cases, Happened
 from eir.verdict import Reason
@@ -304,3 +304,21 @@ def test_resolving_many_is_what_resolving_each_is(tmp_path: Path) -> None:
         ]
         assert cases.history(2)[-1] == Happened(NOW + 9 * DAY, "resolved")
     cases.close()
+
+
+def test_whoever_reads_the_table_is_told_of_other_slots(tmp_path: Path) -> None:
+    """Of a larger table, and of one that was made longer."""
+    cases, told = opened(tmp_path), []
+    cases.on_table = lambda table: told.append((table, table.slots))
+    for number in range(1, 684):
+        cases.add(case(number), 0, NOW, Happened(NOW, "opened"))
+    assert not told
+    cases.add(case(684), 0, NOW, Happened(NOW, "opened"))
+    assert told == [(cases.table, cases.table.slots)]
+    assert cases.table.bits == case_table.BITS_MIN + 1
+    last = next(key for key in range(1, 1 << 20) if cases.table._home(key) == (1 << cases.table.bits) - 1)
+    for number in range(70):
+        crowd = replace(case(1000 + number), key=last)
+        cases.add(crowd, 0, NOW, Happened(NOW, "opened"))
+    assert [slots is cases.table.slots for _, slots in told] == [False, True]
+    assert told[1][0] is cases.table is told[0][0]

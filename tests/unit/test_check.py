@@ -9,6 +9,8 @@ from plans import NOTHING, after, key
 
 from eir.check import Checker, Verdict
 from eir.identity import imei_text, imsi_code
+from eir.notify.case import State
+from eir.notify.case_table import CaseTable, pack_value
 from eir.policy import compile_policy, default_policy_text
 from eir.verdict import Reason, Status
 from eir.whitelist.operation import Operation
@@ -170,6 +172,72 @@ def test_staleness_is_told_and_never_takes_an_allow_away() -> None:
     on.stale = True
     verdict = ask(on)
     assert (verdict.status, verdict.stale) == (Status.WHITELISTED, True)
+
+
+MODES = compile_policy(
+    default_policy_text()
+    .replace('[cause.not_registered]\nmode = "enforce"', '[cause.not_registered]\nmode = "notify"')
+    .replace('[cause.unowned_slot]\nmode = "enforce"', '[cause.unowned_slot]\nmode = "observe"')
+)
+END = NOW + 86_400
+
+
+def with_case(*rows: Operation, state: State = State.OPEN, cause: Reason = Reason.NEVER_ACTIVATED) -> Checker:
+    on = checker(*rows, policy=MODES)
+    on.cases = CaseTable()
+    on.cases.set(key(1), A, pack_value(state, cause, END), 0)
+    return on
+
+
+@pytest.mark.parametrize("state", [state for state in State if state != State.CUT_OFF])
+def test_a_case_gives_its_deadline_and_cuts_nobody_off_by_the_clock(state: State) -> None:
+    verdict = ask(with_case(register(), state=state))
+    assert verdict == (Status.GREYLISTED, Reason.NEVER_ACTIVATED, END, verdict.serial, False, 0, (key(1), A))
+
+
+def test_a_case_that_is_cut_off_is_denied() -> None:
+    on = with_case(register(), state=State.CUT_OFF)
+    assert ask(on)[:3] == (Status.BLACKLISTED, Reason.NEVER_ACTIVATED, END)
+    assert ask(on, emergency=True)[:2] == (Status.WHITELISTED, Reason.EMERGENCY)
+    on.stale = True
+    assert ask(on).status == Status.GREYLISTED, "not while the tables are stale"
+
+
+def test_where_it_is_not_enforced_a_case_that_was_cut_off_is_not_denied() -> None:
+    on = with_case(state=State.CUT_OFF, cause=Reason.NOT_REGISTERED)
+    assert ask(on)[:3] == (Status.GREYLISTED, Reason.NOT_REGISTERED, END)
+
+
+def test_a_case_of_another_cause_is_none() -> None:
+    on = with_case(register(), state=State.CUT_OFF, cause=Reason.NOT_REGISTERED)
+    assert ask(on)[:3] == (Status.GREYLISTED, Reason.NEVER_ACTIVATED, 0)
+
+
+def test_a_pair_in_order_has_no_case_whatever_the_table_says() -> None:
+    verdict = ask(with_case(pair(), state=State.CUT_OFF))
+    assert (verdict.status, verdict.deadline, verdict.unpaired) == (Status.WHITELISTED, 0, None)
+
+
+JUDGED_ABROAD = compile_policy(
+    default_policy_text()
+    .replace('roamers = "allow"', 'roamers = "judge"')
+    .replace('served_abroad = "allow"', 'served_abroad = "judge"')
+)
+
+
+def test_what_has_a_case_is_a_home_subscriber_unpaired() -> None:
+    """The rows of another SIM, of what is observed, and of a SIM that may be moved have none."""
+    for rows, imsi, policy, unpaired in (
+        ([register()], HOME, MODES, (key(1), A)),
+        ([], OTHER, POLICY, (key(1), B)),
+        ([], FOREIGN, JUDGED_ABROAD, None),
+        ([], "", POLICY, None),
+        ([LINK, register(), pair(2, B)], HOME, MODES, None),
+        ([LINK, register(), pair(2, B)], HOME, POLICY, (key(1), A)),
+        ([register(), pair(imsi=B)], HOME, POLICY, None),
+    ):
+        assert ask(checker(*rows, policy=policy), imsi=imsi).unpaired == unpaired
+    assert ask(checker(policy=JUDGED_ABROAD), plmn="26201").unpaired == (key(1), A)
 
 
 def test_a_batch_is_of_one_table_state() -> None:

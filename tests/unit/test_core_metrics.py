@@ -31,6 +31,9 @@ class Server:
     def sightings_left_out(self) -> tuple[int, int, int]:
         return 5, 4, 0
 
+    def unpaired_left_out(self) -> tuple[int, int]:
+        return 6, 3
+
     def panics(self) -> int:
         return 1
 
@@ -57,6 +60,8 @@ def test_what_was_counted_since_the_last_time_is_added() -> None:
         'eir_check_calls_refused_total{cause="stalled"} 3.0',
         "eir_decisions_repeated_total 5.0",
         'eir_decisions_dropped_total{cause="queue"} 4.0',
+        'eir_sightings_total{result="repeated"} 6.0',
+        'eir_sightings_total{result="dropped"} 3.0',
         "eir_check_panics_total 1.0",
         "eir_check_connections 7.0",
     ):

@@ -8,6 +8,7 @@ from stdnum import luhn
 from eir.identity import (
     ImeiClass,
     ImsiClass,
+    e164,
     imei_15,
     imei_text,
     imsi_code,
@@ -266,6 +267,16 @@ def test_a_national_number_needs_the_country_code() -> None:
     for text in ("+", "00", "1" * 16, "09a", ""):
         with pytest.raises(ValueError, match=r"1 to 15 digits|empty"):
             typed_msisdn(text, "98")
+
+
+@pytest.mark.parametrize("text", ["", "09121234567", "+989121234567", "98 912", "9" * 16, "۹۸۹۱۲", "98x"])
+def test_only_e164_digits_are_a_number_to_send_to(text: str) -> None:
+    assert e164(text) == ""
+
+
+def test_a_number_of_a_check_is_taken_as_it_is() -> None:
+    assert e164("989121234567") == "989121234567"
+    assert e164("9" * 15) == "9" * 15
 
 
 def test_people_write_the_check_digit() -> None:

@@ -301,7 +301,8 @@ def test_explain_and_table_name_cohorts() -> None:
     assert {row.reason for row in table(policy, now)} == {reason.name for reason in Reason}
     printed = explain(policy, now)
     assert (
-        "enforce: allowed and tracked, cut off past the deadline ← operator mci, tac_set brand_a" in printed
+        "enforce: allowed and tracked, a case; cut off past its deadline ← operator mci, tac_set brand_a"
+        in printed
     )
     assert "Next change: 2026-12-22 00:00:00+03:30." in printed
 

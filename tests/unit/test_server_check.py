@@ -12,6 +12,8 @@ from eir.check import Verdict
 from eir.config import Config
 from eir.errors import DrainingError, InvalidRequestError, NotReadyError
 from eir.metrics import Metrics
+from eir.notify.keeper import Sighting
+from eir.notify.sightings import Sightings
 from eir.proto import check_pb2
 from eir.server.check import CheckService, bounded, plmn_valid
 from eir.server.state import State
@@ -249,3 +251,25 @@ def test_what_is_simply_allowed_is_not_kept_but_for_a_sample() -> None:
         return len(state.decisions._queue)
 
     assert run(use) == 0
+
+
+def test_pairs_that_are_unpaired_are_sighted() -> None:
+    """With the number that a single check named; what is no number is none."""
+
+    async def use(service: CheckService, checker: FakeChecker, state: State) -> list[Sighting]:
+        unpaired = (35_693_803_564_380, 1_432_110_000_000_001)
+        verdict = Verdict(Status.GREYLISTED, Reason.NOT_REGISTERED, 0, 5, False, 0, unpaired)
+        checker.check = lambda *_: verdict  # type: ignore[method-assign]
+        one = Request(imei="x", msisdn="989121234567").SerializeToString()
+        await service.check(one, Call())  # type: ignore[arg-type]
+        assert state.sightings is None, "nothing is noted where no cases are kept"
+        state.sightings = Sightings(10, 0, state.metrics.sightings)
+        await service.check(one, Call())  # type: ignore[arg-type]
+        await service.check(Request(imei="x", msisdn="0912").SerializeToString(), Call())  # type: ignore[arg-type]
+        batch = check_pb2.BatchCheckEquipmentRequest(imei=["x"] * 2)
+        await service.batch(batch.SerializeToString(), Call())  # type: ignore[arg-type]
+        return state.sightings.take(10)
+
+    seen = run(use)
+    assert [one[:3] for one in seen] == [(35_693_803_564_380, 1_432_110_000_000_001, 1_700_000_000)] * 4
+    assert [one.msisdn for one in seen] == ["989121234567", "", "", ""]

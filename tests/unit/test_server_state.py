@@ -15,7 +15,7 @@ from eir.errors import ConfigError, DrainingError, NotReadyError, StorageError, 
 from eir.metrics import Metrics
 from eir.policy import Policy, compile_policy, default_policy_text
 from eir.server.state import State, journal_delta_count
-from eir.settings import Feed
+from eir.settings import Feed, Notices
 from eir.whitelist.journal import FeedRecord
 from eir.whitelist.store import RebuildResult
 
@@ -41,6 +41,17 @@ def test_until_the_tables_are_loaded_there_is_no_store_and_no_checker() -> None:
         state.draining.set()
         with pytest.raises(DrainingError):
             state.not_draining()
+
+    asyncio.run(inside())
+
+
+def test_sightings_are_held_where_cases_are_kept() -> None:
+    async def inside() -> None:
+        assert state_of().sightings is None
+        config = Config(notices=Notices(enabled=True, sightings_max=7, sighting_repeat_seconds=9))
+        sightings = State(config, Metrics(), lambda: 10_000, "portable").sightings
+        assert sightings is not None
+        assert (sightings.sightings_max, sightings.repeat_seconds) == (7, 9)
 
     asyncio.run(inside())
 

@@ -15,6 +15,7 @@ use super::{Limits, Shared};
 use crate::check::{Published, Question, Tables, Verdict};
 use crate::counters::{Counters, bound};
 use crate::sightings::{Keeper, Queues, Sighting};
+use crate::unpaired::Spotter;
 use crate::wire::{self, Batch, CheckRequest};
 
 const IDENTITY_BYTES_MAX: usize = 256;
@@ -79,6 +80,7 @@ pub struct Service<S> {
     pub(super) counters: Arc<Counters>,
     queues: Arc<Queues>,
     keeper: Keeper,
+    spotter: Spotter,
     /// Answers of the call at hand, each with its prefix.
     pub(super) answer: Vec<u8>,
     batch: Batch,
@@ -99,8 +101,22 @@ impl<S: Source> Service<S> {
         queues: Arc<Queues>,
     ) -> Self {
         let keeper = Keeper::new(shared.wanted.clone());
+        let spotter = Spotter::new(shared.wanted.unpaired_max, shared.wanted.unpaired_repeat_seconds);
         let (answer, batch, verdicts) = (Vec::new(), Batch::default(), Vec::new());
-        Self { source, shared, limits, counters, queues, keeper, answer, batch, verdicts, now: 0, calls: 0 }
+        Self {
+            source,
+            shared,
+            limits,
+            counters,
+            queues,
+            keeper,
+            spotter,
+            answer,
+            batch,
+            verdicts,
+            now: 0,
+            calls: 0,
+        }
     }
 
     /// Counts a failure, and gives it back.
@@ -190,19 +206,28 @@ impl<S: Source> Service<S> {
         }
         let CheckRequest { imei, imsi, serving_plmn, emergency, .. } = *request;
         let mut verdict = judge.check(&Question { imei, imsi, serving_plmn, emergency }, self.now);
-        self.tell(&mut verdict, judge.status_map(client), (imei, imsi, serving_plmn, client));
+        self.tell(&mut verdict, judge.status_map(client), (imei, imsi, serving_plmn, client), request.msisdn);
         Ok(verdict)
     }
 
-    /// Turns a verdict into what the client is told, counts it, and keeps it where the log wants it.
+    /// Turns a verdict into what the client is told, counts it, and keeps it where log and cases want it.
     #[inline]
-    fn tell(&mut self, verdict: &mut Verdict, map: &[u8], texts: (&[u8], &[u8], &[u8], &[u8])) {
+    fn tell(
+        &mut self,
+        verdict: &mut Verdict,
+        map: &[u8],
+        texts: (&[u8], &[u8], &[u8], &[u8]),
+        msisdn: &[u8],
+    ) {
         let judged = verdict.status;
         verdict.status = map.get(usize::from(judged)).copied().unwrap_or(judged);
         if verdict.status != WHITELISTED {
             verdict.cache_seconds = 0;
         }
         self.counters.check(verdict.status, verdict.reason);
+        if let Some(pair) = verdict.unpaired {
+            self.spotter.note(&self.queues.unpaired, pair, self.now, msisdn);
+        }
         let (imei, imsi, serving_plmn, client) = texts;
         let Verdict { status, reason, serial, .. } = *verdict;
         let time = self.now;
@@ -248,7 +273,7 @@ impl<S: Source> Service<S> {
             }));
             judge.check_batch(&questions, self.now, &mut verdicts);
             for (question, verdict) in questions.iter().zip(&mut verdicts[first..]) {
-                self.tell(verdict, map, (question.imei, question.imsi, serving_plmn, client));
+                self.tell(verdict, map, (question.imei, question.imsi, serving_plmn, client), b"");
             }
         }
         let (serial, stale) = verdicts.first().map_or(state, |verdict| (verdict.serial, verdict.stale));

@@ -16,7 +16,7 @@ pub struct Fake;
 impl Judge for Fake {
     fn check(&self, question: &Question<'_>, _: u64) -> Verdict {
         assert!(question.imei != b"panic");
-        Verdict { status: 1, reason: 16, deadline: 0, serial: 7, stale: false, cache_seconds: 60 }
+        Verdict { status: 1, reason: 16, serial: 7, cache_seconds: 60, ..Verdict::default() }
     }
 
     fn check_batch(&self, questions: &[Question<'_>], now: u64, out: &mut Vec<Verdict>) {
