@@ -109,7 +109,7 @@ class Guards:
         5.0, 0.0, 100.0, "the same for pairs, utilizers, subscribers and grandfathered"
     )
     blocked_percent_max: float = bounded(
-        5.0, 0.0, 100.0, "blocks one delta may add, of the registered, in ranges too"
+        5.0, 0.0, 100.0, "blocks one delta may add, of the IMEIs known one by one: registered or paired"
     )
     guarded_rows_min: int = bounded(1000, 0, 1_000_000_000, "tables of fewer rows are not guarded")
 

@@ -100,12 +100,14 @@ class GuardLimits:
     """Rows removed from any table not named below."""
     removed_percent_max_by_table: Mapping[str, float] = field(default_factory=lambda: REMOVED_PERCENT_MAX)
     blocked_percent_max: float = 5.0
-    """Blocks added in percent of the IMEIs registered, blocked ranges in percent of the registered ranges."""
+    """Blocks added in percent of the IMEIs known one by one, blocked ranges of the registered ranges.
+
+    Known one by one are those registered or those paired, whichever are more. What lies in registered
+    ranges counts only where these are too few to be guarded: most of it was never sold, and would let
+    a delta block every phone in use.
+    """
     guarded_rows_min: int = 1_000
     """Tables of fewer rows are not guarded."""
-
-
-_BLOCKS_OF: Final = {"blocks": "registered", "blocked_ranges": "registered_ranges"}
 
 
 def check_guards(
@@ -119,7 +121,7 @@ def check_guards(
     `rows_before` are rows by table before the delta. Removals are counted gross:
     what a delta adds elsewhere does not excuse them, and a transfer removes the
     former owner's pair, with his service. `registered_in_ranges` tells how many
-    IMEIs lie in registered ranges; it is asked only where blocks could be too many.
+    IMEIs lie in registered ranges; it is asked only where nothing else can be counted.
     """
     trips: list[str] = []
     for effect in effects:
@@ -129,12 +131,24 @@ def check_guards(
             trips.append(
                 f"removes {effect.removed} of {before} rows of {effect.table} (at most {percent_max:g} %)"
             )
-        base = rows_before.get(_BLOCKS_OF.get(effect.table, ""), 0)
-        if effect.table == "blocks" and effect.added * 100 > limits.blocked_percent_max * base:
-            base += registered_in_ranges()
+        base, known_as = _blocked_of(effect.table, rows_before, limits, registered_in_ranges)
         if base >= limits.guarded_rows_min and effect.added * 100 > limits.blocked_percent_max * base:
             trips.append(
-                f"adds {effect.added} {effect.table} where {base} {_BLOCKS_OF[effect.table]} are"
+                f"adds {effect.added} {effect.table} where {base} {known_as}"
                 f" (at most {limits.blocked_percent_max:g} %)"
             )
     return DeltaGuardError("the delta " + "; ".join(trips), effects) if trips else None
+
+
+def _blocked_of(
+    table: str, rows: Mapping[str, int], limits: GuardLimits, registered_in_ranges: Callable[[], int]
+) -> tuple[int, str]:
+    """Return of how many a table of blocks blocks some, and what they are; 0 of other tables."""
+    if table == "blocked_ranges":
+        return rows.get("registered_ranges", 0), "ranges are registered"
+    if table != "blocks":
+        return 0, ""
+    registered, paired = rows.get("registered", 0), rows.get("pairs", 0)
+    if max(registered, paired) < limits.guarded_rows_min:
+        return registered_in_ranges(), "IMEIs are registered by range"
+    return max(registered, paired), "IMEIs are registered" if registered >= paired else "IMEIs are paired"

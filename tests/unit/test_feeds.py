@@ -79,18 +79,21 @@ def test_guards(table: str, added: int, removed: int, trips: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("registered", "in_ranges", "blocked", "trips", "asked"),
+    ("registered", "paired", "in_ranges", "blocked", "trips", "asked"),
     [
-        (0, 100_000, 5_000, False, True),
-        (0, 100_000, 5_001, True, True),  # a registry that registers by ranges only
-        (10_000, 100_000, 500, False, False),
-        (10_000, 100_000, 5_500, False, True),
-        (10_000, 100_000, 5_501, True, True),
-        (0, 999, 900, False, True),  # too few to be guarded
+        (0, 0, 100_000, 5_000, False, True),
+        (0, 0, 100_000, 5_001, True, True),  # a registry that registers by ranges only
+        (999, 999, 100_000, 5_001, True, True),  # too few by themselves
+        (10_000, 0, 10**9, 500, False, False),
+        (10_000, 0, 10**9, 501, True, False),  # whatever was imported and never sold
+        (0, 10_000, 10**9, 501, True, False),  # registered by ranges, and activated
+        (20_000, 10_000, 0, 1_000, False, False),
+        (20_000, 10_000, 0, 1_001, True, False),
+        (0, 0, 999, 900, False, True),  # too few to be guarded
     ],
 )
-def test_blocks_are_guarded_by_all_that_is_registered(
-    registered: int, in_ranges: int, blocked: int, trips: bool, asked: bool
+def test_blocks_are_guarded_by_the_phones_that_are_known(
+    registered: int, paired: int, in_ranges: int, blocked: int, trips: bool, asked: bool
 ) -> None:
     calls: list[int] = []
 
@@ -99,7 +102,7 @@ def test_blocks_are_guarded_by_all_that_is_registered(
         return in_ranges
 
     effects = (TableEffect("blocks", blocked, 0, blocked),)
-    error = check_guards(effects, {"registered": registered}, GuardLimits(), counted)
+    error = check_guards(effects, {"registered": registered, "pairs": paired}, GuardLimits(), counted)
     assert (error is not None, bool(calls)) == (trips, asked)
 
 
