@@ -51,8 +51,10 @@ class File:
         for place in range(count):
             number, crc, offset, size = struct.unpack_from("<IIQQ", data, 64 + 32 * place)
             section = data[offset : offset + size]
-            if offset % 64 or offset + size > length or number in self.sections or crc32c(section) != crc:
+            if offset % 64 or offset + size > length or crc32c(section) != crc:
                 raise Refused(f"section {number}")
+            if self.sections and number <= max(self.sections):
+                raise Refused("order of sections")
             self.sections[number] = section
 
     def numbers(self, section: int, letter: str) -> tuple[int, ...]:
@@ -69,8 +71,8 @@ class Table:
     def __init__(self, file: File, table: int) -> None:
         self.slots = file.records(100 + 2 * table, "QQ")
         self.words = file.numbers(101 + 2 * table, "Q")
-        if self.slots and self.slots[-1][1]:
-            raise Refused("the last slot is not empty")
+        if self.slots and (len(self.slots) < 18 or self.slots[-1][1]):
+            raise Refused("too few slots, or the last one is not empty")
 
     def find(self, key: int) -> Row | None:
         if not self.slots:
@@ -126,6 +128,8 @@ class Shard:
         self.meta = file.numbers(15, "Q")
         if len(self.meta) != 8:
             raise Refused("META")
+        if not 1 <= self.meta[0] <= 36:
+            raise Refused("width of owners")
         if len(blocks) < self.meta[6]:
             raise Refused("dictionary")
         self.tacs = file.records(1, "IHHIIIIII")

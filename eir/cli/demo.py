@@ -29,8 +29,10 @@ def demo(data_dir: Path, registered: int, seed: int) -> None:
 
     Run from a checkout of the repository: the population is the benchmarks'.
     """
+    from eir.config import load
     from eir.demo import make_demo
 
+    metrics = f"http://{load(environ=os.environ).http_listen}/metrics"
     with progress("registered", registered) as show_done:
         made = make_demo(data_dir, registered, seed, show_done)
     if made is None:
@@ -48,7 +50,7 @@ def demo(data_dir: Path, registered: int, seed: int) -> None:
     click.echo(f"  echo '{made.delta}' | {eir} delta push -")
     click.echo(f"  {eir} check {last.imei} {last.imsi}   # the same, now activated")
     click.echo(f"  {eir} status")
-    click.echo("  curl -s http://127.0.0.1:9464/metrics | grep eir_checks_total\n")
+    click.echo(f"  curl -s {metrics} | grep eir_checks_total\n")
 
 
 def _command() -> str:

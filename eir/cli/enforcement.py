@@ -31,14 +31,21 @@ def describe(state: enforcement_pb2.Enforcement) -> dict[str, object]:
     }
 
 
+def lines(state: enforcement_pb2.Enforcement) -> list[str]:
+    """Say the state of the override, and who changed it when and why, where anybody did."""
+    mode = MODES.get(state.mode, "")
+    said = [f"{mode}: {_MEANS.get(mode, 'unknown mode')}"]
+    if state.changed_at:
+        said.append(f"since {moment(state.changed_at)}, by {state.changed_by}: {state.why}")
+    return said
+
+
 def _show(state: enforcement_pb2.Enforcement, as_json: bool) -> None:
     if as_json:
         show_json(describe(state))
         return
-    mode = MODES.get(state.mode, "")
-    click.echo(f"{mode}: {_MEANS.get(mode, 'unknown mode')}")
-    if state.changed_at:
-        click.echo(f"since {moment(state.changed_at)}, by {state.changed_by}: {state.why}")
+    for line in lines(state):
+        click.echo(line)
 
 
 def on_terminal() -> bool:

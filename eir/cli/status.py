@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from eir.cli import client
-from eir.cli.enforcement import MODES, describe
+from eir.cli.enforcement import describe, lines
 from eir.cli.say import NO, OK, count, moment, show_json, show_table
 
 if TYPE_CHECKING:
@@ -75,8 +75,7 @@ def _show(answer: enforcement_pb2.GetStatusResponse, feeds: list[sync_pb2.FeedPo
     click.echo(f"{ready}{reasons}")
     if not answer.tables:
         return
-    set_by = f", set by {answer.enforcement.changed_by}" if answer.enforcement.changed_by else ""
-    click.echo(f"enforcement: {MODES.get(answer.enforcement.mode, '?')}{set_by}")
+    click.echo(f"enforcement: {', '.join(lines(answer.enforcement))}")
     since = moment(answer.policy_since)
     click.echo(f"policy: {answer.policy_name} ({answer.policy_hash[:12]}), in force since {since}")
     if answer.policy_refused_at:

@@ -29,6 +29,8 @@ OFFSET_BITS: Final = 36
 OFFSET_MASK: Final = (1 << OFFSET_BITS) - 1
 COUNT_MASK: Final = (1 << 24) - 1
 _MASK64: Final = (1 << 64) - 1
+SLOTS_MIN: Final = 18
+"""Slots of the smallest table that is not empty."""
 _INDEX_BITS: Final = 32
 """Bits of the place of a key among the others, where it is sorted with its slot."""
 _HALVED_ROWS: Final = 1 << 17

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eir.identity import SERIALS
-from eir.whitelist.hashtable import Columns, HashTable
+from eir.whitelist.hashtable import SLOTS_MIN, Columns, HashTable
 from eir.whitelist.segment import Kind, Segment, pack
 
 
@@ -57,7 +57,7 @@ def tables_of(segment: Segment) -> dict[Table, HashTable]:
     for table in Table:
         slots = segment.array(SLOTS_SECTION + 2 * table, "<u8")
         words = segment.array(WORDS_SECTION + 2 * table, "<u8")
-        if len(slots) % 2 or (len(slots) and slots[-1]):
+        if len(slots) % 2 or (len(slots) and (len(slots) < 2 * SLOTS_MIN or slots[-1])):
             raise segment.damaged(f"the slots of table {table.name} do not end in an empty one")
         out[table] = HashTable(slots, words)
     return out

@@ -153,8 +153,10 @@ def parse(buffer: memoryview, name: str) -> Segment:
         number, section_crc, offset, length, _ = _ENTRY.unpack_from(
             buffer, _HEADER.size + place * _ENTRY.size
         )
-        if offset % ALIGN or offset + length > total or number in sections:
+        if offset % ALIGN or offset + length > total:
             raise damaged(f"section {number} lies outside of the file")
+        if number <= max(sections, default=-1):
+            raise damaged("its sections are not in the order of their numbers, each once")
         view = buffer[offset : offset + length]
         if crc32c(view) != section_crc:
             raise damaged(f"the checksum of section {number} does not match")

@@ -32,6 +32,7 @@ from eir.whitelist.shard_layout import (
     LINE_SERIALS,
     META_LENGTH,
     NEIGHBOURS,
+    OWNER_BITS_MAX,
     RANK_MASK,
     RUN_DTYPE,
     TAC_DTYPE,
@@ -75,6 +76,8 @@ class Shard:
             raise segment.damaged("has no META section")
         self.meta = [int(value) for value in meta]
         self.width = self.meta[Meta.OWNER_BITS]
+        if not 1 <= self.width <= OWNER_BITS_MAX:
+            raise segment.damaged(f"its owners are {self.width} bits wide; allowed are 1 to {OWNER_BITS_MAX}")
         if self.meta[Meta.IMSI_BLOCKS] > len(blocks):
             raise segment.damaged(
                 f"is packed by {self.meta[Meta.IMSI_BLOCKS]} IMSI blocks; the dictionary has {len(blocks)}"

@@ -59,6 +59,10 @@ class Section(IntEnum):
     META = 15
 
 
+OWNER_BITS_MAX: Final = 36
+"""Widest number of an owner: 20 bits of its IMSI block, 16 of the code."""
+
+
 class Meta(IntEnum):
     """Places in the META section."""
 

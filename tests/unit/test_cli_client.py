@@ -244,6 +244,16 @@ def enforcement_answer(mode):
     return enforcement_pb2.SetEnforcementResponse(enforcement=state)
 
 
+def test_status_says_who_turned_the_override_on_when_and_why(daemon):
+    daemon.answer = status_answer(ready=True)
+    on = enforcement_answer(enforcement_pb2.ENFORCEMENT_MODE_ALLOW_ALL).enforcement
+    daemon.answer.enforcement.CopyFrom(on)
+    assert (
+        "enforcement: allow-all: the override is on: every check is allowed, stolen phones too, "
+        "since 2026-01-01 00:00:00 UTC, by me: test\n" in run(daemon, "status").stdout
+    )
+
+
 def test_enforcement_set_sends_who_and_why(daemon):
     daemon.answer = enforcement_answer(enforcement_pb2.ENFORCEMENT_MODE_ALLOW_ALL)
     result = run(daemon, "enforcement", "set", "allow-all", "--who", "me", "--why", "test", "--json")

@@ -78,11 +78,11 @@ def test_without_the_repository_the_message_says_so(monkeypatch, tmp_path):
 
 def test_the_command_prints_what_to_try(made):
     folder, first = made
-    result = CliRunner().invoke(
-        main, ["demo", "--data-dir", str(folder), "--registered", str(REGISTERED), "--seed", "3"]
-    )
+    words = ["demo", "--data-dir", str(folder), "--registered", str(REGISTERED), "--seed", "3"]
+    result = CliRunner(env={"EIR_HTTP_LISTEN": "127.0.0.1:9999"}).invoke(main, words)
     assert result.exit_code == 0
     for example in first.examples:
         assert f"check {example.imei} {example.imsi}" in result.stdout
     assert first.delta in result.stdout
+    assert "http://127.0.0.1:9999/metrics" in result.stdout
     assert result.stderr == ""

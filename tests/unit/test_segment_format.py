@@ -2,11 +2,17 @@
 
 import itertools
 import struct
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
+import native_engine
+import numpy as np
 import pytest
+from crc32c import crc32c
 from reference_reader import File, Generation, Refused, Shard, index_keys, items
+from reference_reader import Table as NaiveTable
+from reference_reader import crc32c as naive_crc32c
 from segment_samples import (
     EXAMPLE_BLOCKS,
     IMSIS,
@@ -24,6 +30,7 @@ from segment_samples import (
     u64,
 )
 
+from eir import native
 from eir.errors import SegmentDamagedError
 from eir.identity import SERIALS, imsi_code
 from eir.whitelist import imsi_index, segment, shard, tables
@@ -216,6 +223,80 @@ def test_both_readers_refuse_the_same_files():
     assert not refused(bytes(padded))
 
 
+def sealed(data: bytes, **changed: bytes) -> bytes:
+    """A file with other bytes at places (`at_N`, in hex), whose checksums match."""
+    out = bytearray(data)
+    for place, value in changed.items():
+        at = int(place.removeprefix("at_"), 16)
+        out[at : at + len(value)] = value
+    for entry in range(64, 64 + 32 * struct.unpack_from("<I", out, 12)[0], 32):
+        offset, length = struct.unpack_from("<QQ", out, entry + 8)
+        if offset + length <= len(out):
+            struct.pack_into("<I", out, entry + 4, naive_crc32c(bytes(out[offset : offset + length])))
+    struct.pack_into("<I", out, 40, 0)
+    head = bytes(out[: 64 + 32 * struct.unpack_from("<I", out, 12)[0]])
+    struct.pack_into("<I", out, 40, naive_crc32c(head))
+    return bytes(out)
+
+
+def all_refuse(
+    data: bytes, says: str, naive: Callable[[bytes], object], real: Callable[[bytes], object]
+) -> None:
+    with pytest.raises(Refused):
+        naive(data)
+    with pytest.raises(SegmentDamagedError, match=says):
+        real(data)
+
+
+def native_refuses(image: bytes, says: str) -> None:
+    native_engine.needed()
+    with pytest.raises(ValueError, match=says):
+        native.load().Shard(bytearray(image), verify=True)
+
+
+def real_shard(data: bytes) -> shard.Shard:
+    return shard.Shard(segment.parse(memoryview(data), "x"), EXAMPLE_BLOCKS)
+
+
+@pytest.mark.parametrize("width", [0, 37, 1 << 40])
+def test_owners_of_a_width_that_none_has_are_refused(width):
+    image = sealed(example_shard(), at_0640=struct.pack("<Q", width))
+    dictionary = tuple(EXAMPLE_BLOCKS.blocks.tolist())
+    all_refuse(image, "bits wide", lambda data: Shard(File(data), dictionary), real_shard)
+    native_refuses(image, "bits wide")
+
+
+@pytest.mark.parametrize("number", [1, 3, 9], ids=["before", "twice", "after"])
+def test_sections_that_do_not_increase_are_refused(number):
+    image = sealed(example_shard(), at_0060=struct.pack("<I", number))
+    all_refuse(image, "order of their numbers", File, real_shard)
+    native_refuses(image, "order of their numbers")
+
+
+def test_a_section_whose_end_overflows_is_refused():
+    image = sealed(example_shard(), at_0070=struct.pack("<Q", 2**64 - 64))
+    all_refuse(image, "outside of the file", File, real_shard)
+    native_refuses(image, "outside of the file")
+
+
+@pytest.mark.parametrize("slots", [1, 16, 17])
+def test_a_table_of_too_few_slots_is_refused(slots):
+    image = sealed(example_common(), at_0050=struct.pack("<Q", 16 * slots))
+    all_refuse(
+        image,
+        "do not end in an empty one",
+        lambda data: NaiveTable(File(data), 3),
+        lambda data: Common.of(segment.parse(memoryview(data), "x")),
+    )
+    parsed = segment.parse(memoryview(image), "x")
+    none = np.empty(0, np.uint8)
+    tables = [(none, none)] * 6
+    tables[3] = (parsed.array(106, "u1"), parsed.array(107, "u1"))
+    native_engine.needed()
+    with pytest.raises(ValueError, match="does not end in an empty one"):
+        native.load().Overlay(tables)
+
+
 def test_a_shard_needs_its_dictionary():
     image = example_shard()
     with pytest.raises(Refused):
@@ -226,8 +307,5 @@ def test_a_shard_needs_its_dictionary():
 
 
 def test_the_checksum_named_in_the_page():
-    from crc32c import crc32c
-    from reference_reader import crc32c as naive
-
-    assert naive(b"123456789") == crc32c(b"123456789") == 0xE3069283
+    assert naive_crc32c(b"123456789") == crc32c(b"123456789") == 0xE3069283
     assert struct.unpack_from("<I", example_common(), 40)[0] == segment.crc_of(example_common())
