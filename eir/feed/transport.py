@@ -1,4 +1,4 @@
-"""A stream on Redis: connect, read on, look at single entries. Never writes.
+"""A stream on Redis: connect, read on, look at single entries.
 
     servers ──in turn──► connection ──XREAD──► entries, a bounded number of bytes at a time
 
@@ -118,7 +118,7 @@ class RedisStream:
         """Use `connect`."""
         self._connection, self._parser, self._access, self.server = connection, parser, access, server
 
-    async def _ask(self, *words: str | int, seconds: float = 0, entries_max: int = 1) -> Any:
+    async def ask(self, *words: str | int, seconds: float = 0, entries_max: int = 1) -> Any:
         """Send a command and return its answer. Raises StreamUnavailableError, OversizedError."""
         connection = self._connection
         self._parser.bytes_max = entries_max * MESSAGE_BYTES_MAX + READ_OVERHEAD_BYTES
@@ -132,33 +132,31 @@ class RedisStream:
     async def read(self, after: str, count: int, block_seconds: float) -> list[Entry]:
         """Entries after an id."""
         words = ("XREAD", "COUNT", count, "BLOCK", max(int(block_seconds * 1000), 1))
-        answer = await self._ask(
+        answer = await self.ask(
             *words, "STREAMS", self._access.stream, after, seconds=block_seconds, entries_max=count
         )
         return [_entry(raw) for raw in answer[0][1]] if answer else []
 
     async def entry(self, entry_id: str) -> Entry | None:
         """One entry by its id."""
-        answer = await self._ask("XRANGE", self._access.stream, entry_id, entry_id)
+        answer = await self.ask("XRANGE", self._access.stream, entry_id, entry_id)
         return _entry(answer[0]) if answer else None
 
     async def last(self) -> Entry | None:
         """Return the newest entry."""
-        answer = await self._ask("XREVRANGE", self._access.stream, "+", "-", "COUNT", 1)
+        answer = await self.ask("XREVRANGE", self._access.stream, "+", "-", "COUNT", 1)
         return _entry(answer[0]) if answer else None
 
     async def before(self, entry_id: str, count: int) -> list[Entry]:
         """Return entries before an id (`+`: the newest), newest first."""
         end = entry_id if entry_id == "+" else f"({entry_id}"
-        answer = await self._ask(
-            "XREVRANGE", self._access.stream, end, "-", "COUNT", count, entries_max=count
-        )
+        answer = await self.ask("XREVRANGE", self._access.stream, end, "-", "COUNT", count, entries_max=count)
         return [_entry(raw) for raw in answer]
 
     async def extent(self) -> Extent:
         """How far the stream goes."""
         try:
-            answer = await self._ask("XINFO", "STREAM", self._access.stream, entries_max=2)
+            answer = await self.ask("XINFO", "STREAM", self._access.stream, entries_max=2)
         except StreamUnavailableError as error:
             if "no such key" in error.message:
                 return Extent(0, 0, "0-0")
@@ -171,7 +169,7 @@ class RedisStream:
     async def add(self, fields: Sequence[bytes], maxlen: int = 0) -> str:
         """Append an entry; return its id. Only publishers do."""
         trim = ("MAXLEN", "~", maxlen) if maxlen else ()
-        answer = await self._ask("XADD", self._access.stream, *trim, "*", *fields)  # type: ignore[arg-type]
+        answer = await self.ask("XADD", self._access.stream, *trim, "*", *fields)  # type: ignore[arg-type]
         return str(answer.decode())
 
     async def close(self) -> None:
@@ -240,7 +238,7 @@ async def _named(access: Access, sentinel: Server) -> Server:
     """Ask a Sentinel where its master is."""
     asked = await _opened(access, sentinel, sentinel=True)
     try:
-        answer = await asked._ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", sentinel.name)
+        answer = await asked.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", sentinel.name)
     finally:
         await asked.close()
     if not answer:

@@ -12,7 +12,7 @@ what came after them. One writer; only `table` is read by others.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -96,6 +96,10 @@ class Cases:
         self._history: list[tuple[int, Happened]] = []
         self._also: dict[tuple[object, ...], tuple[str, tuple[object, ...]]] = {}
         self._log_id = 0
+        self._before: dict[int, bytes] = {}
+        self.before_commit: Callable[[Rows, Rows, Sequence[tuple[int, Happened]]], None] | None = None
+        """Told the rows of changed cases as they were and as they are, and what people did, before a
+        commit; what it adds with `also` is part of that commit. Rows of resolved cases are left out."""
         self.table = CaseTable()
         """What checks read; replaced by one assignment."""
         self.on_table: Callable[[CaseTable], None] | None = None
@@ -190,10 +194,13 @@ class Cases:
 
     def get(self, number: int) -> Case:
         """Return a case."""
+        return self.case_of_row(self._row(number))
+
+    @staticmethod
+    def case_of_row(row: Any) -> Case:
+        """Return the case of a row."""
         # One read of the whole row: a field at a time takes ten times as long.
-        key, imsi, opened_at, since, until, seen_at, clock_at, paused_seconds, *rest = self._row(
-            number
-        ).item()
+        key, imsi, opened_at, since, until, seen_at, clock_at, paused_seconds, *rest = row.item()
         warned_at, noticed_at, _, grace_days, cause, state, steps_sent, waits = rest
         return Case(
             *(key, imsi, Reason(cause), opened_at, grace_days * DAY, State(state), since, until, seen_at),
@@ -228,6 +235,18 @@ class Cases:
         found = np.concatenate(numbers)
         due: list[int] = found[np.lexsort((found, np.concatenate(times)))][:limit].tolist()
         return due
+
+    def resolved_at(self, pairs: Collection[tuple[int, int]]) -> dict[tuple[int, int], int]:
+        """Return when cases of pairs were last resolved, of those that were. Reads all cases."""
+        keys = np.array(sorted({key for key, _ in pairs}), np.uint64)
+        found: dict[tuple[int, int], int] = {}
+        for extent in self._extents:
+            at = np.flatnonzero(extent.rows["state"] == State.RESOLVED)
+            rows = extent.rows[at[np.isin(extent.rows["key"][at], keys)]]
+            for pair in zip(rows["key"].tolist(), rows["imsi"].tolist(), rows["since"].tolist(), strict=True):
+                if pair[:2] in pairs:
+                    found[pair[:2]] = max(pair[2], found.get(pair[:2], 0))
+        return found
 
     def states(self) -> dict[State, int]:
         """Count the cases by state."""
@@ -268,6 +287,7 @@ class Cases:
             *(case.paused_seconds, case.warned_at, case.noticed_at, deadline),
             *(case.grace_seconds // DAY, case.cause, case.state, case.steps_sent, case.waits),
         )
+        self._note_before(number)
         self._extents[number >> EXTENT_BITS].put(number & (EXTENT_ROWS - 1), row, due_at)
         self._changed[number] = None
         if happened is not None:
@@ -284,9 +304,15 @@ class Cases:
 
     def move(self, number: int, imsi: int) -> None:
         """Give a case another IMSI, whose pair has no case; `put` is to follow."""
+        self._note_before(number)
         row = self._row(number)
         self.table.remove(int(row["key"]), int(row["imsi"]))
         row["imsi"] = imsi
+
+    def add_history(self, number: int, happened: Happened) -> None:
+        """Add a line to a case's history; durable with the next commit."""
+        self._history.append((number, happened))
+        self._changed[number] = None
 
     def resolve(self, numbers: Sequence[int], now: int) -> Rows:
         """Resolve cases, as `case.step` does one; return their rows as they were."""
@@ -330,6 +356,8 @@ class Cases:
 
     def commit(self) -> None:
         """Make everything since the last commit durable. Raises StorageError; then nothing of it is lost."""
+        if self.before_commit is not None and (self._before or self._also):
+            self._tell(self.before_commit)
         if not self._changed and not self._also:
             return
         numbers = np.fromiter(self._changed, np.int64, len(self._changed))
@@ -356,6 +384,22 @@ class Cases:
         self._changed.clear()
         self._also.clear()
         self._history.clear()
+
+    def _note_before(self, number: int) -> None:
+        """Keep a row as it was at the last commit, for whoever is told what changed."""
+        if self.before_commit is not None and number not in self._before:
+            self._before[number] = self._row(number).tobytes()
+
+    def _tell(self, told: Callable[[Rows, Rows, Sequence[tuple[int, Happened]]], None]) -> None:
+        """Say once what changed; where the commit fails, what was added for it is part of the next one."""
+        before = np.array([], ROW)
+        if self._before:
+            before = np.frombuffer(b"".join(self._before.values()), ROW)
+        now = self.rows_of(list(self._before))
+        live = (now["state"] != 0) & (now["state"] != State.RESOLVED)
+        acts = [(number, happened) for number, happened in self._history if happened.who]
+        self._before.clear()
+        told(before[live], now[live], acts)
 
     # -- folding the log --------------------------------------------------------------------------
 

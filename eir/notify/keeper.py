@@ -134,6 +134,10 @@ class Keeper:
     held: str = ""
     """Why sending holds; empty while it does not."""
     counts: Counter[str] = field(default_factory=Counter)
+    claimed: Callable[[Case], bool] | None = None
+    """Whether this daemon, of several, may cut a case off; none: there are no others."""
+    answered: Callable[[Notice], None] | None = None
+    """Told what an SMSC did with a notice."""
     _tables: dict[Reason, Timetable] = field(init=False)
     _opened: Rate = field(default_factory=Rate)
     _due: Rate = field(default_factory=Rate)
@@ -326,7 +330,8 @@ class Keeper:
             elif due.what == "notice":
                 self._notice(number, case, due, now)
             elif due.what:
-                self._put(number, step(case, EVENTS[due.what], now), now, due.what)
+                # As of when it was due: so it is the same in every daemon, and after a stop.
+                self._put(number, step(case, EVENTS[due.what], max(due.at, case.since)), now, due.what)
                 if due.what == "absence":
                     self._cancel([number], now)
             else:
@@ -349,8 +354,15 @@ class Keeper:
             self.counts["waiting"] += 1
             self._put(number, case, now, "", due_at=self._falls_later(judged, table, now, free=free))
             return
+        if self.claimed is not None and not self.claimed(case):
+            self._put(number, case, now, "", due_at=now + 1)
+            return
+        self._fell(number, replace(step(case, Event.FELL, now), waits=False), now, "cut off")
+
+    def _fell(self, number: int, case: Case, now: int, what: str) -> None:
+        """Note that a case is cut off, and let its subscriber be told."""
         self._fallen.note(now)
-        self._put(number, replace(step(case, Event.FELL, now), waits=False), now, "cut off")
+        self._put(number, case, now, what)
         self._cancel([number], now)
         self.counts["cut_off"] += 1
         if "cut_off" not in self.policy.cause[CAUSE_NAMES[case.cause]].stages_left_out:
@@ -401,6 +413,10 @@ class Keeper:
         table = next(iter(self._tables.values()))
         return moved_out_of(now, table.quiet, table.zone)
 
+    def absent_seconds(self, cause: Reason) -> int:
+        """Return after how long a case that is not seen is absent."""
+        return self._tables[cause].absent_seconds
+
     def deadline_of(self, case: Case) -> int:
         """Return the deadline of a case with its shifts; 0 while its clock has not started."""
         return deadline(case, self._shift(case))
@@ -416,11 +432,12 @@ class Keeper:
     def _any_case_of(self, notice: Notice) -> Case | None:
         """Return the case of a notice, whatever its state; None once its number is another's."""
         case = self.cases.get(notice.number) if self.cases.has(notice.number) else None
-        return case if case is not None and case.opened_at == notice.opened_at else None
+        # An earlier sighting that another daemon had moves the opening; a later one is of another case.
+        return case if case is not None and case.opened_at <= notice.opened_at else None
 
     def accepted(self, notice: Notice, message_ids: tuple[str, ...], now: int) -> None:
         """Note that an SMSC took a notice: the subscriber counts as warned, and the clock may start."""
-        self.outbox.put(
+        self._answered(
             notice._replace(state=NoticeState.ACCEPTED, message_ids=message_ids, changed_at=now, error="")
         )
         self.counts["accepted"] += 1
@@ -447,20 +464,24 @@ class Keeper:
     def refused(self, notice: Notice, error: str, now: int, *, permanent: bool) -> None:
         """Note that an SMSC did not take a notice: it is tried again, or failed for good."""
         if permanent:
-            self.outbox.put(notice._replace(state=NoticeState.FAILED, error=error, changed_at=now))
-            self.counts["failed"] += 1
-            case = self._any_case_of(notice)
-            if case is not None and case.waits and notice.stage in STEPS:
-                # Who is unwarned is warned again, after the spacing.
-                steps = case.steps_sent if case.warned_at else 0
-                self._put(
-                    notice.number, replace(case, steps_sent=steps, noticed_at=now, waits=False), now, ""
-                )
+            self._answered(notice._replace(state=NoticeState.FAILED, error=error, changed_at=now))
+            self._failed(notice, now)
             return
-        wait_seconds = RETRY_SECONDS[min(notice.attempts, len(RETRY_SECONDS)) - 1]
-        self.outbox.put(
-            notice._replace(state=NoticeState.DUE, due_at=now + wait_seconds, error=error, changed_at=now)
-        )
+        due_at = now + RETRY_SECONDS[min(notice.attempts, len(RETRY_SECONDS)) - 1]
+        self._answered(notice._replace(state=NoticeState.DUE, due_at=due_at, error=error, changed_at=now))
+
+    def _failed(self, notice: Notice, now: int) -> None:
+        """Let a case go on whose notice failed: who is unwarned is warned again, after the spacing."""
+        self.counts["failed"] += 1
+        case = self._any_case_of(notice)
+        if case is not None and case.waits and notice.stage in STEPS:
+            steps = case.steps_sent if case.warned_at else 0
+            self._put(notice.number, replace(case, steps_sent=steps, noticed_at=now, waits=False), now, "")
+
+    def _answered(self, notice: Notice) -> None:
+        self.outbox.put(notice)
+        if self.answered is not None:
+            self.answered(notice)
 
     def receipt(self, smsc: str, receipt: Receipt, now: int) -> None:
         """Note what became of an accepted notice; late, repeated and unknown receipts change nothing."""

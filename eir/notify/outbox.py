@@ -101,7 +101,8 @@ class Outbox:
 
     def of_case(self, number: int, opened_at: int) -> list[Notice]:
         """Return all notices of a case, oldest first."""
-        return self._select("number = ? AND opened_at = ? ORDER BY id", number, opened_at)
+        # A case's opening moves to an earlier second where another daemon saw it before.
+        return self._select("number = ? AND opened_at >= ? ORDER BY id", number, opened_at)
 
     def waiting_of(self, numbers: Sequence[int]) -> list[Notice]:
         """Return the notices of cases that are not sent yet."""
