@@ -56,6 +56,7 @@ WITHOUT_IMSI = (ImsiKind.NONE, ImsiKind.MALFORMED, ImsiKind.SHORT)
 OPERATORS = {"mci": '"43211"', "irancell": '"43235", "43236"', "visitors": '"262"'}
 RANGES = {"m2m": '"4321199"', "tourist": '"43235070-43235079", "26207"', "odd": '"0", "9"'}
 TAC_SETS = {"a": '"35365308", "353654-353659"', "b": '"86"', "c": '"0", "36"'}
+CLIENTS = ("*", "mme-old", "any other")
 CHOSEN = [
     st.lists(st.sampled_from(list(known)), unique=True).map(tuple) for known in (OPERATORS, RANGES, TAC_SETS)
 ]
@@ -126,6 +127,8 @@ def policies(draw: st.DrawFn) -> str:
             "no_imsi": draw(_maybe("greylisted", "whitelisted")),
             "default": draw(_maybe("whitelisted", "greylisted", "blacklisted", "unknown")),
             "pairs_per_imei_max": draw(st.none() | st.integers(1, 64)),
+            "cache_seconds_max": draw(st.none() | st.integers(0, 86_400)),
+            "placeholders": draw(_some(("11223344556677", "353653080000010"))),
             "time_zone": draw(_maybe("UTC", "Asia/Tehran")),
         }
     )
@@ -137,8 +140,20 @@ def policies(draw: st.DrawFn) -> str:
         text += f"[imsi_range.{name}]\nimsi = [{RANGES[name]}]\n"
         text += _write({"exempt": draw(st.sampled_from([None, "true", "false"]))})
     text += "".join(f"[tac_set.{name}]\ntacs = [{TAC_SETS[name]}]\n" for name in tac_sets)
-    truth = st.sampled_from([None, "true", "false"])
-    text += "[grandfather]\n" + _write({"imei": draw(truth), "pair": draw(truth)})
+    text += "[exempt]\n" + _write(
+        {"device_types": draw(_some(("phone", "Smart Meter"))), "tac_sets": draw(_some(tac_sets))}
+    )
+    imei, pair = (draw(st.sampled_from([None, "true", "false"])) for _ in range(2))
+    day = st.none() if imei == pair == "false" else st.sampled_from([None, *DAYS])
+    text += "[grandfather]\n" + _write({"imei": imei, "pair": pair, "in_use_before": draw(day)})
+    text += "[grandfather.tac_set]\n" + _write({name: draw(day) for name in tac_sets})
+    for client in draw(st.lists(st.sampled_from(CLIENTS[:2]), unique=True)):
+        text += f'[status_map."{client}"]\n' + _write(
+            {
+                "greylisted": draw(_maybe("greylisted", "whitelisted")),
+                "unknown": draw(_maybe("unknown", "whitelisted", "greylisted", "blacklisted")),
+            }
+        )
     modes = {name: draw(_maybe(*MODED[name][1])) for name in MODED if name not in CAUSES}
     cases, causes = draw(_causes(moved_sim))
     text += "[mode]\n" + _write(modes) + cases
@@ -190,7 +205,18 @@ def test_an_emergency_call_is_never_denied(policy: Policy) -> None:
         assert _isin(tables.gate, Reason.EMERGENCY)[emergency].all()
         assert not _isin(tables.gate, Reason.EMERGENCY)[~emergency].any()
         assert (_statuses(tables, bytes([Reason.EMERGENCY])) == Status.WHITELISTED).all()
-        assert policy.status_map("any client")[Status.WHITELISTED] == Status.WHITELISTED
+        for client in CLIENTS:
+            assert policy.status_map(client)[Status.WHITELISTED] == Status.WHITELISTED
+
+
+@given(compiled)
+@FEW
+def test_a_status_map_denies_nothing_but_the_unknown_and_allows_nobody_denied(policy: Policy) -> None:
+    for client in CLIENTS:
+        mapped = policy.status_map(client)
+        assert mapped[Status.WHITELISTED] == Status.WHITELISTED
+        assert mapped[Status.BLACKLISTED] == Status.BLACKLISTED
+        assert mapped[Status.GREYLISTED] in (Status.WHITELISTED, Status.GREYLISTED)
 
 
 @given(compiled)
