@@ -129,3 +129,11 @@ def test_the_page_has_no_row_that_the_code_has_not() -> None:
         line for line in lines if line.startswith(("| `", "### `", "## `")) or re.match(r"\| \d+ \|", line)
     ]
     assert body == all_rows()
+
+
+def test_all_protos_are_one_go_package() -> None:
+    """No generated file then imports another by its path, and users need no M options."""
+    protos = [path.read_text() for path in (ROOT / "eir" / "proto").glob("*.proto")]
+    options = {re.findall(r'^option go_package = "(.+)";$', text, re.MULTILINE)[0] for text in protos}
+    assert options == {"network-eir/eirv1;eirv1"}
+    assert "--go_opt=module=network-eir" in PAGE.read_text()
