@@ -189,6 +189,12 @@ class FeedMessageError(RejectedError):
         self.cause = cause
 
 
+class CaseNotFoundError(RejectedError):
+    """There is no such case."""
+
+    reason = "CASE_NOT_FOUND"
+
+
 class FeedStateError(RejectedError):
     """The feed is not in a state in which that can be done."""
 
@@ -223,6 +229,12 @@ class InquiriesBusyError(UnavailableError):
     """Too many inquiries are waiting to be answered."""
 
     reason = "INQUIRIES_BUSY"
+
+
+class CasesUnavailableError(UnavailableError):
+    """The daemon keeps no cases now."""
+
+    reason = "CASES_UNAVAILABLE"
 
 
 class StorageError(UnavailableError):

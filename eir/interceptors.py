@@ -34,6 +34,7 @@ CODES: Final[tuple[tuple[type[errors.EirError], grpc.StatusCode], ...]] = (
     (errors.FeedStateError, Code.FAILED_PRECONDITION),
     (errors.TrialRunningError, Code.FAILED_PRECONDITION),
     (errors.DeltaConflictError, Code.ALREADY_EXISTS),
+    (errors.CaseNotFoundError, Code.NOT_FOUND),
     # As gRPC itself answers a message that is too large.
     (errors.DeltaTooLargeError, Code.RESOURCE_EXHAUSTED),
     (errors.RejectedError, Code.INVALID_ARGUMENT),

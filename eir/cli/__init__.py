@@ -13,6 +13,7 @@ import click
 
 from eir import __version__
 from eir.cli import (
+    cases,
     check,
     configuration,
     delta,
@@ -22,6 +23,7 @@ from eir.cli import (
     import_lists,
     inquire,
     journal,
+    notices,
     policy,
     segments,
     serve,
@@ -57,6 +59,8 @@ for command in (
     journal.journal,
     segments.segments,
     enforcement.enforcement,
+    cases.cases,
+    notices.notices,
     configuration.config,
     demo.demo,
 ):

@@ -131,3 +131,10 @@ def inquiry(channel: grpc.Channel) -> Any:
     from eir.proto import inquiry_pb2_grpc
 
     return inquiry_pb2_grpc.InquiryServiceStub(channel)  # type: ignore[no-untyped-call]
+
+
+def notices(channel: grpc.Channel) -> Any:
+    """Return the stub of NoticeService."""
+    from eir.proto import notice_pb2_grpc
+
+    return notice_pb2_grpc.NoticeServiceStub(channel)  # type: ignore[no-untyped-call]

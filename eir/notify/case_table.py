@@ -189,14 +189,18 @@ class CaseTable:
 
     def remove_many(self, keys: U64, imsis: U64) -> None:
         """Take cases out."""
+        self.set_values(keys, imsis, np.zeros(len(keys), np.uint64))
+
+    def set_values(self, keys: U64, imsis: U64, values: U64) -> None:
+        """Change what checks see of cases that are there."""
         tags = tags_of(keys, imsis)
         at: I64 = ((keys * np.uint64(GOLDEN)) >> np.uint64(64 - self.bits)).astype(np.int64)
         while len(at):
             held = self.slots[at, 0]
             found = held == tags
-            self.slots[at[found], 1] = 0
+            self.slots[at[found], 1] = values[found]
             further = ~found & (held != 0)
-            at, tags = at[further] + 1, tags[further]
+            at, tags, values = at[further] + 1, tags[further], values[further]
 
     def numbers_near(self, key: int) -> list[int]:
         """Return the numbers of the cases in the run of a key: those of its IMEI, and maybe others."""

@@ -25,8 +25,8 @@ from crc32c import crc32c
 
 from eir.errors import JournalDamagedError, StateDamagedError, StorageError
 from eir.notify.case import GRACE_WAITS, Case, Event, State, after
-from eir.notify.case_table import BUILDERS, CaseTable, pack_value
-from eir.notify.extents import ROW, Extent, Rows, give_memory_back
+from eir.notify.case_table import BUILDERS, U32, CaseTable, pack_value
+from eir.notify.extents import PIECE_ROWS, ROW, Extent, Rows, give_memory_back
 from eir.notify.schedule import DAY
 from eir.verdict import Reason
 from eir.whitelist.database import storage_errors
@@ -39,8 +39,11 @@ CACHE_KIB: Final = 16_384
 """Pages of cases.db kept in memory: indexes are written all over."""
 MANY_CASES: Final = 1 << 20
 """From which on it is worth while to give back what loading them took."""
+TALLY_CAUSES: Final = max(Reason) + 1
 EXTENT_BITS: Final = 20
 EXTENT_ROWS: Final = 1 << EXTENT_BITS
+_UNRESOLVED: Final = [state for state in State if state != State.RESOLVED]
+_ONE: Final = np.uint32(1)
 _NO_CASE: Final = (0,) * len(ROW.names or ())
 _RECORD: Final = np.dtype([("number", "<u4"), ("due_at", "<u4"), ("row", ROW)])
 _SCHEMA: Final = """
@@ -100,6 +103,7 @@ class Cases:
         self.before_commit: Callable[[Rows, Rows, Sequence[tuple[int, Happened]]], None] | None = None
         """Told the rows of changed cases as they were and as they are, and what people did, before a
         commit; what it adds with `also` is part of that commit. Rows of resolved cases are left out."""
+        self._tally = np.zeros((TALLY_CAUSES, len(State) + 1), np.int64)
         self.table = CaseTable()
         """What checks read; replaced by one assignment."""
         self.on_table: Callable[[CaseTable], None] | None = None
@@ -137,7 +141,7 @@ class Cases:
 
     def __len__(self) -> int:
         """Return the number of cases, the resolved included."""
-        return sum(int(np.count_nonzero(extent.rows["state"])) for extent in self._extents)
+        return int(self._tally.sum())
 
     def number(self, key: int, imsi: int) -> int:
         """Return the number of a pair's case that is not resolved; -1 where there is none."""
@@ -171,6 +175,40 @@ class Cases:
             found.append(np.flatnonzero(within) + (at << EXTENT_BITS))
         numbers: list[int] = np.concatenate(found).tolist()
         return numbers
+
+    def redate(self, first: int, deadlines: U32) -> int:
+        """Give the rows from a number on other deadlines, as shifts have them; return how many changed.
+
+        What comes due sooner is looked at sooner. It is in memory: at the next start it is done again.
+        """
+        extent, at = self._extents[first >> EXTENT_BITS], first & (EXTENT_ROWS - 1)
+        rows, due_at = extent.rows[at : at + len(deadlines)], extent.due_at[at : at + len(deadlines)]
+        live = np.isin(rows["state"], _UNRESOLVED)
+        changed = np.flatnonzero(live & (rows["deadline"] != deadlines))
+        if not len(changed):
+            return 0
+        sooner = rows["deadline"].astype(np.int64)[changed] - deadlines[changed]
+        due = due_at[changed].astype(np.int64)
+        due = np.where((due != 0) & (sooner > 0), np.maximum(due - sooner, 1), due)
+        rows["deadline"][changed] = deadlines[changed]
+        extent.put_many(changed + at, rows[changed], due.astype(np.uint32))
+        told = (rows[name][changed].astype(np.uint64) for name in ("state", "cause", "deadline"))
+        values: Any = pack_value(*told)  # type: ignore[arg-type]  # arrays, packed as numbers are
+        keys, imsis = (rows[name][changed].astype(np.uint64) for name in ("key", "imsi"))
+        self.table.set_values(keys, imsis, values)
+        return len(changed)
+
+    def rows_from(self, first: int) -> Rows:
+        """Return the rows of cases from a number on, some at a time; empty after the last. Not a copy."""
+        if first >= self._count:
+            return np.empty(0, ROW)
+        extent, at = divmod(first, EXTENT_ROWS)
+        last = min(self._count - (extent << EXTENT_BITS), at + PIECE_ROWS, EXTENT_ROWS)
+        return self._extents[extent].rows[at:last]
+
+    def due_count(self, until: int) -> int:
+        """Count the cases with something due by a second."""
+        return sum(int(np.count_nonzero(extent.due_at - _ONE < np.uint32(until))) for extent in self._extents)
 
     def unresolved(self, numbers: npt.NDArray[np.int64]) -> list[int]:
         """Return those of some numbers that are of unresolved cases."""
@@ -250,10 +288,12 @@ class Cases:
 
     def states(self) -> dict[State, int]:
         """Count the cases by state."""
-        counts = np.zeros(len(State) + 1, np.int64)
-        for extent in self._extents:
-            counts += np.bincount(extent.rows["state"], minlength=len(counts))
+        counts = self._tally.sum(axis=0)
         return {state: int(counts[state]) for state in State}
+
+    def count_of(self, cause: Reason, state: State) -> int:
+        """Count the cases of a cause in a state."""
+        return int(self._tally[cause, state])
 
     def history(self, number: int) -> list[Happened]:
         """Return what happened to a case, as far as it is committed, oldest first."""
@@ -288,6 +328,7 @@ class Cases:
             *(case.grace_seconds // DAY, case.cause, case.state, case.steps_sent, case.waits),
         )
         self._note_before(number)
+        self._note(number, case.cause, case.state)
         self._extents[number >> EXTENT_BITS].put(number & (EXTENT_ROWS - 1), row, due_at)
         self._changed[number] = None
         if happened is not None:
@@ -325,6 +366,8 @@ class Cases:
         rows["paused_seconds"] += np.where(waited, np.maximum(now - began, 0), 0).astype(np.uint32)
         moved = before["state"] != State.RESOLVED
         rows["state"], rows["since"][moved], rows["until"][moved] = State.RESOLVED, now, 0
+        np.subtract.at(self._tally, (before["cause"], before["state"]), 1)
+        np.add.at(self._tally, (before["cause"], np.full(len(before), State.RESOLVED)), 1)
         places = np.array(numbers, np.int64)
         for extent, at in self._by_extent(places):
             due_at = np.zeros(np.count_nonzero(at), np.uint32)
@@ -335,8 +378,17 @@ class Cases:
         self._history += [(number, happened) for number in numbers]
         return before
 
+    def _note(self, number: int, cause: int, state: int) -> None:
+        """Count a case that changes."""
+        row = self._row(number)
+        if before := row["state"]:
+            self._tally[row["cause"], before] -= 1
+        if state:
+            self._tally[cause, state] += 1
+
     def purge(self, number: int) -> None:
         """Forget a resolved case and its history; its number is free after the next commit."""
+        self._note(number, 0, 0)
         self._extents[number >> EXTENT_BITS].put(number & (EXTENT_ROWS - 1), _NO_CASE, 0)
         self._changed[number] = None
 
@@ -471,6 +523,11 @@ class Cases:
             free = np.flatnonzero(rows["state"][: max(self._count - (at << EXTENT_BITS), 0)] == 0)
             self._free += (free + (at << EXTENT_BITS)).tolist()
         self._free.reverse()
+        for rows in (one.rows for one in self._extents):
+            kinds = self._tally.shape
+            pairs = rows["cause"].astype(np.uint16) * np.uint16(kinds[1]) + rows["state"]
+            self._tally += np.bincount(pairs, minlength=self._tally.size).reshape(kinds)
+        self._tally[:, 0] = 0
         self.table = self._build()
         if self._count >= MANY_CASES:
             give_memory_back()

@@ -19,19 +19,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol, Self, TypeVar
 
+import numpy as np
 import structlog
 
 from eir.clock import monotonic
-from eir.errors import StorageError
-from eir.notify.case import Case, Event
+from eir.errors import InvalidRequestError, StorageError
+from eir.notify.case import Case, Event, State
 from eir.notify.cases import Cases
 from eir.notify.clockwatch import ClockWatch
 from eir.notify.follower import Follower
 from eir.notify.judge import NotJudgedError
 from eir.notify.keeper import Judge, Keeper, Sighting, World
-from eir.notify.notebook import CLOCK, HELD, Notebook
+from eir.notify.notebook import CLOCK, HELD, Notebook, Noted
 from eir.notify.outbox import Outbox
-from eir.notify.schedule import DAY
+from eir.notify.redate import Redating
+from eir.notify.schedule import DAY, Shift
 from eir.notify.sender import Sender
 from eir.policy.settings import Settings
 from eir.whitelist.files import FileLayer
@@ -46,6 +48,7 @@ ROUND_SECONDS: Final = 0.05
 TICK_SECONDS: Final = 1.0
 SIGHTINGS_AT_ONCE: Final = 1_000
 UPKEEP_SECONDS: Final = 30.0
+PURGE_SECONDS: Final = 3600.0
 LOG_BYTES_MAX: Final = 64 << 20
 """Of the cases' log, from which on an extent is folded."""
 PURGED_AT_ONCE: Final = 1_000
@@ -120,7 +123,10 @@ class Desk:
     complete_until: int = 0
     commits: int = 0
     watch: ClockWatch = field(init=False)
-    _folding: bool = False
+    shifts: dict[int, Noted] = field(init=False)
+    _redating: Redating | None = None
+    _purged: tuple[int, int] = (0, 0)
+    """Number of the case, and id of the notice, up to which was looked for what ended long ago."""
 
     def __post_init__(self) -> None:
         """Take up what an earlier process left."""
@@ -128,7 +134,9 @@ class Desk:
         self.watch = ClockWatch(
             bounds.clock_jump_seconds_max, bounds.clock_agree_seconds_max, self.notebook.get(CLOCK, 0)
         )
-        self.keeper.shifts = {one.id: one.shift for one in self.notebook.shifts() if not one.undone_at}
+        self.shifts = {one.id: one for one in self.notebook.shifts()}
+        if self.shifts:
+            self._redate()
         repeats = self.keeper.restarted(self.clock())
         if repeats:
             log.warning(
@@ -190,7 +198,7 @@ class Desk:
         jobs = (
             self._again("round", self.round, ROUND_SECONDS),
             self._again("tick", self.tick, TICK_SECONDS),
-            self._again("purge", self.purge, UPKEEP_SECONDS),
+            self._again("purge", self.purge, PURGE_SECONDS),
             self._fold(),
         )
         async with asyncio.TaskGroup() as group:
@@ -216,10 +224,14 @@ class Desk:
             self._take(seen)
             self.commit()
             more = len(seen) == SIGHTINGS_AT_ONCE
-        before = self.follower.behind
-        if before:
+        if self.follower.behind:
             more |= self.follower.step(self.clock())
             self.commit()
+        if self._redating is not None:
+            if not self._redating.step():
+                log.info("deadlines are those of the shifts", changed=self._redating.changed_count)
+                self._redating = None
+            more = True
         return more
 
     def _take(self, seen: Sequence[Sighting]) -> None:
@@ -250,11 +262,20 @@ class Desk:
         return looked_at >= self.bounds.due_cases_max
 
     def purge(self) -> bool:
-        """Forget some notices that ended long ago; tells whether there are more."""
+        """Forget some of what ended long ago; tells whether there may be more."""
         before = self.clock() - self.bounds.kept_days * DAY
-        gone = self.keeper.outbox.purge(before, PURGED_AT_ONCE)
+        cases, (case_at, notice_at) = self.keeper.cases, self._purged
+        notice_at = self.keeper.outbox.purge(before, notice_at)
+        rows = cases.rows_from(case_at)
+        ended = (rows["state"] == State.RESOLVED) & (rows["since"] < before)
+        gone = (np.flatnonzero(ended)[:PURGED_AT_ONCE] + case_at).tolist()
+        for number in gone:
+            cases.purge(number)
+        if len(gone) < PURGED_AT_ONCE:
+            case_at = case_at + len(rows) if len(rows) else 0
+        self._purged = case_at, notice_at
         self.commit()
-        return gone >= PURGED_AT_ONCE
+        return bool(case_at or notice_at)
 
     async def _fold(self) -> None:
         """Fold the log of cases into extent files when it has grown, beside everything else."""
@@ -293,6 +314,33 @@ class Desk:
         self.notebook.put(HELD, Held())
         self.watch.believe(self.clock(), monotonic())
         self.commit()
+
+    def shift(self, shift: Shift, name: str, who: str, why: str) -> Noted:
+        """Shift deadlines; durable on return, seen by checks soon after. Raises StorageError."""
+        noted = Noted(max(self.shifts, default=0) + 1, shift, name, self.clock(), who, why)
+        self._put_shift(noted)
+        return noted
+
+    def unshift(self, shift_id: int, who: str, why: str) -> Noted:
+        """Undo a shift; durable on return. Raises InvalidRequestError, StorageError."""
+        noted = self.shifts.get(shift_id)
+        if noted is None or noted.undone_at:
+            raise InvalidRequestError("id", f"there is no shift {shift_id} in force")
+        noted = noted._replace(undone_at=self.clock(), undone_by=who, undone_why=why)
+        self._put_shift(noted)
+        return noted
+
+    def _put_shift(self, noted: Noted) -> None:
+        self.notebook.put_shift(noted)
+        self.shifts[noted.id] = noted
+        self._redate()
+        self.commit()
+
+    def _redate(self) -> None:
+        """Work out all deadlines again, a piece in each round."""
+        in_force = {one.id: one.shift for one in self.shifts.values() if not one.undone_at}
+        self.keeper.shifts = in_force
+        self._redating = Redating(self.keeper.cases, list(in_force.values()))
 
     def use_policy(self, policy: Settings) -> None:
         """Take another policy: cases are looked at again."""

@@ -87,6 +87,11 @@ class Follower:
         """Deltas whose cases were not all looked at."""
         return self.generation().serial - self._read + len(self._waiting)
 
+    @property
+    def serial(self) -> int:
+        """Serial up to which all cases were looked at."""
+        return int(self.notebook.get(SERIAL, 0))
+
     def look_at_all(self) -> None:
         """Look at every case again: the policy changed, or it is not known what did."""
         count = self.keeper.cases.count

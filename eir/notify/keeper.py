@@ -338,9 +338,13 @@ class Keeper:
                 self._put(number, case, now, "")
         return len(cases)
 
+    def next_of(self, case: Case, now: int) -> Due | None:
+        """Return the next thing of a case."""
+        return next_due(case, self._tables[case.cause], now, self._shift(case))
+
     def _next(self, case: Case, now: int) -> Due:
         """Return what is due now; nothing where the timetable changed meanwhile."""
-        due = next_due(case, self._tables[case.cause], now, self._shift(case))
+        due = self.next_of(case, now)
         return due if due is not None and due.at <= now else Due("", 0)
 
     def _fall(self, number: int, case: Case, now: int, world: World, judged: Judged) -> None:

@@ -26,11 +26,16 @@ CREATE TABLE IF NOT EXISTS notices (
     error TEXT NOT NULL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS notices_waiting ON notices (priority, id) WHERE state = 1;
+CREATE INDEX IF NOT EXISTS notices_unanswered ON notices (id) WHERE state = 2;
 CREATE INDEX IF NOT EXISTS notices_of ON notices (number);
 CREATE TABLE IF NOT EXISTS messages (
     smsc TEXT NOT NULL, message_id TEXT NOT NULL, notice INTEGER NOT NULL, PRIMARY KEY (smsc, message_id)
 ) STRICT, WITHOUT ROWID;
 """
+
+
+LOOKED_THROUGH_MAX: Final = 20_000
+"""Notices looked through for one page, or for those that ended long ago."""
 
 
 class NoticeState(IntEnum):
@@ -104,6 +109,25 @@ class Outbox:
         # A case's opening moves to an earlier second where another daemon saw it before.
         return self._select("number = ? AND opened_at >= ? ORDER BY id", number, opened_at)
 
+    def newest(
+        self,
+        before: int,
+        limit: int,
+        states: Sequence[NoticeState] = (),
+        stages: Sequence[str] = (),
+        smsc: str = "",
+    ) -> tuple[list[Notice], int]:
+        """Return notices that fit, the newest before an id first, and the id to go on before; -1: no more."""
+        first = min(before, self._next_id)
+        last = max(first - LOOKED_THROUGH_MAX, 1)
+        where = "id < ? AND id >= ? AND (? OR state IN (SELECT value FROM json_each(?)))"
+        where += " AND (? OR stage IN (SELECT value FROM json_each(?))) AND (? OR smsc = ?)"
+        values = (first, last, not states, json.dumps(states), not stages, json.dumps(stages), not smsc, smsc)
+        found = self._select(f"{where} ORDER BY id DESC LIMIT ?", *values, limit)
+        if len(found) == limit:
+            return found, found[-1].id
+        return found, last if last > 1 else -1
+
     def waiting_of(self, numbers: Sequence[int]) -> list[Notice]:
         """Return the notices of cases that are not sent yet."""
         # The plus keeps SQLite from looking through all that wait.
@@ -136,15 +160,26 @@ class Outbox:
         found = dict(self._cases.read("SELECT state, count(*) FROM notices GROUP BY state"))
         return {state: found.get(state, 0) for state in NoticeState}
 
-    def purge(self, before: int, limit: int) -> int:
-        """Forget notices that ended before a second, and their ids; return how many."""
-        ended = self._cases.read(
-            "SELECT id FROM notices WHERE state > 2 AND changed_at < ? ORDER BY id LIMIT ?", before, limit
+    def purge(self, before: int, after_id: int) -> int:
+        """Forget notices that ended before a second, of some from an id on; return the last id looked at.
+
+        0: all were looked at, and the next time begins anew.
+        """
+        rows = self._cases.read(
+            "SELECT id, state, changed_at, smsc, message_ids FROM notices WHERE id > ? ORDER BY id LIMIT ?",
+            after_id,
+            LOOKED_THROUGH_MAX,
         )
-        for row in ended:
-            self._cases.also(("notice", *row), "DELETE FROM notices WHERE id = ?", row)
-            self._cases.also(("messages", *row), "DELETE FROM messages WHERE notice = ?", row)
-        return len(ended)
+        for number, state, changed_at, smsc, message_ids in rows:
+            if state > NoticeState.SUBMITTED and changed_at < before:
+                self._cases.also(("notice", number), "DELETE FROM notices WHERE id = ?", (number,))
+                for message_id in json.loads(message_ids):
+                    row = (smsc, message_id)
+                    delete = "DELETE FROM messages WHERE smsc = ? AND message_id = ?"
+                    self._cases.also(("message", *row), delete, row)
+        # Ids grow with time: behind a page of which the last is young there are none to forget.
+        done = len(rows) < LOOKED_THROUGH_MAX or rows[-1][2] >= before
+        return 0 if done else rows[-1][0]
 
     def _select(self, where: str, *values: object) -> list[Notice]:
         query = f"SELECT {_COLUMNS} FROM notices WHERE {where}"  # noqa: S608 - constants

@@ -79,6 +79,13 @@ class Wording:
     code: str
     helpline: str
 
+    def text(self, case: Case, stage: str, language: str, ends: int, now: int) -> str:
+        """Return what a notice says of a case; where its clock does not run, of a grace that begins now."""
+        ends = ends or now + case.grace_seconds
+        values = Values(imei_text(case.key), ends, now, self.zone, self.code, self.helpline)
+        cause = "" if stage in ENDINGS else CAUSE_NAMES[case.cause]
+        return self.texts.fill(language, cause, stage, values)
+
 
 class Ready(NamedTuple):
     """A notice that goes out now."""
@@ -200,7 +207,8 @@ class Sender:
             elif (subscriber := known.get(case.imsi)) is None or not subscriber.msisdn:
                 self.keeper.postponed(notice, now, now + HOUR, NO_MSISDN)
             elif (route := self._route(case)) is not None:
-                text = self._text(notice, case, subscriber.language, now)
+                ends = self.keeper.deadline_of(case)
+                text = self.wording.text(case, notice.stage, subscriber.language, ends, now)
                 sent = self.keeper.submitted(notice, route.link.endpoint.name, now)
                 destination = Address(str(subscriber.msisdn)[1:], TON_INTERNATIONAL, NPI_E164)
                 ready.append(Ready(sent, route, destination, segment(text, notice.id & 0xFF)))
@@ -219,14 +227,6 @@ class Sender:
         bound = [route for route in self.routes if route.link.bound.is_set()]
         imsi = imsi_text(case.imsi)
         return max(bound, key=lambda route: route.fit(imsi), default=None)
-
-    def _text(self, notice: Notice, case: Case, language: str, now: int) -> str:
-        """Return what a notice says; before the clock runs, of a grace that begins now."""
-        says = self.wording
-        ends = self.keeper.deadline_of(case) or now + case.grace_seconds
-        values = Values(imei_text(case.key), ends, now, says.zone, says.code, says.helpline)
-        cause = "" if notice.stage in ENDINGS else CAUSE_NAMES[case.cause]
-        return says.texts.fill(language, cause, notice.stage, values)
 
     def _note(
         self, answers: Sequence[tuple[Notice, Sent]], arrived: Sequence[tuple[str, smpp34.DeliverSm]]

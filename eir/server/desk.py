@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from eir.errors import ConfigError, StateDamagedError, StorageError
+from eir.notify.backlog import Backlog, Waiting
 from eir.notify.desk import Bounds, Desk, Tables, open_cases
 from eir.notify.judge import Judge
 from eir.notify.link import Endpoint, Link
@@ -122,6 +123,11 @@ class Casework:
         self._endpoints = {name: endpoints(name, smsc) for name, smsc in state.config.smsc.items()}
         self.desk: Desk | None = None
         self.links: list[Link] = []
+        self.sending: list[Link] = []
+        """Of each SMSC the link that submits."""
+        self.damaged = ""
+        """Why cases cannot be read; empty while they can."""
+        self._backlog: Backlog | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="keeper")
         self._cases: Cases | None = None
         self._jobs: list[asyncio.Task[None]] = []
@@ -138,6 +144,7 @@ class Casework:
             self._cases = await asyncio.get_running_loop().run_in_executor(self._thread, work)
         except (StateDamagedError, StorageError) as error:
             log.error("no cases: checks are answered without them", why=error.message)  # noqa: TRY400 - one line
+            self.damaged = error.message
             self._state.readiness.fail("cases", error.message, required=False)
 
     async def begin(self) -> None:
@@ -169,6 +176,7 @@ class Casework:
         )
         self.desk = desk = await asyncio.get_running_loop().run_in_executor(self._thread, make)
         desk.failed = self._failed
+        self._backlog = Backlog.open(Path(state.config.data_dir))
         desk.sightings = state.sightings
         self._cases.on_table = self._show
         self._show(self._cases.table)
@@ -182,18 +190,18 @@ class Casework:
         self._state.working().cases = table
 
     def _sender(self, desk: Desk) -> Sender:
-        policy, wanted = self._state.working().policy.settings, self.config
-        routes = []
+        wanted, routes = self.config, []
         for name, sessions in self._endpoints.items():
             smsc = self._state.config.smsc[name]
             links = [Link(endpoint, lambda _: None) for endpoint in sessions]
             self.links += links
+            self.sending.append(links[0])
             source = Address(smsc.sender, smsc.sender_ton, smsc.sender_npi)
             routes.append(Route(links[0], source, tuple(smsc.imsi_prefixes.split())))
         sender = Sender(
             desk.keeper,
             routes,
-            Wording(self._texts, zoneinfo.ZoneInfo(policy.time_zone), wanted.code, wanted.helpline),
+            self.wording,
             desk.subscribers,
             desk.in_thread,
             self._state.clock,
@@ -202,6 +210,16 @@ class Casework:
         for link in self.links:
             link.taker = partial(sender.take, link)
         return sender
+
+    @property
+    def wording(self) -> Wording:
+        """What texts are filled with now."""
+        zone = zoneinfo.ZoneInfo(self._state.working().policy.settings.time_zone)
+        return Wording(self._texts, zone, self.config.code, self.config.helpline)
+
+    def waiting(self) -> list[Waiting]:
+        """Return the notices that wait, by stage; any thread may ask. Raises StorageError."""
+        return self._backlog.waiting() if self._backlog is not None else []
 
     def _failed(self, what: str, error: Exception) -> None:
         self._state.metrics.upkeep_failures.inc()
@@ -223,6 +241,8 @@ class Casework:
         """Take the policy in force."""
         if self.desk is not None:
             await self.desk.in_thread(self.desk.use_policy, self._state.working().policy.settings)
+            if self.desk.sender is not None:
+                self.desk.sender.wording = self.wording
 
     async def close(self) -> None:
         """End in order: nothing new goes out, answers are waited for, the last sightings are taken."""
@@ -237,4 +257,6 @@ class Casework:
             await desk.in_thread(desk.close)
         elif self._cases is not None:
             self._cases.close()
+        if self._backlog is not None:
+            self._backlog.close()
         self._thread.shutdown()

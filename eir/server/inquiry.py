@@ -10,7 +10,6 @@ deltas wait for them.
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -20,7 +19,6 @@ from eir.clock import monotonic
 from eir.errors import EirError, InquiriesBusyError, InvalidRequestError, RejectedError
 from eir.identity import TypedImei, imei_text, imsi_text
 from eir.inquiry import slots
-from eir.inquiry.audit import InquiryAudit
 from eir.inquiry.inquirer import Inquirer
 from eir.interceptors import Context
 from eir.proto import inquiry_pb2
@@ -61,8 +59,6 @@ class InquiryService:
     def __init__(self, state: State) -> None:
         """Serve over `state`."""
         self._state = state
-        self._audit: InquiryAudit | None = None
-        self._opening = threading.Lock()
         self._waiting = 0
 
     async def equipment(self, data: bytes, context: Context) -> bytes:
@@ -121,20 +117,8 @@ class InquiryService:
         answered = work()
         if method in PRIVILEGED:
             outcome = FOUND if answered.found else NOT_FOUND
-            self._open_audit().add(self._state.clock(), who, client, FORMS[method], *answered.asked, outcome)
+            self._state.inquiry_audit(who, client, FORMS[method], *answered.asked, outcome)
         return answered
-
-    def _open_audit(self) -> InquiryAudit:
-        """Open the audit with the first inquiry that needs it: a start depends on it as little as checks."""
-        with self._opening:
-            if self._audit is None:
-                config = self._state.config
-                self._audit = InquiryAudit.open(
-                    config.data_dir,
-                    days_max=config.inquiry.audit_days_max,
-                    rows_max=config.inquiry.audit_rows_max,
-                )
-            return self._audit
 
     # Each reads its message here, and returns the work for the thread.
 

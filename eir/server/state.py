@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -14,6 +15,7 @@ from eir.config import Config
 from eir.decisions.log import DecisionLog
 from eir.decisions.policies import keep_policy
 from eir.errors import ConfigError, DrainingError, NotReadyError, StorageError, WriterBusyError
+from eir.inquiry.audit import InquiryAudit
 from eir.metrics import Metrics
 from eir.notify.sightings import Sightings
 from eir.readiness import Readiness, stale_feeds
@@ -63,6 +65,8 @@ class State:
         self.trial: Trial | None = None
         self.core: CoreServer | None = None
         self.casework: Casework | None = None
+        self._audit: InquiryAudit | None = None
+        self._audit_opening = threading.Lock()
         self.sightings = _sightings(config, metrics)
         """Pairs that checks found unpaired; None where no cases are kept."""
         self._rebuild: asyncio.Task[RebuildResult] | None = None
@@ -136,6 +140,20 @@ class State:
         if self.inquirer is None:
             raise NotReadyError
         return self.inquirer
+
+    def inquiry_audit(self, *told: str) -> None:
+        """Note who is told what of subscribers: as `InquiryAudit.add` takes it, but for the time.
+
+        The audit is opened with the first that needs it: a start depends on it as little as checks.
+        Raises StorageError, JournalDamagedError.
+        """
+        with self._audit_opening:
+            if self._audit is None:
+                says = self.config.inquiry
+                self._audit = InquiryAudit.open(
+                    self.config.data_dir, days_max=says.audit_days_max, rows_max=says.audit_rows_max
+                )
+        self._audit.add(self.clock(), *told)
 
     def not_draining(self) -> None:
         """Raise DrainingError when the daemon is stopping."""

@@ -18,7 +18,7 @@ from tests.unit.test_interceptors import ERRORS, made
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "api.md"
-FILES = ("check", "sync", "enforcement", "policy", "inquiry")
+FILES = ("check", "sync", "enforcement", "policy", "inquiry", "notice")
 TYPES = {
     value: name.removeprefix("TYPE_").lower()
     for name, value in descriptor_pb2.FieldDescriptorProto.Type.items()

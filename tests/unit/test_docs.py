@@ -10,7 +10,7 @@ import pytest
 from eir import errors
 from eir.cli import main
 from eir.policy.printing import FACT_NAMES
-from eir.proto import check_pb2, enforcement_pb2, inquiry_pb2, policy_pb2, sync_pb2
+from eir.proto import check_pb2, enforcement_pb2, inquiry_pb2, notice_pb2, policy_pb2, sync_pb2
 from eir.verdict import (
     GATE_FIELDS,
     STANDING_FIELDS,
@@ -88,7 +88,7 @@ def test_pages_show_commands_that_exist(page: Path) -> None:
 
 @pytest.mark.parametrize(
     "pb2",
-    [check_pb2, enforcement_pb2, inquiry_pb2, policy_pb2, sync_pb2],
+    [check_pb2, enforcement_pb2, inquiry_pb2, notice_pb2, policy_pb2, sync_pb2],
     ids=lambda pb2: pb2.DESCRIPTOR.name,
 )
 def test_every_rpc_is_in_the_api_page(pb2) -> None:
