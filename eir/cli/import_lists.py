@@ -76,6 +76,9 @@ def _encoding(_: click.Context, option: click.Parameter, value: str) -> str:
 @click.option("--dry-run", is_flag=True, help="Report what it would do, and change nothing.")
 @click.option("--override", is_flag=True, help="Apply it although a guard would refuse it.")
 @click.option(
+    "--lenient", is_flag=True, help="Leave out what a delta adds or removes in vain, instead of refusing it."
+)
+@click.option(
     "--rows-max",
     type=click.IntRange(1, ROWS_OF_A_LIST_MAX),
     default=ROWS_MAX,
@@ -112,6 +115,7 @@ def import_(
     complete_until: str | None,
     dry_run: bool,
     override: bool,
+    lenient: bool,
     rows_max: int,
     bytes_max: int,
     create: bool,
@@ -142,6 +146,8 @@ def import_(
         complete_until=parse_moment(complete_until, "--complete-until") if complete_until else 0,
         dry_run=dry_run,
         override=override,
+        lenient=lenient,
+        lenient_feeds=frozenset(name for name, known in config.feeds.items() if known.lenient),
         rows_max=rows_max,
         bytes_max=bytes_max,
         policy=load_policy(config.policy) if dry_run else None,

@@ -32,8 +32,8 @@ CREATE TABLE secret (key BLOB NOT NULL) STRICT
 """
 _DAY_SECONDS: Final = 86_400
 _PRUNE_SECONDS: Final = 3_600
-_PRUNE_ROWS: Final = 10_000
-"""Rows deleted in one transaction."""
+_PRUNE_ROWS: Final = 500
+"""Rows deleted with one inquiry: its answer waits for them."""
 
 
 @dataclass(frozen=True)
@@ -100,21 +100,20 @@ class InquiryAudit:
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (*astuple(row), row_checksum("inquiries", *astuple(row))),
             )
-            if at - self._pruned_at >= _PRUNE_SECONDS:
+            if at - self._pruned_at >= _PRUNE_SECONDS and not self._prune(at):
                 self._pruned_at = at
-                self._prune(at)
 
-    def _prune(self, now: int) -> None:
-        """Delete what is too old, or too much; in short transactions."""
+    def _prune(self, now: int) -> bool:
+        """Delete some of what is too old, or too much; tells whether there may be more."""
         last = self._db.execute("SELECT max(id) FROM inquiries").fetchone()[0] or 0
         old = now - self._days_max * _DAY_SECONDS
         first = last - self._rows_max
-        while self._db.execute(
-            "DELETE FROM inquiries WHERE id IN"
-            " (SELECT id FROM inquiries WHERE id <= ? OR at < ? ORDER BY id LIMIT ?)",
-            (first, old, _PRUNE_ROWS),
-        ).rowcount:
-            pass
+        deleted = self._db.execute(
+            "DELETE FROM inquiries WHERE id IN (SELECT id FROM inquiries ORDER BY id LIMIT ?)"
+            " AND (id <= ? OR at < ?)",
+            (_PRUNE_ROWS, first, old),
+        ).rowcount
+        return deleted == _PRUNE_ROWS
 
     def rows(self, count_max: int, identity: str = "") -> list[Inquiry]:
         """Return the latest inquiries, oldest first; of one identity where it is given.

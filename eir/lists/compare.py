@@ -20,9 +20,9 @@ from eir.lists.blocks import Mask
 from eir.lists.change import Batch, Change
 from eir.lists.clash import Settled
 from eir.lists.fields import CHANGES
-from eir.lists.report import FAULTS_MAX, Reason, Report
+from eir.lists.report import EXAMPLES_MAX, FAULTS_MAX, Reason, Remarkable, Report
 from eir.whitelist.hashtable import contains, find_sorted
-from eir.whitelist.rows import RAW, U64, BlockCause, Op
+from eir.whitelist.rows import RAW, U8, U64, BlockCause, Op
 from eir.whitelist.shard import KeyColumns
 from eir.whitelist.tables import Generation
 
@@ -149,7 +149,7 @@ def _delta(
     generation: Generation, settled: Settled, scope: Scope, shelved: Shelved, report: Report, split: int
 ) -> tuple[Change, Shelved]:
     """Compare what a delta names with what is there."""
-    keys, kinds = settled.columns["imei"], settled.columns["change"]
+    keys = settled.columns["imei"]
     touched = keys[:split]
     there = np.zeros(len(keys), np.bool_)
     there[:split] = contains(scope.keys(generation.read_keys(touched)), touched)
@@ -159,10 +159,10 @@ def _delta(
     for place, text in enumerate(texts, split):
         there[place] = len(scope.keys(present.raw_entry(generation, text))) > 0
         on_shelf[place] = text in shelved.texts
-    listed = there | on_shelf
-    strict(settled, listed, report)
-    force = settled.in_force() & (kinds != REMOVE)
-    put, take = force & ~there, ~force & there
+    kinds = kinds_of(settled, there | on_shelf, report)
+    acts = kinds != 0
+    force = settled.in_force() & (kinds != REMOVE) & acts
+    put, take = force & ~there, ~force & there & acts
     change = Change()
     _emit(generation, change, scope, touched[put[:split]], touched[take[:split]])
     text_of = np.array(texts, object)
@@ -171,10 +171,10 @@ def _delta(
     change.changed = int((kinds == UPDATE).sum())
     change.before = size(generation, scope) + len(shelved)
     change.after = change.before + change.added - change.removed
-    shelve = ~force & (kinds != REMOVE)
-    gone = shelved.keys[~contains(touched, shelved.keys)]
-    now_keys = np.union1d(gone, touched[shelve[:split]])
-    now_texts = (shelved.texts - set(texts)) | frozenset(text_of[shelve[split:]])
+    shelve = ~force & (kinds != REMOVE) & acts
+    rest = shelved.keys[~contains(touched[acts[:split]], shelved.keys)]
+    now_keys = np.union1d(rest, touched[shelve[:split]])
+    now_texts = (shelved.texts - set(text_of[acts[split:]])) | frozenset(text_of[shelve[split:]])
     return change, Shelved(now_keys, now_texts)
 
 
@@ -184,17 +184,27 @@ def size(generation: Generation, scope: Scope) -> int:
     return count + sum(len(scope.keys(row)) for row in present.raw_entries(generation).values())
 
 
-def strict(settled: Settled, listed: Mask, report: Report) -> None:
-    """Report rows of a delta that add what is there, or remove or update what is not."""
-    kinds = settled.columns["change"]
-    for reason, wrong in (
-        (Reason.ALREADY_THERE, (kinds == ADD) & listed),
-        (Reason.NOT_THERE, (kinds != ADD) & ~listed),
-    ):
-        found = np.flatnonzero(wrong)
-        for place in found[:FAULTS_MAX].tolist():
-            report.fault(settled.line(place), *settled.shown(place), reason)
-        report.more(reason, max(len(found) - FAULTS_MAX, 0))
+def kinds_of(settled: Settled, listed: Mask, report: Report) -> U8:
+    """Return what the rows of a delta do: as in fields.CHANGES, 0 for nothing.
+
+    Rows that add what is there, or remove or update what is not, do nothing: they are
+    faults, or warnings where the report is lenient.
+    """
+    kinds: U8 = settled.columns["change"]
+    wrong = (kinds == ADD) == listed
+    if not wrong.any():
+        return kinds
+    if report.lenient:
+        lines = [settled.line(place) for place in np.flatnonzero(wrong)[:EXAMPLES_MAX].tolist()]
+        report.warnings.pop(Remarkable.IGNORED, None)  # of an attempt before
+        report.warn(Remarkable.IGNORED, int(wrong.sum()), lines)
+    else:
+        for reason, mask in ((Reason.ALREADY_THERE, wrong & listed), (Reason.NOT_THERE, wrong & ~listed)):
+            found = np.flatnonzero(mask)
+            for place in found[:FAULTS_MAX].tolist():
+                report.fault(settled.line(place), *settled.shown(place), reason)
+            report.more(reason, max(len(found) - FAULTS_MAX, 0))
+    return np.where(wrong, np.uint8(0), kinds)
 
 
 def tacs(generation: Generation, settled: Settled, scope: Scope, report: Report) -> Change:
@@ -202,10 +212,8 @@ def tacs(generation: Generation, settled: Settled, scope: Scope, report: Report)
     wanted = settled.columns["tac"]
     have = present.whole_tacs(generation, scope.cause, scope.number) if scope.number >= 0 else _NONE
     if settled.delta:
-        listed = contains(have, wanted)
-        strict(settled, listed, report)
-        kinds = settled.columns["change"]
-        puts, takes = wanted[(kinds == ADD) & ~listed], wanted[(kinds == REMOVE) & listed]
+        kinds = kinds_of(settled, contains(have, wanted), report)
+        puts, takes = wanted[kinds == ADD], wanted[kinds == REMOVE]
     else:
         puts, takes = wanted[~contains(have, wanted)], have[~contains(wanted, have)]
     change = Change(before=len(have), added=len(puts), removed=len(takes))
@@ -237,9 +245,8 @@ def numbers(have: Numbers, settled: Settled, report: Report) -> Change:
     )
     change = Change(before=len(have.imsi))
     if settled.delta:
-        strict(settled, listed, report)
-        kinds = settled.columns["change"]
-        put, gone = (kinds != REMOVE) & ~same, imsi[(kinds == REMOVE) & listed]
+        kinds = kinds_of(settled, listed, report)
+        put, gone = (kinds != REMOVE) & (kinds != 0) & ~same, imsi[kinds == REMOVE]
     else:
         put, gone = ~same, have.imsi[~contains(imsi, have.imsi)]
     change.add(Batch(Op.SUBSCRIBER, imsi=gone))

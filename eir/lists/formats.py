@@ -109,7 +109,7 @@ FORMATS: Final = {
         _format("barred", "imei", "imei"),
         _format("barred-tac", "tac", "tac"),
         _format("subscribers", "uid imsi", "uid imsi", 5),
-        _format("associations", "uid imei", "uid imei"),
+        _format("associations", "uid imei", "uid imei", 5),
         _format("numbers", "imsi msisdn language", "imsi", 5),
     )
 }

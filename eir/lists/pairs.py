@@ -10,19 +10,19 @@ an owner that the tables have stays owner as long as the file names it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Final
 
 import numpy as np
 
 from eir.lists import present
+from eir.lists.blocks import Mask
 from eir.lists.change import Batch, Change
 from eir.lists.clash import Settled
-from eir.lists.compare import ADD, strict
+from eir.lists.compare import ADD, REMOVE, kinds_of
 from eir.lists.present import Pairs
 from eir.lists.report import Report
 from eir.whitelist.hashtable import I64, Ragged, find_sorted
-from eir.whitelist.rows import RAW, U64, Op, Role
+from eir.whitelist.rows import RAW, U8, U64, Op, Role
 from eir.whitelist.shard import KeyColumns
 from eir.whitelist.tables import Generation
 
@@ -197,23 +197,72 @@ def _full(settled: Settled, low: int, high: int, have: Pairs, found: Found) -> N
 
 def _delta(generation: Generation, settled: Settled, report: Report, found: Found, split: int) -> None:
     """Compare what a delta names with what is there."""
-    imei, imsi, kinds = (settled.columns[name] for name in ("imei", "imsi", "change"))
+    imei, imsi = settled.columns["imei"], settled.columns["imsi"]
     starts = np.flatnonzero(np.diff(imei, prepend=np.uint64(0))) if len(imei) else np.empty(0, np.int64)
-    keyed = starts[starts < split]
-    have = present.paired(generation.read_keys(imei[keyed]))
-    place = find_sorted(have.keys, imei[keyed])
-    listed = np.zeros(len(imei), np.bool_)
-    for index, (start, end) in enumerate(pairwise([*starts.tolist(), len(imei)])):
-        if start < split:
-            before, key, text = sims(have, int(place[index])), int(imei[start]), ""
-        else:
-            key, text = 0, settled.raw_texts[int(imei[start]) ^ RAW]
-            before = sims(present.paired(present.raw_entry(generation, text)), 0)
-        group: I64 = start + np.argsort(settled.row[start:end])
-        named = imsi[group].tolist()
-        listed[group] = [sim in before for sim in named]
-        added = [sim for sim, kind in zip(named, kinds[group].tolist(), strict=True) if kind == ADD]
-        removed = {sim for sim, kind in zip(named, kinds[group].tolist(), strict=True) if kind != ADD}
-        after = [sim for sim in before if sim not in removed] + [sim for sim in added if sim not in before]
-        found.turn(key, text, before, after)
-    strict(settled, listed, report)
+    count = np.diff(starts, append=len(imei))
+    keyed = int(np.searchsorted(starts, split))
+    have = present.paired(generation.read_keys(imei[starts[:keyed]]))
+    place = np.full(len(starts), -1, np.int64)
+    place[:keyed] = find_sorted(have.keys, imei[starts[:keyed]])
+    owner, alone = np.zeros(len(starts), np.uint64), np.ones(len(starts), np.bool_)
+    there = place >= 0
+    owner[there] = have.owner[place[there]]
+    alone[there] = (have.utilizers.counts() == 0)[place[there]]
+    alone[keyed:] = False
+    listed = imsi == np.repeat(owner, count)
+    before: dict[int, list[int]] = {}
+    for group in np.flatnonzero(~alone).tolist():
+        start, end = int(starts[group]), int(starts[group] + count[group])
+        row = _raw_pairs(generation, settled, start) if group >= keyed else have
+        before[group] = sims(row, 0 if group >= keyed else int(place[group]))
+        listed[start:end] = np.isin(imsi[start:end], np.array(before[group], np.uint64))
+    kinds = kinds_of(settled, listed, report)
+    done = _turn_alone(settled, kinds, starts, count, owner, alone, found)
+    for group in np.flatnonzero(~done).tolist():
+        start, end = int(starts[group]), int(starts[group] + count[group])
+        order: I64 = start + np.argsort(settled.row[start:end])
+        rows = list(zip(imsi[order].tolist(), kinds[order].tolist(), strict=True))
+        have_now = before.get(group, [int(owner[group])] if owner[group] else [])
+        removed = {sim for sim, kind in rows if kind == REMOVE}
+        after = [sim for sim in have_now if sim not in removed]
+        after += [sim for sim, kind in rows if kind == ADD and sim not in have_now]
+        text = settled.raw_texts[int(imei[start]) ^ RAW] if group >= keyed else ""
+        found.turn(0 if text else int(imei[start]), text, have_now, after)
+
+
+def _raw_pairs(generation: Generation, settled: Settled, at: int) -> Pairs:
+    """Pairs of the raw IMEI of a row."""
+    text = settled.raw_texts[int(settled.columns["imei"][at]) ^ RAW]
+    return present.paired(present.raw_entry(generation, text))
+
+
+def _turn_alone(
+    settled: Settled, kinds: U8, starts: I64, count: I64, owner: U64, alone: Mask, found: Found
+) -> Mask:
+    """Take what most deltas are made of, all at once: one row of an IMEI, or its owner and another SIM.
+
+    `alone`: the IMEI has at most an owner. Returns which IMEIs are done.
+    """
+    imei, imsi = settled.columns["imei"], settled.columns["imsi"]
+    first = kinds[starts]
+    one = alone & (count == 1)
+    none = np.zeros(len(starts), np.uint64)
+    for mask, columns, former in (
+        (one & (first == ADD) & (owner == 0), found.owners, none),
+        (one & (first == ADD) & (owner != 0), found.utilizers, none),
+        (one & (first == REMOVE), found.unpaired, none),
+    ):
+        columns.parts.append((imei[starts[mask]], imsi[starts[mask]], former[mask]))
+    found.change.added += int((one & (first == ADD)).sum())
+    found.change.removed += int((one & (first == REMOVE)).sum())
+    two = np.flatnonzero(alone & (count == 2) & (owner != 0))
+    kind, other = first[two], kinds[starts[two] + 1]
+    swapped = (np.minimum(kind, other) == ADD) & (np.maximum(kind, other) == REMOVE)
+    two, kind = two[swapped], kind[swapped]
+    added = starts[two] + (kind != ADD)
+    found.owners.parts.append((imei[added], imsi[added], owner[two]))
+    found.change.added += len(two)
+    found.change.removed += len(two)
+    done: Mask = one.copy()
+    done[two] = True
+    return done

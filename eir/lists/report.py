@@ -52,6 +52,7 @@ class Remarkable(Enum):
     MISSING_COLUMN = "columns of the list that the file lacks; taken as empty"
     TRAILING_LINES = "empty lines after the last row"
     NOT_TAKEN = "columns that are checked, and for which the tables have no place"
+    IGNORED = "rows that add what is there, or remove or update what is not: left out"
 
 
 class Fault(NamedTuple):
@@ -75,8 +76,12 @@ class Remark:
 
 @dataclass
 class Report:
-    """Everything that is said of one file."""
+    """Everything that is said of one file.
 
+    `lenient`: what a delta adds or removes in vain is a warning, and no fault.
+    """
+
+    lenient: bool = False
     faults: list[Fault] = field(default_factory=list)
     counts: Counter[Reason] = field(default_factory=Counter)
     warnings: dict[Remarkable, Remark] = field(default_factory=dict)

@@ -22,7 +22,7 @@ from eir.lists.change import Change, shrink_fault
 from eir.lists.clash import Settled
 from eir.lists.compare import Numbers, Shelved
 from eir.lists.errors import ListError, ListGuardError, ListRefusedError, PushRefusedError
-from eir.lists.formats import FORMATS, Grammar, HeaderError, ListFormat, read_header
+from eir.lists.formats import Grammar, HeaderError, ListFormat, read_header
 from eir.lists.formats import Header as ListHeader
 from eir.lists.open import BYTES_MAX, opened
 from eir.lists.pairs import pairs
@@ -80,6 +80,9 @@ class Options:
     complete_until: int = 0
     dry_run: bool = False
     override: bool = False
+    lenient: bool = False
+    lenient_feeds: frozenset[str] = frozenset()
+    """Feeds that are lenient by the configuration."""
     rows_max: int = parse.ROWS_MAX
     bytes_max: int = BYTES_MAX
     policy: Policy | None = None
@@ -131,12 +134,8 @@ def read(path: str, options: Options, outcome: Outcome, progress: Progress) -> t
 
 
 def _header(line: bytes, name: str, options: Options) -> ListHeader:
-    if not line.strip() and not options.list_name:
-        raise ListError(f"{name}: is empty: without a header nothing says which list it is (--format)")
-    if not line.strip():  # a list without rows, as one that is exported before it has any
-        kind = FORMATS[options.list_name]
-        line = ",".join(column.name for column in kind.columns).encode()
-        line += b",change_type" if options.delta else b""
+    if not line.strip():  # as of an export that broke off; a list without rows has its header
+        raise ListError(f"{name}: is empty: a list has a header, even if it has no rows")
     cells = parse.split(line.decode(errors="replace"))
     if cells is None:
         raise ListError(f"{name}: the quotes of the header are not closed")
@@ -184,6 +183,7 @@ def _apply(settled: Settled, digest: str, options: Options, where: Where, outcom
     """Bring the tables to what a list says, again where others change them meanwhile."""
     kind = settled.format
     outcome.feed = options.feed or (f"{kind.name}.{options.authority}" if options.authority else kind.name)
+    outcome.report.lenient = options.lenient or outcome.feed in options.lenient_feeds
     work = _Work(settled, options.authority or options.feed or kind.name, where)
     reference = f"list {kind.name} sha256 {digest}"
     where.shelf.settle(where.target.reference)

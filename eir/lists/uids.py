@@ -12,7 +12,7 @@ or feed has made are left alone.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -20,16 +20,19 @@ from eir.lists import present
 from eir.lists.blocks import Mask
 from eir.lists.change import Change
 from eir.lists.clash import Settled
-from eir.lists.compare import ADD, REMOVE, strict
+from eir.lists.compare import ADD, REMOVE, kinds_of
 from eir.lists.errors import ListTooLargeError
+from eir.lists.fields import UID_BASE
 from eir.lists.pairs import Found, sims
 from eir.lists.report import Report
-from eir.whitelist.hashtable import I64, find_sorted, spread
+from eir.whitelist.hashtable import I64, contains, find_sorted, spread
+from eir.whitelist.order import sorting_order
 from eir.whitelist.rows import RAW, U64
 from eir.whitelist.tables import Generation, raw_words
 
 PAIRS_MAX: Final = 100_000_000
 """Pairs that follow from what one list changes."""
+_HALF, _LOW = np.uint64(32), np.uint64((1 << 32) - 1)
 WIDTH: Final = 4
 """Numbers of a row: user ID in two, then the code of an IMSI and 0, or an IMEI in two."""
 
@@ -68,37 +71,70 @@ def rows_of(settled: Settled) -> UidRows:
 def moved(old: UidRows, settled: Settled, report: Report) -> tuple[UidRows, Change]:
     """Return the list as it will be, and how many rows change; faults of a delta are reported."""
     given = rows_of(settled)
-    listed = _contains(old, given)
+    users, _ = _places([old.rows[:, :2], given.rows[:, :2]])
+    subjects, _ = _places([old.rows[:, 2:], given.rows[:, 2:]])
+    before, named = (user << _HALF | subject for user, subject in zip(users, subjects, strict=True))
+    order = sorting_order(named)  # raw IMEIs stand in the order of the file
+    listed = np.zeros(len(given), np.bool_)
+    listed[order] = contains(before, named[order])
     change = Change(before=len(old))
     if settled.delta:
-        strict(settled, listed, report)
-        kinds = settled.columns["change"]
-        kept = old.rows[~_contains(UidRows(given.rows[kinds == REMOVE]), old)]
-        new = _sorted(np.concatenate((kept, given.rows[(kinds == ADD) & ~listed])))
+        kinds = kinds_of(settled, listed, report)
+        stays = ~contains(named[order][(kinds == REMOVE)[order]], before)
+        new = np.concatenate((old.rows[stays], given.rows[kinds == ADD]))
+        order = sorting_order(np.concatenate((before[stays], named[kinds == ADD])))
         change.added, change.removed = int((kinds == ADD).sum()), int((kinds == REMOVE).sum())
     else:
-        new = _sorted(given.rows)
+        new = given.rows
         change.added = int((~listed).sum())
         change.removed = len(old) - (len(given) - change.added)
     change.after = len(new)
-    return new, change
+    return UidRows(new[order]), change
 
 
-def _sorted(rows: U64) -> UidRows:
-    return UidRows(rows[np.lexsort(rows.T[::-1])])
+class Numbers(NamedTuple):
+    """Two numbers each, distinct and sorted; others speak of them by their places."""
+
+    high: U64
+    low: U64
 
 
-def _contains(haystack: UidRows, needles: UidRows) -> Mask:
-    """Tell which needles are among the rows of a haystack."""
-    both = np.concatenate((haystack.rows, needles.rows))
-    is_needle = np.arange(len(both)) >= len(haystack)
-    order = np.lexsort((is_needle, *both.T[::-1]))
-    same = np.zeros(len(both), np.bool_)
-    same[1:] = (both[order][1:] == both[order][:-1]).all(axis=1)
-    # Rows are distinct within each side: the same as the one before is a needle that is in the haystack.
-    found = np.zeros(len(both), np.bool_)
-    found[order[same]] = True
-    return found[len(haystack) :]
+def _places(parts: list[U64]) -> tuple[list[U64], Numbers]:
+    """Places of rows of two numbers among all that there are; the same part twice is looked at once."""
+    known = {id(part): part for part in parts}
+    both = np.concatenate(list(known.values()))
+    high, low = both[:, 0], both[:, 1]
+    order = _order(high, low)
+    high, low = high[order], low[order]
+    new = np.ones(len(both), np.bool_)
+    new[1:] = (high[1:] != high[:-1]) | (low[1:] != low[:-1])
+    place = np.empty(len(both), np.uint64)
+    place[order] = np.cumsum(new).astype(np.uint64) - np.uint64(1)
+    ends = np.cumsum([len(part) for part in known.values()])
+    of = dict(zip(known, np.split(place, ends[:-1]), strict=True))
+    return [of[id(part)] for part in parts], Numbers(high[new], low[new])
+
+
+def _order(high: U64, low: U64) -> I64:
+    """Order that sorts by two numbers. What is made of a few sorted runs is merged, as one number."""
+    if not low.any():
+        return sorting_order(high)
+    if not high.any():
+        return sorting_order(low)
+    order = sorting_order(high)
+    new = np.ones(len(high), np.bool_)
+    new[1:] = high[order[1:]] != high[order[:-1]]
+    rank = np.empty(len(high), np.uint64)
+    rank[order] = np.cumsum(new).astype(np.uint64)
+    unit = np.uint64(1)  # user IDs are written from the left: short ones end with zeros
+    while not (low % (unit * np.uint64(UID_BASE))).any():
+        unit *= np.uint64(UID_BASE)
+    small = low // unit
+    bits = int(small.max()).bit_length()
+    if int(rank.max()).bit_length() + bits <= 64:
+        return sorting_order(rank << np.uint64(bits) | small)
+    order = sorting_order(low)
+    return order[sorting_order(high[order])]
 
 
 def change_pairs(
@@ -111,100 +147,120 @@ def change_pairs(
 
     Raises ListTooLargeError.
     """
-    users = _users(old, new)
-    before = _joined(*(_of_users(rows, users) for rows in old))
-    touched = np.unique(
-        np.concatenate(
-            (before[:, :2], _of_users(old[1], users).rows[:, 2:], _of_users(new[1], users).rows[:, 2:])
-        ),
-        axis=0,
+    lists = [old[0].rows, new[0].rows, old[1].rows, new[1].rows]
+    halves = {id(rows): (rows[:, :2], rows[:, 2:]) for rows in lists}
+    users, of_users = _places([halves[id(rows)][0] for rows in lists])
+    of_sims, sims_there = _places([halves[id(rows)][1] for rows in lists[:2]])
+    of_phones, phones_there = _places([halves[id(rows)][1] for rows in lists[2:]])
+    old_sims, new_sims, old_phones, new_phones = (
+        user << _HALF | subject for user, subject in zip(users, of_sims + of_phones, strict=True)
     )
+    touched_users = np.zeros(len(of_users.low), np.bool_)
+    for one, other in ((old_sims, new_sims), (old_phones, new_phones)):
+        for rows, others in ((one, other), (other, one)):
+            touched_users[rows[~contains(others, rows)] >> _HALF] = True
+    before = _joined(_of(touched_users, old_sims), _of(touched_users, old_phones))
     # Another user may have the same phone: all that the new lists say of it counts.
-    of_phones = UidRows(new[1].rows[_rows_in(new[1].rows[:, 2:], touched)])
-    owners = np.unique(of_phones.rows[:, :2], axis=0)
-    after = _joined(_of_users(new[0], owners), of_phones)
-    ended = before[~_rows_in(before, after)]
-    made = after[~_rows_in(after, before)]
+    touched_phones = np.zeros(len(phones_there.low), np.bool_)
+    for rows in (old_phones, new_phones):
+        touched_phones[_of(touched_users, rows) & _LOW] = True
+    shared = new_phones[touched_phones[new_phones & _LOW]]
+    owners = np.zeros(len(of_users.low), np.bool_)
+    owners[shared >> _HALF] = True
+    after = _joined(_of(owners, new_sims), shared)
     found = Found(Change())
-    _turn(generation, ended, made, found)
+    ended, made = before[~contains(after, before)], after[~contains(before, after)]
+    _turn(generation, _Turned(ended, made, phones_there, sims_there.high), found)
     change.batches = found.finish().batches
 
 
-def _users(old: tuple[UidRows, UidRows], new: tuple[UidRows, UidRows]) -> U64:
-    """Users whose rows are not the same before and after: u64[n, 2]."""
-    parts = [np.empty((0, 2), np.uint64)]
-    for one, other in zip(old, new, strict=True):
-        if one is not other:
-            parts += [one.rows[~_contains(other, one)][:, :2], other.rows[~_contains(one, other)][:, :2]]
-    return np.unique(np.concatenate(parts), axis=0)
+def _of(users: Mask, rows: U64) -> U64:
+    """Rows of some users."""
+    chosen: U64 = rows[users[rows >> _HALF]]
+    return chosen
 
 
-def _of_users(rows: UidRows, users: U64) -> UidRows:
-    return UidRows(rows.rows[_rows_in(rows.rows[:, :2], users)])
-
-
-def _rows_in(rows: U64, some: U64) -> Mask:
-    """Tell which rows of numbers are among some."""
-    if not len(rows) or not len(some):
-        return np.zeros(len(rows), np.bool_)
-    inside: Mask = np.isin(rows[:, -1], some[:, -1])
-    at = np.flatnonzero(inside)
-    _, numbers = np.unique(np.concatenate((rows[at], some)), axis=0, return_inverse=True)
-    numbers = numbers.reshape(-1)
-    inside[at] = np.isin(numbers[: len(at)], numbers[len(at) :])
-    return inside
-
-
-def _joined(subscribers: UidRows, associations: UidRows) -> U64:
-    """Pairs that follow, each once: IMEI in two numbers, IMSI code. Raises ListTooLargeError."""
-    both = np.concatenate((subscribers.rows[:, :2], associations.rows[:, :2]))
-    if not len(both):
-        return np.empty((0, 3), np.uint64)
-    _, numbers = np.unique(both, axis=0, return_inverse=True)
-    numbers = numbers.reshape(-1)
-    of_sims, of_phones = numbers[: len(subscribers)], numbers[len(subscribers) :]
-    order: I64 = np.argsort(of_sims, kind="stable")
-    first = np.searchsorted(of_sims[order], of_phones)
-    count = np.searchsorted(of_sims[order], of_phones, side="right") - first
+def _joined(sims: U64, phones: U64) -> U64:
+    """Pairs that follow, each once, sorted: phone << 32 | SIM. Raises ListTooLargeError."""
+    users = phones >> _HALF
+    first = np.searchsorted(sims, users << _HALF)
+    count = np.searchsorted(sims, (users << _HALF) | _LOW, side="right") - first
     if int(count.sum()) > PAIRS_MAX:
         raise ListTooLargeError(f"{int(count.sum()):,} pairs would follow; {PAIRS_MAX:,} are admitted")
-    at = order[spread(first, count)]
-    phones = np.repeat(associations.rows[:, 2:], count, axis=0)
-    pairs = np.column_stack((phones, subscribers.rows[at, 2]))
-    return np.unique(pairs, axis=0)
+    pairs = np.repeat(phones << _HALF, count) | (sims[spread(first, count)] & _LOW)
+    pairs.sort()
+    new = np.ones(len(pairs), np.bool_)
+    new[1:] = pairs[1:] != pairs[:-1]
+    distinct: U64 = pairs[new]
+    return distinct
 
 
-def _turn(generation: Generation, ended: U64, made: U64, found: Found) -> None:
+class _Turned(NamedTuple):
+    """Pairs that end and pairs that are made, as phone << 32 | SIM by their places, sorted."""
+
+    ended: U64
+    made: U64
+    phones: Numbers
+    sims: U64
+    """Codes of IMSIs by place."""
+
+
+def _turn(generation: Generation, turned: _Turned, found: Found) -> None:
     """Turn the SIMs of each phone: without pairs that ended, with pairs that are made."""
-    keyed = made[made[:, 0] == 0]
-    alone = _once(keyed[:, 1]) & ~np.isin(keyed[:, 1], ended[ended[:, 0] == 0][:, 1])
-    have = present.paired(generation.read_keys(keyed[alone][:, 1]))
-    free = find_sorted(have.keys, keyed[alone][:, 1]) < 0
-    chosen = keyed[alone][free]
-    found.owners.parts.append((chosen[:, 1], chosen[:, 2], np.zeros(len(chosen), np.uint64)))
-    done = set(chosen[:, 1].tolist())
-    removed: dict[tuple[int, int], set[int]] = {}
-    added: dict[tuple[int, int], list[int]] = {}
-    for high, low, sim in ended.tolist():
-        removed.setdefault((high, low), set()).add(sim)
-    for high, low, sim in made.tolist():
-        if high or low not in done:
-            added.setdefault((high, low), []).append(sim)
-    for phone in sorted(removed.keys() | added.keys()):
-        high, low = phone
-        text = b"".join(word.to_bytes(8, "little") for word in phone).rstrip(b"\0").decode() if high else ""
-        row = (
-            present.raw_entry(generation, text) if high else generation.read_keys(np.array([low], np.uint64))
-        )
-        before = sims(present.paired(row), 0)
-        after = [sim for sim in before if sim not in removed.get(phone, ())]
+    ended, made, phones, sims_there = turned.ended, turned.made, turned.phones, turned.sims
+    touched = np.unique(np.concatenate((ended, made)) >> _HALF)
+    keyed = touched[phones.high[touched] == 0]
+    have = present.paired(generation.read_keys(phones.low[keyed]))
+    place = find_sorted(have.keys, phones.low[keyed])
+    there = place >= 0
+    owner = np.zeros(len(phones.low), np.uint64)
+    owner[keyed[there]] = have.owner[place[there]]
+    alone = np.zeros(len(phones.low), np.bool_)
+    alone[keyed] = True
+    alone[keyed[there]] = (have.utilizers.counts() == 0)[place[there]]
+    _turn_alone(turned, owner, alone, found)
+    others = touched[~alone[touched]]
+    place_of = dict(zip(keyed.tolist(), place.tolist(), strict=True))
+    removed, added = _by_phone(ended, others, sims_there), _by_phone(made, others, sims_there)
+    for phone in others.tolist():
+        high, low = int(phones.high[phone]), int(phones.low[phone])
+        text = ""
+        if high:
+            text = b"".join(word.to_bytes(8, "little") for word in (high, low)).rstrip(b"\0").decode()
+            before = sims(present.paired(present.raw_entry(generation, text)), 0)
+        else:
+            before = sims(have, place_of[phone])
+        gone = set(removed.get(phone, ()))
+        after = [sim for sim in before if sim not in gone]
         after += [sim for sim in added.get(phone, ()) if sim not in before]
         found.turn(0 if high else low, text, before, after)
 
 
-def _once(values: U64) -> Mask:
-    """Tell which of sorted values occur once."""
-    again = np.zeros(len(values) + 1, np.bool_)
-    again[1:-1] = values[1:] == values[:-1]
-    once: Mask = ~(again[1:] | again[:-1])
-    return once
+def _by_phone(pairs: U64, phones: U64, sims_there: U64) -> dict[int, list[int]]:
+    """SIMs of some phones, by phone."""
+    out: dict[int, list[int]] = {}
+    chosen = pairs[contains(phones, pairs >> _HALF)]
+    for phone, sim in zip((chosen >> _HALF).tolist(), sims_there[chosen & _LOW].tolist(), strict=True):
+        out.setdefault(phone, []).append(sim)
+    return out
+
+
+def _turn_alone(turned: _Turned, owner: U64, alone: Mask, found: Found) -> None:
+    """Turn phones that have at most an owner, all at once; owner and alone by phone."""
+    ended, made, keys = turned.ended, turned.made, turned.phones.low
+    of = ended >> _HALF
+    loses = of[alone[of] & (owner[of] == turned.sims[ended & _LOW])]  # the owner goes
+    free = owner == 0
+    free[loses] = True
+    of = made >> _HALF
+    chosen = alone[of] & (free[of] | (owner[of] != turned.sims[made & _LOW]))
+    of, imsi = of[chosen], turned.sims[made[chosen] & _LOW]
+    first = np.ones(len(of), np.bool_)
+    first[1:] = of[1:] != of[:-1]
+    first &= free[of]
+    found.owners.parts.append((keys[of[first]], imsi[first], owner[of[first]]))
+    found.utilizers.parts.append((keys[of[~first]], imsi[~first], np.zeros(int((~first).sum()), np.uint64)))
+    stays = np.ones(len(owner), np.bool_)
+    stays[of] = False
+    bare = loses[stays[loses]]
+    found.unpaired.parts.append((keys[bare], owner[bare], np.zeros(len(bare), np.uint64)))

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from listing import NOBODY, Importer
 
 from eir.cli import main
+from eir.lists.formats import FORMATS
 from eir.whitelist.items import Item
 from eir.whitelist.schema import Subscriber
 
@@ -162,7 +163,6 @@ def test_options_that_cannot_be_used(importer: Importer, words: list[str]) -> No
 def test_full_and_delta_are_held_against_the_header(importer: Importer) -> None:
     assert importer.take(barred(1), "--delta", code=3)["reason"] == "LIST_UNREADABLE"
     assert importer.take(f"imei,change_type\n{IMEI},add\n", "--full", code=3)["reason"] == "LIST_UNREADABLE"
-    assert importer.take("", "--format", "barred")["row_count"] == 0
 
 
 def test_another_word_for_what_is_in_force(importer: Importer) -> None:
@@ -217,3 +217,64 @@ def test_json_is_printed_also_when_the_import_ends_by_an_error(importer: Importe
     result = CliRunner().invoke(main, [*line, "--data-dir", str(importer.data_dir)], env={})
     assert result.exit_code == 1
     assert [one["applied"] for one in json.loads(result.stdout)] == [True]
+
+
+REGISTRATION = ",".join(column.name for column in FORMATS["registration"].columns)
+IN_VAIN = {
+    "registration": (f"{REGISTRATION}\nA,,,,,,,,D\n", "{imei},,,,,,,,D,{change}"),
+    "pairing": ("imei,imsi\nA,432110000000001\n", "{imei},432110000000001,{change}"),
+    "stolen": ("imei,reporting_date,status\nA,,\n", "{imei},,,{change}"),
+    "barred": ("imei\nA\n", "{imei},{change}"),
+    "barred-tac": ("tac\nA\n", "{imei},{change}"),
+    "associations": ("uid,imei\nu,A\n", "u,{imei},{change}"),
+    "subscribers": ("uid,imsi\nu,A\n", "u,{imei},{change}"),
+    "numbers": ("imsi,msisdn,language\nA,989120000001,fa\n", "{imei},989120000001,fa,{change}"),
+}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_lenient_import_leaves_out_what_a_delta_does_in_vain(importer: Importer, name: str) -> None:
+    there, missing, new = (
+        ("35693803", "35693804", "35693805") if name == "barred-tac" else (str(IMEI + n) for n in (0, 10, 20))
+    )
+    full, row = IN_VAIN[name]
+    importer.take(full.replace("A", there))
+    header = full.splitlines()[0] + ",change_type"
+    vain = [row.format(imei=there, change="add"), row.format(imei=missing, change="remove")]
+    vain += [row.format(imei=str(IMEI + 30), change="update")] * FORMATS[name].updates
+    delta = "\n".join([header, *vain, row.format(imei=new, change="add")]) + "\n"
+    strict = importer.take(delta, code=3)
+    assert strict["report"]["fault_count"] == len(vain)
+    assert set(strict["report"]["faults_by_reason"]) == {"ALREADY_THERE", "NOT_THERE"}
+    said = importer.take(delta, "--lenient")
+    assert said["report"]["warnings"]["IGNORED"]["rows"] == len(vain)
+    assert (said["applied"], said["rows"]["added"], said["rows"]["after"]) == (True, 1, 2)
+    removed = importer.take(
+        "\n".join([header, row.format(imei=new, change="remove"), vain[1]]) + "\n", "--lenient", "--override"
+    )
+    assert (removed["rows"]["removed"], removed["rows"]["after"]) == (1, 1)
+
+
+def test_a_feed_that_is_lenient_by_the_configuration_is_so_here(importer: Importer, tmp_path: Path) -> None:
+    importer.take(barred(2))
+    delta = f"imei,change_type\n{IMEI},add\n{IMEI + 5},add\n"
+    config = tmp_path / "eir.toml"
+    config.write_text("[feeds.barred]\nlenient = true\n")
+    importer.take(delta, code=3)
+    said = importer.take(delta, "--config", config)
+    assert (said["rows"]["added"], said["report"]["warnings"]["IGNORED"]["lines"]) == (1, [2])
+
+
+def test_an_empty_file_is_no_list_even_where_its_kind_is_told(importer: Importer) -> None:
+    importer.take(barred(3))
+    said = importer.take("", "--format", "barred", "--override", code=3)
+    assert (said["reason"], importer.tables.counts["blocks"]) == ("LIST_UNREADABLE", 3)
+
+
+def test_associations_that_shrink_are_held_as_pairs_are(importer: Importer) -> None:
+    def associations(count: int) -> str:
+        return "uid,imei\n" + "".join(f"u{n},{IMEI + n}\n" for n in range(count))
+
+    importer.take(associations(100))
+    assert importer.take(associations(94), code=3)["reason"] == "LIST_GUARD"
+    assert importer.take(associations(95))["applied"] is False, "no pairs follow, and the shelf has the list"
