@@ -15,6 +15,7 @@ from eir.identity import SERIALS
 from eir.whitelist import shard_encode
 from eir.whitelist.hashtable import Columns, Ragged
 from eir.whitelist.items import CODE_MASK, KIND_SHIFT, REGISTERED, SUBJECT_MASK, Item, name_of, piece_parts
+from eir.whitelist.order import distinct
 from eir.whitelist.overlay import Table
 from eir.whitelist.rows import U64
 from eir.whitelist.shard import KeyColumns
@@ -94,7 +95,7 @@ def whole_tacs(generation: Generation, cause: int, authority: int) -> U64:
     """TACs that are blocked from their first serial to their last, for a cause by an authority."""
     above = _above(generation, Table.RANGES)
     tacs = [shard.tac_numbers.astype(np.uint64) for shard in generation.shards]
-    unique = np.unique(np.concatenate((*tacs, above.keys)))
+    unique = distinct(np.concatenate((*tacs, above.keys)))
     found = [np.empty(0, np.uint64)]
     for start in range(0, len(unique), 1 << 16):
         part = unique[start : start + (1 << 16)]
@@ -109,7 +110,7 @@ def whole_tacs(generation: Generation, cause: int, authority: int) -> U64:
 
 def in_blocked_ranges(generation: Generation, keys: U64, cause: int, authority: int) -> U64:
     """Those of sorted keys that lie in a range blocked for a cause by an authority."""
-    tacs = np.unique(keys // np.uint64(SERIALS))
+    tacs = distinct(keys // np.uint64(SERIALS))
     pieces = generation.read_ranges(tacs)
     first, last, of_cause, by = piece_parts(pieces.words)
     base = np.repeat(tacs, pieces.counts()) * np.uint64(SERIALS)

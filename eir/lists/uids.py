@@ -26,7 +26,7 @@ from eir.lists.fields import UID_BASE
 from eir.lists.pairs import Found, sims
 from eir.lists.report import Report
 from eir.whitelist.hashtable import I64, contains, find_sorted, spread
-from eir.whitelist.order import sorting_order
+from eir.whitelist.order import distinct, sorting_order
 from eir.whitelist.rows import RAW, U64
 from eir.whitelist.tables import Generation, raw_words
 
@@ -208,7 +208,7 @@ class _Turned(NamedTuple):
 def _turn(generation: Generation, turned: _Turned, found: Found) -> None:
     """Turn the SIMs of each phone: without pairs that ended, with pairs that are made."""
     ended, made, phones, sims_there = turned.ended, turned.made, turned.phones, turned.sims
-    touched = np.unique(np.concatenate((ended, made)) >> _HALF)
+    touched = distinct(np.concatenate((ended, made)) >> _HALF)
     keyed = touched[phones.high[touched] == 0]
     have = present.paired(generation.read_keys(phones.low[keyed]))
     place = find_sorted(have.keys, phones.low[keyed])

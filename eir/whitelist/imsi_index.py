@@ -27,6 +27,7 @@ from eir.whitelist import items
 from eir.whitelist.files import FileLayer
 from eir.whitelist.hashtable import I64, Columns, contains, spread
 from eir.whitelist.items import CODE_MASK, Item
+from eir.whitelist.order import distinct
 from eir.whitelist.overlay import Table
 from eir.whitelist.rows import U64
 from eir.whitelist.shard import KeyColumns, Shard
@@ -144,7 +145,7 @@ class ImsiIndex:
         fence = np.asarray(self._first)
         first = np.maximum(np.searchsorted(fence, codes) - 1, 0)
         end = np.searchsorted(fence, codes, side="right")
-        places: list[int] = np.unique(spread(first, np.maximum(end - first, 0))).tolist()
+        places: list[int] = distinct(spread(first, np.maximum(end - first, 0))).tolist()
         return places
 
     def _span(self, place: int) -> tuple[int, int]:
@@ -214,12 +215,12 @@ def raw_of(generation: Generation, codes: U64) -> U64:
         len(_matching(words, bits, codes)) for bits in (CODE_MASK, items.SUBJECT_MASK)
     ):
         found.append(_overlay_keys(image.columns(), codes))
-    return np.unique(np.concatenate(found))
+    return distinct(np.concatenate(found))
 
 
 def keys_of(generation: Generation, codes: U64) -> U64:
     """Keys on which any of these codes may stand: the rows there tell."""
-    codes = np.unique(codes)
+    codes = distinct(codes)
     found = [np.empty(0, np.uint64)]
     found += [
         _overlay_keys(level.columns[Table.KEYS], codes)
@@ -231,4 +232,4 @@ def keys_of(generation: Generation, codes: U64) -> U64:
             if shard.index is not None:
                 shard.index.expect(codes)
     found += [_shard_keys(shard, codes) for shard in generation.shards]
-    return np.unique(np.concatenate(found))
+    return distinct(np.concatenate(found))

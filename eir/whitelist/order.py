@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 U64 = npt.NDArray[np.uint64]
 I64 = npt.NDArray[np.int64]
+Number = TypeVar("Number", bound=np.integer[Any])
 RUN_ROWS_MIN: Final = 256
 """Sorted runs of so many keys are merged faster than sorted."""
 
@@ -23,6 +24,14 @@ class Sorter:
     def use(cls, sort: Callable[[U64], None]) -> None:
         """Let another sort from now on; it sorts in place."""
         cls.sort = staticmethod(sort)
+
+
+def distinct(values: npt.NDArray[Number]) -> npt.NDArray[Number]:
+    """Sorted values, each once; many times faster than np.unique, which hashes them."""
+    ordered = np.sort(values, kind="stable")
+    new = np.ones(len(ordered), np.bool_)
+    new[1:] = ordered[1:] != ordered[:-1]
+    return ordered[new]
 
 
 def sorting_order(keys: U64) -> I64:

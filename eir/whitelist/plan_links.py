@@ -10,6 +10,7 @@ import numpy as np
 from eir.whitelist.apply import Bools
 from eir.whitelist.delta import SLOTS_MAX, RowReason
 from eir.whitelist.hashtable import I64, Columns, Ragged
+from eir.whitelist.order import distinct
 from eir.whitelist.overlay import Table
 from eir.whitelist.rows import U64, Op
 
@@ -23,7 +24,7 @@ def plan_links(generation: Generation, filled: Filled, usable: Bools, plan: Plan
     """Work out LINK and UNLINK; those of two slots that stand alone go as whole columns."""
     unlink = np.flatnonzero(usable & (filled.op == Op.UNLINK))
     link = np.flatnonzero(usable & (filled.op == Op.LINK))
-    keys = np.unique(
+    keys = distinct(
         np.concatenate([part[at] for part in (filled.imei, filled.other) for at in (unlink, link)])
     )
     present = generation.read_links(keys)

@@ -17,6 +17,7 @@ from eir.whitelist.apply import Bools, Intervals
 from eir.whitelist.delta import RowReason
 from eir.whitelist.hashtable import I64, Columns, Ragged
 from eir.whitelist.items import CODE_MASK, REGISTERED
+from eir.whitelist.order import distinct
 from eir.whitelist.overlay import Table
 from eir.whitelist.rows import U64, Op
 from eir.whitelist.shard_encode import RangeColumns, flatten_ranges, unflatten_ranges
@@ -70,7 +71,7 @@ class RangePlan:
         """Paired keys of deregistered ranges that are not registered individually."""
         at = self.gone[self.filled.op[self.gone] == Op.DEREGISTER]
         spans = zip(self.filled.imei[at].tolist(), self.filled.last[at].tolist(), strict=True)
-        keys = np.unique(
+        keys = distinct(
             np.concatenate([np.empty(0, np.uint64), *(self.generation.paired_keys(*span) for span in spans)])
         )
         head = self.generation.read_keys(keys).head
@@ -88,7 +89,7 @@ class RangePlan:
     def _placed(self, first: U64, last: U64, kinds: U64) -> Placed:
         """Put spans, and all ranges of their TACs, on one line."""
         tac = first // np.uint64(SERIALS)
-        tacs = np.unique(tac)
+        tacs = distinct(tac)
         pieces = self.generation.read_ranges(tacs)
         present = unflatten_ranges(np.repeat(tacs, pieces.counts()), pieces.words)
         of_present = present.cause << np.uint64(16) | present.authority
@@ -134,7 +135,7 @@ class RangePlan:
         ):
             self.plan.change[table] += after[place] - before[place]
             self.plan.added[table] += count
-        tacs = np.unique(first // np.uint64(SERIALS))
+        tacs = distinct(first // np.uint64(SERIALS))
         self.plan.columns[Table.RANGES] = self._columns(tacs, groups, spans)
 
     def _count_removed(self, groups: U64, spans: Intervals, first: I64, last: I64) -> None:

@@ -17,6 +17,7 @@ from eir.identity import SERIALS
 from eir.whitelist.hashtable import I64, Ragged, gather, spread
 from eir.whitelist.imsi_blocks import ImsiBlocks
 from eir.whitelist.items import CODE_MASK, REGISTERED, piece_parts, piece_words
+from eir.whitelist.order import distinct
 from eir.whitelist.rows import U64
 from eir.whitelist.segment import Kind, pack
 from eir.whitelist.shard import KeyColumns, Shard
@@ -123,7 +124,7 @@ def flatten_ranges(ranges: RangeColumns) -> tuple[U64, U64]:
     reach = np.maximum.accumulate(key_last)
     if not (key_first[1:] <= reach[:-1]).any():
         return ranges.tac, piece_words(ranges.first, ranges.last, ranges.cause, ranges.authority)
-    cuts = np.unique(np.concatenate((key_first, key_last + np.uint64(1))))
+    cuts = distinct(np.concatenate((key_first, key_last + np.uint64(1))))
     begin = np.searchsorted(cuts, key_first)
     count = np.searchsorted(cuts, key_last + np.uint64(1)) - begin
     source = np.repeat(np.arange(len(ranges)), count)
@@ -159,9 +160,7 @@ def encode(rows: ShardRows, blocks: ImsiBlocks, *, first_tac: int, last_tac: int
     key_sections, meta, tac_blocks = _encode_keys(rows.keys, blocks)
     range_tac, pieces = flatten_ranges(rows.ranges)
     runs_tac, runs, far_tac, far, far_tacs = _encode_links(rows.links, rows.keys.key)
-    tacs = np.unique(
-        np.concatenate([tac_blocks["tac"], range_tac, runs_tac, far_tac]).astype(np.uint64)
-    ).astype(np.uint32)
+    tacs = distinct(np.concatenate([tac_blocks["tac"], range_tac, runs_tac, far_tac]).astype(np.uint32))
     entries = np.zeros(len(tacs) + 1 if len(tacs) else 0, TAC_DTYPE)
     if len(tacs):
         entries["tac"][:-1] = tacs

@@ -18,6 +18,7 @@ from eir.identity import SERIALS
 from eir.whitelist.hashtable import I64, Columns, HashTable, Ragged, find_sorted, gather
 from eir.whitelist.imsi_blocks import ImsiBlocks
 from eir.whitelist.items import piece_parts
+from eir.whitelist.order import distinct
 from eir.whitelist.overlay import IMSI_BLOCKS_SECTION, Overlay, Table, table_sections, tables_of
 from eir.whitelist.rows import U64
 from eir.whitelist.segment import Kind, Segment, pack
@@ -262,7 +263,7 @@ class Generation:
     def registered_in_ranges(self) -> int:
         """Count the IMEIs that lie in registered ranges; reads all of them."""
         above = [level.columns[Table.RANGES].keys for level in self.levels if Table.RANGES in level.columns]
-        tacs = np.unique(
+        tacs = distinct(
             np.concatenate([*above, *(shard.tac_numbers for shard in self.shards), np.empty(0, np.uint64)])
         )
         first, last, cause, _ = piece_parts(self.read_ranges(tacs.astype(np.uint64)).words)

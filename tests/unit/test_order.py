@@ -5,9 +5,11 @@ from __future__ import annotations
 import native_engine
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from eir import native
-from eir.whitelist.order import Sorter, sorting_order
+from eir.whitelist.order import RUN_ROWS_MIN, Sorter, distinct, sorting_order
 from eir.whitelist.rows import U64
 
 
@@ -56,3 +58,16 @@ def test_what_is_not_of_whole_numbers_is_not_sorted() -> None:
 def test_nothing_is_sorted_to_nothing() -> None:
     native_engine.needed()
     native.load().sort(np.empty(0, np.uint8))
+
+
+@pytest.mark.parametrize("runs", [1, 2, 3])
+def test_sorted_runs_are_merged_to_the_same_order(runs: int) -> None:
+    random = np.random.default_rng(runs)
+    parts = [np.sort(random.integers(0, 300, 4 * RUN_ROWS_MIN).astype(np.uint64)) for _ in range(runs)]
+    keys = np.concatenate(parts)
+    assert sorting_order(keys).tolist() == np.argsort(keys, kind="stable").tolist()
+
+
+@given(st.lists(st.integers(0, (1 << 64) - 1) | st.integers(0, 5), max_size=60))
+def test_distinct_values_are_sorted_and_each_once(keys: list[int]) -> None:
+    assert distinct(np.array(keys, np.uint64)).tolist() == sorted(set(keys))
