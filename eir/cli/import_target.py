@@ -7,7 +7,7 @@ data directory ──locked by a daemon?──► DaemonTarget: read the directo
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -56,10 +56,16 @@ def _store_target(config: Config, data_dir: Path) -> Iterator[Target]:
     """Open the store of a directory that no daemon uses. Raises DataDirLockedError."""
     from dataclasses import replace
 
+    from eir import native
     from eir.clock import now_seconds
     from eir.daemon import store_limits
+    from eir.errors import EngineUnavailableError
     from eir.lists.target import StoreTarget
     from eir.whitelist.store import Store
+
+    if config.engine != "portable":
+        with suppress(EngineUnavailableError):  # it is only slower without
+            native.help_writer()
 
     limits = replace(store_limits(config), serving=False, rebuild_bytes_per_second_max=0)
     store = Store.open(data_dir, clock=now_seconds, limits=limits)

@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from eir import native
 from eir.whitelist.order import RUN_ROWS_MIN, Sorter, distinct, sorting_order
 from eir.whitelist.rows import U64
+from eir.whitelist.shard_find import Finders
 
 
 @pytest.fixture(params=["numpy", "native"])
 def sorter(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Sorter, "sort", staticmethod(np.ndarray.sort))
+    monkeypatch.setattr(Finders, "of", Finders.of)
     if request.param == "native":
         native_engine.needed()
         native.help_writer()

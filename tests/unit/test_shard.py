@@ -24,6 +24,7 @@ from eir.whitelist.imsi_blocks import BLOCKS_MAX, ImsiBlocks
 from eir.whitelist.items import REGISTERED, Item, name_of, piece_parts, unpack
 from eir.whitelist.shard import KeyColumns, Shard
 from eir.whitelist.shard_encode import LinkColumns, RangeColumns, ShardRows
+from eir.whitelist.shard_find import Finder
 from eir.whitelist.shard_layout import FLAG, LINE_SERIALS, NEIGHBOURS, Meta, Section, State, unpack_bits
 
 TAC = 35_123_456
@@ -502,7 +503,7 @@ def test_paired_keys_of_a_range_are_those_whose_state_has_an_owner_or_more(seed)
     model = random_model(Random(seed), [TAC, TAC + 1], 3_000)
     shard = model.shard()
     keys = np.array(sorted(model.rows), np.uint64)
-    wanted = keys[shard.finder.states(keys).state >= State.PAIRED]
+    wanted = keys[Finder(shard).states(keys).state >= State.PAIRED]
     for first, last in ((0, 999_999), (0, 65_535), (65_536, 131_072), (200_000, 700_000), (5, 5)):
         low, high = TAC * 1_000_000 + first, TAC * 1_000_000 + last
         expected = wanted[(wanted >= low) & (wanted <= high)].tolist()
