@@ -16,6 +16,9 @@ from __future__ import annotations
 from enum import IntEnum, IntFlag
 from typing import Final, Protocol
 
+LOOKING: Final = "eir-check"
+"""How a client calls itself that only looks: a person's check is no sighting, and opens no case."""
+
 
 class Reason(IntEnum):
     """Why a verdict is what it is; numbers as VerdictReason in check.proto."""

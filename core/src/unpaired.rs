@@ -5,6 +5,8 @@ use crate::sightings::Queue;
 
 /// Places in which pairs are remembered; a later one takes the place of another.
 const PLACES: usize = 1 << 18;
+/// How a client calls itself that only looks: `LOOKING` of eir/verdict.py.
+pub const LOOKING: &[u8] = b"eir-check";
 const MSISDN_DIGITS_MAX: usize = 15;
 const RECORD: usize = 4;
 

@@ -9,7 +9,7 @@ import click
 
 from eir.cli import client
 from eir.cli.say import NO, OK, UNKNOWN, moment, note, show_json
-from eir.verdict import Reason, Status
+from eir.verdict import LOOKING, Reason, Status
 
 if TYPE_CHECKING:
     from eir.proto import check_pb2
@@ -62,12 +62,34 @@ LEADS: Final = {
     Status.UNKNOWN: "Left to the node's own switch",
 }
 """What each status means, as the beginning of a sentence."""
+REMEDIES: Final = {
+    Reason.UNOWNED_SLOT: "the owner declares this SIM as a utilizer of the slot, or transfers the phone.",
+    Reason.OWNED_BY_OTHER: "the owner transfers the phone to this SIM.",
+    Reason.NEVER_ACTIVATED: "the phone is activated with this SIM.",
+    Reason.NOT_REGISTERED: "the phone is registered, and activated with this SIM.",
+}
+"""What ends a case, by its cause."""
 EXITS: Final = {Status.BLACKLISTED: NO, Status.UNKNOWN: UNKNOWN}
 
 
 def explain(status: Status, reason: Reason) -> str:
     """Say a verdict in a sentence."""
     return f"{LEADS[status]}: {SENTENCES[reason]}"
+
+
+def explain_case(status: Status, reason: Reason, deadline: int, now: int) -> list[str]:
+    """Say where the case of a pair stands, and what helps; nothing where the reason opens none."""
+    if reason not in REMEDIES or status == Status.WHITELISTED:
+        return []
+    if status == Status.BLACKLISTED:
+        says = f"Its case was cut off; the deadline was {moment(deadline)}."
+    elif not deadline:
+        says = "No deadline yet: there is no case of it, or its case waits for the first notice."
+    elif deadline > now:
+        says = f"Its case has the deadline {moment(deadline)}."
+    else:
+        says = f"The deadline of its case was {moment(deadline)}; the cut-off waits, or is not enforced."
+    return [says, f"What helps: {REMEDIES[reason]}"]
 
 
 @click.command()
@@ -83,7 +105,7 @@ def explain(status: Status, reason: Reason) -> str:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @client.check_address
 def check(imei: str, imsi: str, serving_plmn: str, emergency: bool, as_json: bool, address: str) -> None:
-    """Ask whether IMEI may be used, with IMSI where it is given, and say why.
+    """Ask whether IMEI may be used, with IMSI where it is given, and say why. It opens no case.
 
     Ends with 0 when allowed, 3 when denied, 4 when no rule decides.
     """
@@ -94,7 +116,7 @@ def check(imei: str, imsi: str, serving_plmn: str, emergency: bool, as_json: boo
     )
     with client.connect(address) as channel:
         answer: check_pb2.CheckEquipmentResponse = client.checks(channel).CheckEquipment(
-            request, timeout=client.CALL_SECONDS_MAX
+            request, timeout=client.CALL_SECONDS_MAX, metadata=(("eir-client", LOOKING),)
         )
     status, reason = Status(answer.status), Reason(answer.reason)
     _warn(imei)
@@ -106,6 +128,7 @@ def check(imei: str, imsi: str, serving_plmn: str, emergency: bool, as_json: boo
                 "status": status.name,
                 "reason": reason.name,
                 "explanation": explain(status, reason),
+                "remedy": REMEDIES.get(reason, "") if status != Status.WHITELISTED else "",
                 "deadline": answer.deadline,
                 "serial": answer.serial,
                 "stale": answer.stale,
@@ -119,8 +142,12 @@ def check(imei: str, imsi: str, serving_plmn: str, emergency: bool, as_json: boo
 
 def _show(status: Status, reason: Reason, answer: check_pb2.CheckEquipmentResponse) -> None:
     """Print a verdict for people."""
+    from eir.clock import now_seconds
+
     click.echo(explain(status, reason))
-    if answer.deadline:
+    if case := explain_case(status, reason, answer.deadline, now_seconds()):
+        click.echo("\n".join(case))
+    elif answer.deadline:
         click.echo(f"Until {moment(answer.deadline)}.")
     if answer.stale:
         click.echo("The tables are stale: a feed is older than its limit.")

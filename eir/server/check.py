@@ -22,7 +22,7 @@ from eir.identity import e164
 from eir.interceptors import Context
 from eir.proto import check_pb2
 from eir.server.state import State
-from eir.verdict import Status
+from eir.verdict import LOOKING, Status
 
 IDENTITY_BYTES_MAX: Final = 256
 REQUEST_ID_BYTES_MAX: Final = 128
@@ -146,7 +146,8 @@ class CheckService:
         reason, deadline = verdict.reason, verdict.deadline
         status = checker.policy.status_map(client)[verdict.status]
         self._count(status, reason)
-        if verdict.unpaired is not None and (sightings := self._state.sightings) is not None:
+        sightings = self._state.sightings
+        if verdict.unpaired is not None and sightings is not None and client != LOOKING:
             sightings.note(*verdict.unpaired, self._state.clock(), e164(request.msisdn))
         if (trial := self._state.trial) is not None and trial.running:
             trial.offer(imei, imsi, plmn, request.emergency)
@@ -201,7 +202,7 @@ class CheckService:
             for imei, imsi in zip(imeis, imsis, strict=True):
                 trial.offer(imei, imsi, plmn, emergency=False)
         now, keep = self._state.clock(), self._keep
-        if (sightings := self._state.sightings) is not None:
+        if (sightings := self._state.sightings) is not None and client != LOOKING:
             for verdict in verdicts:
                 if verdict.unpaired is not None:
                     sightings.note(*verdict.unpaired, now)

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from eir.trial.trial import Trial
     from eir.whitelist.store import Store
 
-FEED_SECONDS: Final = 0.1
-"""Pause between two looks at what the server has put aside."""
+FEED_SECONDS: Final = 0.05
+"""Pause between two looks at what the server has put aside: a case is durable 200 ms after its sighting."""
 STREAM_ANSWER_BYTES: Final = 256
 """Of the bytes that wait for a stream's client, so many are counted for each request read ahead."""
 

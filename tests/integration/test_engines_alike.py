@@ -82,6 +82,8 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[dict[str, 
         folder = tmp_path_factory.mktemp(engine)
         (folder / "policy.toml").write_text(POLICY)
         settings = {"policy": folder / "policy.toml", "decisions__allowed_sample_percent": 100}
+        notices = {"enabled": "true", "code": "*7777#", "helpline": "02127480000"}
+        settings |= {f"notices__{name}": value for name, value in notices.items()}
         with running(folder / "data", engine=engine, **settings) as daemon:
             traffic(daemon)
             time.sleep(1.6)  # gauges are brought up to date once a second, the log four times
@@ -98,6 +100,8 @@ def test_both_engines_leave_the_same_metrics(
     assert {name: (value, native[name]) for name, value in portable.items() if value != native[name]} == {}
     assert portable['eir_checks_total{reason="owner",status="whitelisted"}'] > 50
     assert portable['eir_check_duration_seconds_count{method="unary"}'] > 100
+    assert portable['eir_sightings_total{result="taken"}'] == 4
+    assert portable['eir_sightings_total{result="repeated"}'] == 5
 
 
 def test_both_engines_keep_the_same_decisions(

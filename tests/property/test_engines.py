@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
+import weakref
 from pathlib import Path
 from random import Random
 
 import delta_strategies as universe
 import native_engine
+import numpy as np
 import pytest
 import store_model
 from hypothesis import given, settings
@@ -34,7 +36,9 @@ from eir.check import Checker
 from eir.errors import PolicyError
 from eir.identity import imei_text, imsi_code, imsi_text
 from eir.native import NativeChecker
+from eir.notify.case_table import CaseTable, pack_value
 from eir.policy import Policy, compile_policy, default_policy_text
+from eir.verdict import Reason, Status
 from eir.whitelist.hashtable import HashTable
 from eir.whitelist.items import REGISTERED, Item
 from eir.whitelist.overlay import Overlay, Table
@@ -86,6 +90,10 @@ class Both:
             checker.override, checker.stale = override, stale
             if policy is not None:
                 checker.policy = policy
+
+    def use_cases(self, cases: CaseTable | None) -> None:
+        self.portable.cases = cases
+        self.native.publish_cases(cases)
 
     def agree(self, asked: list[tuple[str, str, str, bool]], now: int) -> None:
         self.now = now
@@ -156,11 +164,33 @@ def asked_of(random: Random, models: list[Model], count: int) -> list[tuple[str,
     heads = sorted({head & ((1 << 52) - 1) for model in models for head, _ in model.rows.values()} - {0})
     codes = [*map(imsi_code, IMSIS), *random.sample(heads, min(12, len(heads)))]
     asked = questions(random, keys, codes, count)
+    for key in random.choices(keys, k=count // 2):  # SIMs that no phone knows
+        asked.append((imei_text(key), f"43211{random.randrange(10**10):010}", "", False))
     for model in models:  # owners with their own phones
         for key in random.sample(sorted(model.rows), min(20, len(model.rows))):
             if owner := model.rows[key][0] & ((1 << 52) - 1):
                 asked.append((imei_text(key), imsi_text(owner), "", False))
     return asked
+
+
+def some_cases(random: Random, both: Both, asked: list[tuple[str, str, str, bool]], into: CaseTable) -> int:
+    """Put cases of what is unpaired now into a table, most of them of the cause that a check finds.
+
+    Cases that were there come and go. Returns how many were put.
+    """
+    put = 0
+    for question in random.sample(asked, len(asked) // 2):
+        if (pair := both.portable.check(*question).unpaired) is None:
+            continue
+        if random.random() < 0.2:
+            into.remove(*pair)
+            continue
+        cause = both.portable.check(*question).reason if random.random() < 0.8 else random.randrange(256)
+        deadline = random.choice((0, both.now, both.now + 1, random.randrange(1 << 33), (1 << 40) - 1))
+        value = pack_value(random.choice((1, 2, 3, 4, 5, 5, 5, 6, 255)), cause, deadline)
+        into.set(*pair, value, put)
+        put += 1
+    return put
 
 
 @settings(max_examples=40)
@@ -178,7 +208,53 @@ def test_any_tables_and_policies(seed: int, text: str) -> None:
     dates = [start + step for start in policy.starts[1:] for step in (-1, 0)]
     for now in random.sample(MOMENTS + dates, 3):
         both.set(override=random.random() < 0.1, stale=random.random() < 0.3)
-        both.agree(asked_of(random, models, 100), now)
+        asked = asked_of(random, models, 100)
+        both.agree(asked, now)
+        cases = CaseTable()
+        both.use_cases(cases)
+        for _ in range(2):  # the second time in place: nothing is published anew
+            some_cases(random, both, asked, cases)
+            both.agree(asked, now)
+        both.use_cases(None)
+
+
+def test_cases_deny_and_give_deadlines() -> None:
+    """The property above would hold of engines that find no case; these find many."""
+    random = Random(5)
+    generation, models = some_generation(random)
+    both, cases = Both(Standing(generation)), CaseTable()
+    both.use_cases(cases)
+    both.now = 1_800_000_000
+    asked = asked_of(random, models, 1000)
+    assert some_cases(random, both, asked, cases) > 50
+    both.agree(asked, both.now)
+    found = [verdict for verdict in (both.native.check(*question) for question in asked) if verdict.unpaired]
+    assert sum(verdict.deadline != 0 for verdict in found) > 30
+    assert sum(verdict.status == Status.BLACKLISTED for verdict in found) > 10
+    assert any(verdict.deadline == 0 for verdict in found)
+
+
+def test_a_run_at_the_end_of_a_table_and_a_table_made_longer_are_found() -> None:
+    generation, _ = some_generation(Random(1))
+    both, cases = Both(Standing(generation)), CaseTable()
+    both.now = 1_800_000_000
+    last = next(key for key in range(99_000_000_000_000, 10**14) if cases._home(key) == (1 << cases.bits) - 1)
+    imsis = [f"43211{number:010}" for number in range(7_000_000, 7_000_090)]
+    for number, imsi in enumerate(imsis):
+        cases.set(last, imsi_code(imsi), pack_value(1, Reason.NOT_REGISTERED, 9 + number), number)
+    both.use_cases(cases)
+    asked = [(imei_text(last), imsi, "", False) for imsi in imsis]
+    both.agree(asked, both.now)
+    assert [both.native.check(*question).deadline for question in asked] == [9 + n for n in range(90)]
+
+
+def test_slots_that_are_no_table_are_refused() -> None:
+    core = native.load()
+    for slots, bits in ((1023, 10), (1024, 0), (1024, 41), (0, 10)):
+        with pytest.raises(ValueError, match="home places"):
+            core.CaseTable(np.zeros(slots * 16, np.uint8), bits)
+    with pytest.raises(ValueError, match="whole, aligned words"):
+        core.CaseTable(np.zeros(1024 * 16 + 9, np.uint8)[1:], 10)
 
 
 def test_the_whole_malformed_matrix() -> None:
@@ -239,3 +315,16 @@ def test_status_maps_are_those_of_the_policy() -> None:
     )
     for client in ("strict", "other", "", "*"):
         assert tuple(compiled.status_map(client)) == policy.status_map(client)
+
+
+def test_slots_of_a_table_are_freed_when_another_takes_its_place() -> None:
+    generation, _ = some_generation(Random(3))
+    both = Both(Standing(generation))
+    before = CaseTable()
+    slots = weakref.ref(before.slots)
+    both.use_cases(before)
+    del before
+    assert slots() is not None
+    both.use_cases(CaseTable())
+    both.native.free_retired()
+    assert slots() is None

@@ -2,7 +2,8 @@
 
 import pytest
 
-from eir.cli.check import EXITS, LEADS, SENTENCES, explain
+from eir.cli.check import EXITS, LEADS, REMEDIES, SENTENCES, explain, explain_case
+from eir.policy.rules import CAUSES
 from eir.verdict import Reason, Status
 
 
@@ -31,3 +32,31 @@ def test_only_denied_and_unknown_are_no_success():
         Status.BLACKLISTED: 3,
         Status.UNKNOWN: 4,
     }
+
+
+NOW = 1_790_000_000
+
+
+def test_every_cause_of_a_case_says_what_helps():
+    assert set(REMEDIES) == set(CAUSES.values())
+    assert all(remedy.endswith(".") for remedy in REMEDIES.values())
+
+
+@pytest.mark.parametrize(
+    ("status", "deadline", "says"),
+    [
+        (Status.GREYLISTED, NOW + 1, "has the deadline 2026-09-21 14:13:21 UTC."),
+        (Status.GREYLISTED, NOW, "The deadline of its case was 2026-09-21 14:13:20 UTC; the cut-off waits"),
+        (Status.GREYLISTED, 0, "No deadline yet"),
+        (Status.BLACKLISTED, NOW, "was cut off; the deadline was 2026-09-21 14:13:20 UTC."),
+    ],
+)
+def test_where_a_case_stands_is_said_with_what_helps(status, deadline, says):
+    first, helps = explain_case(status, Reason.NEVER_ACTIVATED, deadline, NOW)
+    assert says in first
+    assert helps == "What helps: the phone is activated with this SIM."
+
+
+def test_what_has_no_case_says_nothing_of_one():
+    assert explain_case(Status.BLACKLISTED, Reason.BLOCKED_STOLEN, 0, NOW) == []
+    assert explain_case(Status.WHITELISTED, Reason.NOT_REGISTERED, 0, NOW) == []

@@ -268,6 +268,11 @@ def test_pairs_that_are_unpaired_are_sighted() -> None:
         await service.check(Request(imei="x", msisdn="0912").SerializeToString(), Call())  # type: ignore[arg-type]
         batch = check_pb2.BatchCheckEquipmentRequest(imei=["x"] * 2)
         await service.batch(batch.SerializeToString(), Call())  # type: ignore[arg-type]
+        looking: Any = SimpleNamespace(
+            invocation_metadata=lambda: (("eir-client", "eir-check"),), time_remaining=lambda: None
+        )
+        await service.check(one, looking)
+        await service.batch(batch.SerializeToString(), looking)
         return state.sightings.take(10)
 
     seen = run(use)

@@ -15,7 +15,7 @@ use super::{Limits, Shared};
 use crate::check::{Published, Question, Tables, Verdict};
 use crate::counters::{Counters, bound};
 use crate::sightings::{Keeper, Queues, Sighting};
-use crate::unpaired::Spotter;
+use crate::unpaired::{LOOKING, Spotter};
 use crate::wire::{self, Batch, CheckRequest};
 
 const IDENTITY_BYTES_MAX: usize = 256;
@@ -225,10 +225,10 @@ impl<S: Source> Service<S> {
             verdict.cache_seconds = 0;
         }
         self.counters.check(verdict.status, verdict.reason);
-        if let Some(pair) = verdict.unpaired {
+        let (imei, imsi, serving_plmn, client) = texts;
+        if let Some(pair) = verdict.unpaired.filter(|_| client != LOOKING) {
             self.spotter.note(&self.queues.unpaired, pair, self.now, msisdn);
         }
-        let (imei, imsi, serving_plmn, client) = texts;
         let Verdict { status, reason, serial, .. } = *verdict;
         let time = self.now;
         let seen = Sighting { time, imei, imsi, serving_plmn, client, judged, status, reason, serial };
