@@ -1,16 +1,20 @@
 #!/usr/bin/env bash
 # Programs that tests use beside Python: promtool (Debian's prometheus), h2load (nghttp2-client), redis-server,
-# an SMSC on Net::SMPP (Perl), tshark.
+# an SMSC on Net::SMPP (Perl), tshark; what clients of the check port in Go and C++ are built with.
 # With `--bench` also what the servers are built with that benchmarks put beside the engines.
 set -euo pipefail
 declare -A package=([promtool]=prometheus [h2load]=nghttp2-client [redis-server]=redis-server
   [tshark]=tshark [perl]=perl)
-bench=(g++ make golang-go golang-google-grpc-dev libgrpc++-dev protobuf-compiler protobuf-compiler-grpc libnghttp2-dev)
+bench=(protobuf-compiler libprotobuf-dev protobuf-compiler-grpc libnghttp2-dev)
+clients=(g++ make golang-go golang-google-grpc-dev libgrpc++-dev)
 missing=()
 for program in "${!package[@]}"; do
   command -v "$program" >/dev/null || missing+=("${package[$program]}")
 done
 perl -MNet::SMPP -MJSON::PP -e1 2>/dev/null || missing+=(libnet-smpp-perl)
+for name in "${clients[@]}"; do
+  dpkg -s "$name" >/dev/null 2>&1 || missing+=("$name")
+done
 if [ "${1:-}" = --bench ]; then
   for name in "${bench[@]}"; do
     dpkg -s "$name" >/dev/null 2>&1 || missing+=("$name")

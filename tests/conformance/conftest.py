@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.running import ENGINES, Daemon, running
+from tests.conformance.cases import KEY, OTHER, OWNER, STOLEN, UNPAIRED
+from tests.running import ENGINES, Daemon, operation, running
 
 POLICY = """
 name = "conformance"
@@ -24,3 +25,18 @@ def daemon(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     (folder / "policy.toml").write_text(POLICY)
     with running(folder / "data", engine=request.param, policy=folder / "policy.toml") as daemon:
         yield daemon
+
+
+@pytest.fixture(scope="session")
+def loaded(daemon: Daemon) -> Daemon:
+    """The daemon with a few phones."""
+    phones = [operation("REGISTER", imei) for imei in (KEY, OTHER, UNPAIRED, STOLEN)]
+    daemon.push(
+        *phones,
+        operation("PAIR", KEY, imsi=OWNER, role="OWNER"),
+        operation("PAIR", STOLEN, imsi=OWNER, role="OWNER"),
+        operation("BLOCK", STOLEN, block_cause="STOLEN", authority="police"),
+        operation("BLOCK", "BA0A", block_cause="STOLEN", authority="police"),
+        feed="conformance",
+    )
+    return daemon

@@ -10,31 +10,11 @@ from google.rpc import error_details_pb2
 
 from eir.identity import luhn_digit
 from eir.proto import check_pb2
+from tests.conformance.cases import FOREIGN, KEY, MALFORMED, OWNER, STOLEN, STRANGER, UNPAIRED, UNUSABLE
 from tests.running import Daemon, detail, operation
 
 Request = check_pb2.CheckEquipmentRequest
 Code = grpc.StatusCode
-
-KEY = "35693803564380"
-OTHER = "35693803564399"
-UNPAIRED = "35693803564407"
-STOLEN = "35693803564415"
-OWNER, STRANGER, FOREIGN = "432110000000001", "432350000000009", "262010000000001"
-
-
-@pytest.fixture(scope="module")
-def loaded(daemon: Daemon) -> Daemon:
-    """The daemon with a few phones."""
-    phones = [operation("REGISTER", imei) for imei in (KEY, OTHER, UNPAIRED, STOLEN)]
-    daemon.push(
-        *phones,
-        operation("PAIR", KEY, imsi=OWNER, role="OWNER"),
-        operation("PAIR", STOLEN, imsi=OWNER, role="OWNER"),
-        operation("BLOCK", STOLEN, block_cause="STOLEN", authority="police"),
-        operation("BLOCK", "BA0A", block_cause="STOLEN", authority="police"),
-        feed="conformance",
-    )
-    return daemon
 
 
 def reason(answer: check_pb2.CheckEquipmentResponse) -> str:
@@ -51,45 +31,6 @@ def test_the_four_spellings_of_an_imei_get_one_verdict(loaded: Daemon) -> None:
     answers = [loaded.check(imei, OWNER) for imei in spellings]
     assert [reason(answer) for answer in answers] == ["OWNER"] * 4
     assert len({answer.SerializeToString() for answer in answers}) == 1
-
-
-MALFORMED = {
-    "": "MALFORMED_EMPTY",
-    " " * 14: "MALFORMED_EMPTY",
-    "DEABFCDE2ABFEC": "MALFORMED_NON_DIGIT",
-    "BA0A0000000000": "MALFORMED_NON_DIGIT",
-    "FFFFFFFFFFFFFF": "MALFORMED_NON_DIGIT",
-    "00D0D0D0D0D0D00": "MALFORMED_NON_DIGIT",
-    "355E87F00000000": "MALFORMED_NON_DIGIT",
-    "35295907A9CD4E0": "MALFORMED_NON_DIGIT",
-    "352502084170D00": "MALFORMED_NON_DIGIT",
-    "PWIUYTRWQLKJHM": "MALFORMED_NON_DIGIT",
-    "#": "MALFORMED_NON_DIGIT",
-    "35424208#*21340": "MALFORMED_NON_DIGIT",
-    "F": "MALFORMED_NON_DIGIT",
-    "000000004037A50": "MALFORMED_NON_DIGIT",
-    "۳۵۶۹۳۸۰۳۵۶۴۳۸۰": "MALFORMED_NON_DIGIT",
-    "35693803564380\x00": "KEY",
-    "00": "MALFORMED_SHORT",
-    "8": "MALFORMED_SHORT",
-    "35365308": "MALFORMED_SHORT",
-    "567123098764107642": "MALFORMED_LONG",
-    "3" * 256: "MALFORMED_LONG",
-    **{str(digit) * 14: "SPECIAL_REPEATED" for digit in range(1, 10)},
-    "0" * 14: "SPECIAL_ZERO",
-    "0" * 15: "SPECIAL_ZERO",
-    "00100100000001": "SPECIAL_TEST",
-    "00101799999999": "SPECIAL_TEST",
-    "00440000000001": "SPECIAL_TEST",
-    "00861234000001": "SPECIAL_TEST",
-    "00911234000001": "SPECIAL_TEST",
-    "123456789012345": "SPECIAL_PLACEHOLDER",
-    "353653080000000": "KEY",
-    "00000000123456": "KEY",
-    "11223344556677": "KEY",
-    "01010101010101": "KEY",
-    "00101800000001": "KEY",
-}
 
 
 @pytest.mark.parametrize(("imei", "expected"), MALFORMED.items())
@@ -181,19 +122,6 @@ def test_a_client_gets_the_statuses_of_its_map(loaded: Daemon) -> None:
     ]
     other = loaded.checks.CheckEquipment(request, metadata=(("eir-client", "someone"),))
     assert status(other) == "GREYLISTED"
-
-
-UNUSABLE = [
-    ({"imei": "3" * 257}, "imei"),
-    ({"imei": "ش" * 129}, "imei"),
-    ({"imsi": "4" * 257}, "imsi"),
-    ({"msisdn": "9" * 257}, "msisdn"),
-    ({"request_id": "x" * 129}, "request_id"),
-    ({"serving_plmn": "4321"}, "serving_plmn"),
-    ({"serving_plmn": "4321101"}, "serving_plmn"),
-    ({"serving_plmn": "4321A"}, "serving_plmn"),
-    ({"serving_plmn": "٤٣٢١١"}, "serving_plmn"),
-]
 
 
 @pytest.mark.parametrize(("fields", "field"), UNUSABLE)

@@ -28,7 +28,7 @@ enum Phase {
     Greeting,
     Settings,
     Open,
-    /// The peer was asked to go, since this time; calls that come are still taken.
+    /// The peer was asked to go; calls that come until this time are still taken.
     Asked(u64),
     /// Calls above the last stream are not taken.
     Leaving,

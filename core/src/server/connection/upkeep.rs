@@ -12,6 +12,8 @@ const DRAIN_PING: [u8; 8] = *b"eirdrain";
 const KEEPALIVE_PING: [u8; 8] = *b"eiralive";
 /// Between the two GOAWAYs where the peer does not answer the ping between them.
 const NOTICE_MILLISECONDS_MAX: u64 = 1000;
+/// After that answer: gRPC's C core sends it before the calls that it began before it had read that it is asked to go.
+const RACE_MILLISECONDS: u64 = 200;
 /// Between two looks at calls that stand still.
 const LOOK_MILLISECONDS: u64 = 500;
 const CREDIT_PER_SECOND: u64 = 500;
@@ -23,8 +25,10 @@ impl Connection {
         }
         let data: &[u8; 8] = payload.try_into().map_err(|_| (Code::FrameSize, abuse::PROTOCOL))?;
         if head.has(flag::ACK) {
-            if *data == DRAIN_PING && matches!(self.phase, Phase::Asked(_)) {
-                self.leave();
+            if *data == DRAIN_PING
+                && let Phase::Asked(leaves_at) = self.phase
+            {
+                self.phase = Phase::Asked(leaves_at.min(now + RACE_MILLISECONDS));
             }
             return self.cost(1);
         }
@@ -47,7 +51,7 @@ impl Connection {
             Phase::Open => {
                 frame::put_goaway(&mut self.out, i32::MAX as u32, Code::NoError, b"");
                 frame::put_ping(&mut self.out, 0, &DRAIN_PING);
-                self.phase = Phase::Asked(now);
+                self.phase = Phase::Asked(now + NOTICE_MILLISECONDS_MAX);
             }
             _ => {}
         }
@@ -82,8 +86,8 @@ impl Connection {
             frame::put_ping(&mut self.out, 0, &KEEPALIVE_PING);
             self.asked_alive_at = Some(now);
         }
-        if let Phase::Asked(asked) = self.phase
-            && now - asked > NOTICE_MILLISECONDS_MAX
+        if let Phase::Asked(leaves_at) = self.phase
+            && now > leaves_at
         {
             self.leave();
         }
