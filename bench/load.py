@@ -16,7 +16,7 @@ from eir.whitelist.hashtable import Columns, Ragged
 from eir.whitelist.items import REGISTERED, UNTIL_BITS, Item, name_of
 from eir.whitelist.overlay import Table
 from eir.whitelist.shard import KeyColumns
-from eir.whitelist.shard_encode import LinkColumns, RangeColumns, ShardRows
+from eir.whitelist.shard_rows import LinkColumns, RangeColumns, ShardRows
 
 
 def to_rows(chunk: PopulationChunk) -> ShardRows:

@@ -96,9 +96,9 @@ class _Row:
         "exempt_pair",
         "grandfathered",
         "in_use_before",
+        "individually",
         "owner",
         "pairs",
-        "registered",
         "tracked",
         "utilizer",
     )
@@ -106,8 +106,8 @@ class _Row:
     def __init__(
         self, head: int, words: memoryview | None, imsi: int, now: int, tables: PolicyTables, tac: int
     ) -> None:
-        self.registered = bool(head & REGISTERED)
         self.owner = head & CODE_MASK
+        self.individually = bool(head & REGISTERED) or self.owner != 0  # an activation registers it too
         self.block, self.cloned, self.tracked, self.utilizer = OwnBlock.NONE, False, False, False
         self.exempt_imei = self.exempt_pair = 0  # when they end
         self.grandfathered = Grandfathered.NONE
@@ -208,7 +208,6 @@ class Checker:
             head, words = generation.raw_row(imei.raw) if imei.raw else (0, None)
         row = _Row(head, words, imsi, now, tables, tac)
         kind = _imsi_kind(tables, imsi_class, imsi, serving_plmn)
-        individually = row.registered or row.owner != 0
         far = _FarFacts(generation, tables, imei, keyed, imsi, now)
 
         gate = (
@@ -217,7 +216,7 @@ class Checker:
             + (row.exempt_pair != 0) * _G["pair_exempt"]
             + row.block * _G["own_block"]
             + kind * _G["imsi_kind"]
-            + individually * _G["individually_registered"]
+            + row.individually * _G["individually_registered"]
             + (row.exempt_imei != 0) * _G["imei_exempt"]
             + (imsi != 0 and tables.imsi_range_exempt(imsi)) * _G["imsi_range_exempt"]
             + (keyed and self._type_exempt(generation, tables, tac)) * _G["device_type_exempt"]
@@ -231,37 +230,19 @@ class Checker:
             gate += (far.imsi_exempt_until != 0) * _G["imsi_exempt"]
         reason = tables.gate[gate]
         if not reason:
-            relation = Relation.NONE
-            if imsi and row.owner == imsi:
-                relation = Relation.OWNER
-            elif row.utilizer:
-                relation = Relation.UTILIZER
-            standing = (
-                relation * _S["relation"]
-                + row.grandfathered * _S["grandfathered"]
-                + kind * _S["imsi_kind"]
-                + _standing(imei, row, tables) * _S["standing"]
-                + (row.owner != 0) * _S["owned"]
-                + individually * _S["individually_registered"]
-            )
-            needs = tables.standing_needs[standing]
-            if needs & _LINKS:
-                standing += far.other_slot_paired * _S["other_slot_paired"]
-                standing += far.other_slot_owned * _S["other_slot_owned"]
-            if needs & _RANGES:
-                standing += far.range_registered * _S["range_registered"]
-            reason = tables.standing[standing]
+            reason = _standing_reason(tables, imei, row, imsi, kind, far)
         outcome = tables.modes[tables.cohort(tac, imsi)][reason]
         tracked = row.tracked and reason not in _PASSES
         unpaired = (imei.key, imsi) if tables.opens[outcome] and kind in _HOME_SIMS and keyed else None
         case = self._case(unpaired, reason)
         past_deadline = case is not None and case.state == _CUT_OFF
-        status = tables.outcomes[outcome * 8 + tracked * 4 + self.stale * 2 + past_deadline]
+        stale = self.stale  # once: what is answered is what was judged by
+        status = tables.outcomes[outcome * 8 + tracked * 4 + stale * 2 + past_deadline]
         deadline = _deadline(reason, row, far) if case is None else case.deadline
         # What passes an emergency call or the override says nothing of the next check.
         keep = status == Status.WHITELISTED and reason not in _PASSES
         cache = self._cache_seconds(policy, tables, now, deadline) if keep else 0
-        return Verdict(status, reason, deadline, generation.serial, self.stale, cache, unpaired)
+        return Verdict(status, reason, deadline, generation.serial, stale, cache, unpaired)
 
     def _case(self, unpaired: tuple[int, int] | None, reason: int) -> Found | None:
         """Return the case of an unpaired pair; one of another cause is none for this check."""
@@ -287,6 +268,32 @@ def _imsi_kind(tables: PolicyTables, imsi_class: ImsiClass, imsi: int, serving_p
     if not tables.home(imsi):
         return ImsiKind.FOREIGN
     return ImsiKind.HOME if tables.home_plmn(serving_plmn) else ImsiKind.ABROAD
+
+
+def _standing_reason(
+    tables: PolicyTables, imei: Imei, row: _Row, imsi: int, kind: ImsiKind, far: _FarFacts
+) -> int:
+    """Reason by rows 8 to 16."""
+    relation = Relation.NONE
+    if imsi and row.owner == imsi:
+        relation = Relation.OWNER
+    elif row.utilizer:
+        relation = Relation.UTILIZER
+    standing = (
+        relation * _S["relation"]
+        + row.grandfathered * _S["grandfathered"]
+        + kind * _S["imsi_kind"]
+        + _standing(imei, row, tables) * _S["standing"]
+        + (row.owner != 0) * _S["owned"]
+        + row.individually * _S["individually_registered"]
+    )
+    needs = tables.standing_needs[standing]
+    if needs & _LINKS:
+        standing += far.other_slot_paired * _S["other_slot_paired"]
+        standing += far.other_slot_owned * _S["other_slot_owned"]
+    if needs & _RANGES:
+        standing += far.range_registered * _S["range_registered"]
+    return tables.standing[standing]
 
 
 def _standing(imei: Imei, row: _Row, tables: PolicyTables) -> int:

@@ -8,14 +8,14 @@ from random import Random
 import numpy as np
 
 from eir.identity import SERIALS, imsi_code
-from eir.whitelist import shard_encode
+from eir.whitelist import shard_encode, shard_rows
 from eir.whitelist.hashtable import Columns, HashTable, Ragged
 from eir.whitelist.imsi_blocks import ImsiBlocks
 from eir.whitelist.items import CODE_MASK, REGISTERED, UNTIL_BITS, Item, name_of
 from eir.whitelist.overlay import Overlay, Table
 from eir.whitelist.segment import parse
 from eir.whitelist.shard import KeyColumns, Shard
-from eir.whitelist.shard_encode import LinkColumns, RangeColumns, ShardRows
+from eir.whitelist.shard_rows import LinkColumns, RangeColumns, ShardRows
 from eir.whitelist.tables import Common, raw_key, raw_words
 
 Range = tuple[int, int, int, int, int]
@@ -135,7 +135,7 @@ def overlay(
 ) -> Overlay:
     """Overlay of a model; the ranges of `tacs` are told whole."""
     pieces: dict[int, list[int]] = {tac: [] for tac in tacs}
-    flat_tac, words = shard_encode.flatten_ranges(model.shard_rows().ranges)
+    flat_tac, words = shard_rows.flatten_ranges(model.shard_rows().ranges)
     for tac, word in zip(flat_tac.tolist(), words.tolist(), strict=True):
         pieces[tac].append(word)
     out = {table: columns(rows) for table, rows in tables.items()}

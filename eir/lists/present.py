@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from eir.identity import SERIALS
-from eir.whitelist import shard_encode
+from eir.whitelist import shard_decode
 from eir.whitelist.hashtable import Columns, Ragged
 from eir.whitelist.items import CODE_MASK, KIND_SHIFT, REGISTERED, SUBJECT_MASK, Item, name_of, piece_parts
 from eir.whitelist.order import distinct
@@ -48,7 +48,7 @@ def spans(generation: Generation) -> Iterator[Span]:
     for place, (first, end) in enumerate(zip(edges, [*edges[1:], KEY_END], strict=True)):
         rows = Columns.empty()
         if generation.shards:
-            found = shard_encode.decode(generation.shards[place]).keys
+            found = shard_decode.decode(generation.shards[place]).keys
             rows = Columns(found.key, found.head, found.extra)
         low, high = np.searchsorted(above.keys, np.array([first, end], np.uint64))
         merged = rows.merged(above.take(np.arange(low, high)))

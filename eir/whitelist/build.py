@@ -25,7 +25,7 @@ from eir.whitelist.rebuild import TAC_END, SegmentFile, Writer
 from eir.whitelist.recover import BASE_SERIAL_KEY
 from eir.whitelist.schema import COUNTS_KEY
 from eir.whitelist.segments import BLOCKS_KEY
-from eir.whitelist.shard_encode import ShardRows
+from eir.whitelist.shard_rows import ShardRows
 from eir.whitelist.store import locked
 
 

@@ -31,7 +31,7 @@ from eir.whitelist.order import distinct
 from eir.whitelist.overlay import Table
 from eir.whitelist.rows import U64
 from eir.whitelist.shard import KeyColumns, Shard
-from eir.whitelist.shard_encode import decode
+from eir.whitelist.shard_decode import decode
 
 if TYPE_CHECKING:
     from eir.whitelist.tables import Generation

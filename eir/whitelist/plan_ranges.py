@@ -20,7 +20,7 @@ from eir.whitelist.items import CODE_MASK, REGISTERED
 from eir.whitelist.order import distinct
 from eir.whitelist.overlay import Table
 from eir.whitelist.rows import U64, Op
-from eir.whitelist.shard_encode import RangeColumns, flatten_ranges, unflatten_ranges
+from eir.whitelist.shard_rows import RangeColumns, flatten_ranges, unflatten_ranges
 
 if TYPE_CHECKING:
     from eir.whitelist.filled import Filled

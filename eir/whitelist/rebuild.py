@@ -21,14 +21,14 @@ from typing import Final
 import numpy as np
 
 from eir.identity import SERIALS
-from eir.whitelist import imsi_index, segment, shard_encode
+from eir.whitelist import imsi_index, segment, shard_decode, shard_encode, shard_rows
 from eir.whitelist.files import FileLayer
 from eir.whitelist.hashtable import Columns, HashTable, Ragged, contains
 from eir.whitelist.imsi_blocks import ImsiBlocks
 from eir.whitelist.items import CODE_MASK
 from eir.whitelist.overlay import COMMON, Overlay, Table
 from eir.whitelist.shard import KeyColumns, Shard
-from eir.whitelist.shard_encode import LinkColumns, RangeColumns, ShardRows
+from eir.whitelist.shard_rows import LinkColumns, RangeColumns, ShardRows
 from eir.whitelist.tables import Common
 
 SHARD_KEYS_TARGET: Final = 4_000_000
@@ -164,7 +164,7 @@ def merge(rows: ShardRows, overlay: Overlay, first_tac: int, last_tac: int) -> S
         merged = merged.take(alive)
     ranges = _between(overlay, Table.RANGES, np.uint64(first_tac), np.uint64(last_tac + 1))
     kept = rows.ranges.take(~contains(ranges.keys, rows.ranges.tac))
-    fresh = shard_encode.unflatten_ranges(np.repeat(ranges.keys, ranges.extra.counts()), ranges.extra.words)
+    fresh = shard_rows.unflatten_ranges(np.repeat(ranges.keys, ranges.extra.counts()), ranges.extra.words)
     both = _both(kept, fresh)
     links = _between(overlay, Table.LINKS, low, high)
     stay = ~contains(links.keys, rows.links.key)
@@ -215,7 +215,7 @@ def run(job: Job) -> list[SegmentFile]:
     for name in job.shards:
         shard = Shard(segment.load(folder / name), common.blocks)
         first, last = max(shard.first_tac, job.first_tac), min(shard.last_tac, job.last_tac)
-        rows = shard_encode.decode(shard)
+        rows = shard_decode.decode(shard)
         if (first, last) != (shard.first_tac, shard.last_tac):
             rows = slice_tacs(rows, first, last)
         del shard

@@ -14,7 +14,7 @@ import numpy as np
 
 from eir.errors import JournalDamagedError, SegmentDamagedError, StateDamagedError
 from eir.whitelist import plan as planning
-from eir.whitelist import rebuild, segment, shard_encode
+from eir.whitelist import rebuild, segment, shard_decode
 from eir.whitelist.apply import Bools
 from eir.whitelist.blob import rows_from_blob
 from eir.whitelist.contradict import contradictions
@@ -26,7 +26,7 @@ from eir.whitelist.overlay import Overlay, Table
 from eir.whitelist.rows import IGNORED, Rows, concat
 from eir.whitelist.segment import Segment
 from eir.whitelist.shard import Shard
-from eir.whitelist.shard_encode import ShardRows
+from eir.whitelist.shard_rows import ShardRows
 from eir.whitelist.tables import Common, Generation
 
 BASE_SERIAL_KEY: Final = "base_serial"
@@ -86,7 +86,7 @@ class Recovery:
         older, overlay = self._source(record)
         rows = rebuild.empty_rows()
         if older is not None:
-            old = shard_encode.decode(Shard(older, blocks))
+            old = shard_decode.decode(Shard(older, blocks))
             rows = rebuild.slice_tacs(old, record.first_tac, record.last_tac)
         return rebuild.merge(rows, overlay, record.first_tac, record.last_tac)
 

@@ -21,7 +21,7 @@ import structlog
 
 from eir.errors import SegmentDamagedError, StorageError
 from eir.identity import SERIALS
-from eir.whitelist import imsi_index, segment, shard_encode
+from eir.whitelist import imsi_index, segment, shard_decode
 from eir.whitelist.aside import in_order
 from eir.whitelist.files import FileLayer
 from eir.whitelist.imsi_blocks import ImsiBlocks
@@ -128,7 +128,7 @@ class Segments:
             shard.index = ImsiIndex(path)
         except SegmentDamagedError as error:
             _log.warning("index damaged, made again", segment=path.name, error=error.message)
-            self._files.write(path, imsi_index.image(shard_encode.decode(shard).keys))
+            self._files.write(path, imsi_index.image(shard_decode.decode(shard).keys))
             shard.index = ImsiIndex(path)
         return shard
 

@@ -5,8 +5,8 @@
 A dense block is a line of presence bits over 293 state lines; a state line is 64
 bytes with two bits for each of 224 serials and the running ranks. A sparse block
 is three sorted lists of 16-bit serials. The state of a paired key leads by its
-rank to the owner, that of a key with more to its record. `encode` is in
-shard_encode.py. Format: docs/segment-format.md.
+rank to the owner, that of a key with more to its record. shard_encode.py writes
+it, shard_decode.py reads all rows back. Format: docs/segment-format.md.
 """
 
 from __future__ import annotations

@@ -1,26 +1,23 @@
-"""Rows to the bytes of a shard, and back.
+"""Rows to the bytes of a shard.
 
     KeyColumns + ranges + links ──encode──► sections ──► segment file
-                                  ◄──decode──
 
 Everything works on whole columns. Format: docs/segment-format.md.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 
 from eir.identity import SERIALS
-from eir.whitelist.hashtable import I64, Ragged, gather, spread
+from eir.whitelist.hashtable import I64, Ragged, spread
 from eir.whitelist.imsi_blocks import ImsiBlocks
-from eir.whitelist.items import CODE_MASK, REGISTERED, piece_parts, piece_words
+from eir.whitelist.items import CODE_MASK, REGISTERED
 from eir.whitelist.order import distinct
 from eir.whitelist.rows import U64
 from eir.whitelist.segment import Kind, pack
-from eir.whitelist.shard import KeyColumns, Shard
+from eir.whitelist.shard import KeyColumns
 from eir.whitelist.shard_layout import (
     BLOCK_SERIALS,
     BLOCKS_PER_TAC,
@@ -34,68 +31,8 @@ from eir.whitelist.shard_layout import (
     Meta,
     Section,
     State,
-    unpack_bits,
 )
-
-
-@dataclass(frozen=True)
-class RangeColumns:
-    """Ranges as columns sorted by (tac, first, cause, authority).
-
-    Ranges of one (tac, cause, authority) are disjoint and not adjacent; cause 0
-    is a registered range. All u64.
-    """
-
-    tac: U64
-    first: U64
-    last: U64
-    cause: U64
-    authority: U64
-
-    @classmethod
-    def empty(cls) -> RangeColumns:
-        """Make columns without rows."""
-        return cls(*(np.empty(0, np.uint64) for _ in range(5)))
-
-    def __len__(self) -> int:
-        """Return the number of ranges."""
-        return len(self.tac)
-
-    def take(self, index: I64 | npt.NDArray[np.bool_]) -> RangeColumns:
-        """Return the ranges at these places."""
-        return RangeColumns(
-            self.tac[index], self.first[index], self.last[index], self.cause[index], self.authority[index]
-        )
-
-    def sorted(self) -> RangeColumns:
-        """Return the ranges in canonical order."""
-        return self.take(np.lexsort((self.authority, self.cause, self.first, self.tac)))
-
-
-@dataclass(frozen=True)
-class LinkColumns:
-    """Links as columns sorted by (key, other): both directions of every link."""
-
-    key: U64
-    other: U64
-
-    @classmethod
-    def empty(cls) -> LinkColumns:
-        """Make columns without rows."""
-        return cls(np.empty(0, np.uint64), np.empty(0, np.uint64))
-
-    def __len__(self) -> int:
-        """Return the number of directed links."""
-        return len(self.key)
-
-
-@dataclass(frozen=True)
-class ShardRows:
-    """All that a shard holds."""
-
-    keys: KeyColumns
-    ranges: RangeColumns
-    links: LinkColumns
+from eir.whitelist.shard_rows import LinkColumns, ShardRows, flatten_ranges
 
 
 def pack_bits(values: U64, width: int) -> U64:
@@ -112,47 +49,6 @@ def pack_bits(values: U64, width: int) -> U64:
     over = np.flatnonzero((bit & 63) + width > 64)
     out[word[over] + 1] |= values[over] >> (np.uint64(64) - shift[over])
     return out
-
-
-def flatten_ranges(ranges: RangeColumns) -> tuple[U64, U64]:
-    """TAC and piece word of each piece: where ranges overlap they are cut at each other's ends."""
-    ranges = ranges.sorted()
-    if not len(ranges):
-        return ranges.tac, ranges.first
-    key_first = ranges.tac * np.uint64(SERIALS) + ranges.first
-    key_last = ranges.tac * np.uint64(SERIALS) + ranges.last
-    reach = np.maximum.accumulate(key_last)
-    if not (key_first[1:] <= reach[:-1]).any():
-        return ranges.tac, piece_words(ranges.first, ranges.last, ranges.cause, ranges.authority)
-    cuts = distinct(np.concatenate((key_first, key_last + np.uint64(1))))
-    begin = np.searchsorted(cuts, key_first)
-    count = np.searchsorted(cuts, key_last + np.uint64(1)) - begin
-    source = np.repeat(np.arange(len(ranges)), count)
-    at = spread(begin, count)
-    first, last = cuts[at], cuts[at + 1] - np.uint64(1)
-    tac = ranges.tac[source]
-    base = tac * np.uint64(SERIALS)
-    words = piece_words(first - base, last - base, ranges.cause[source], ranges.authority[source])
-    order = np.lexsort((words, tac))
-    return tac[order], words[order]
-
-
-def unflatten_ranges(tac: U64, words: U64) -> RangeColumns:
-    """Ranges of pieces: adjacent pieces of one kind are one range again."""
-    if not len(words):
-        return RangeColumns.empty()
-    first, last, cause, authority = piece_parts(words)
-    order = np.lexsort((first, authority, cause, tac))
-    tac, first, last, cause, authority = tac[order], first[order], last[order], cause[order], authority[order]
-    joins = (
-        (tac[1:] == tac[:-1])
-        & (cause[1:] == cause[:-1])
-        & (authority[1:] == authority[:-1])
-        & (first[1:] == last[:-1] + np.uint64(1))
-    )
-    starts = np.flatnonzero(np.concatenate(([True], ~joins)))
-    ends = np.concatenate((starts[1:], [len(tac)])) - 1
-    return RangeColumns(tac[starts], first[starts], last[ends], cause[starts], authority[starts]).sorted()
 
 
 def encode(rows: ShardRows, blocks: ImsiBlocks, *, first_tac: int, last_tac: int, serial: int) -> bytearray:
@@ -243,15 +139,8 @@ def _encode_keys(
     paired_at = by_place[state[by_place] == State.PAIRED]
     more_at = by_place[state[by_place] == State.MORE]
     meta[Meta.PAIRED], meta[Meta.MORE], meta[Meta.KEYS] = len(paired_at), len(more_at), len(keys)
-    highest = int(packed[paired_at].max()) if len(paired_at) else 0
-    meta[Meta.OWNER_BITS] = width = max(highest.bit_length(), 1)
-    sections[Section.OWNERS] = pack_bits(packed[paired_at].astype(np.uint64), width)
-    counts = keys.extra.counts()[more_at] + 1
-    records = Ragged.of(counts, np.empty(int(counts.sum()), np.uint64))
-    records.words[records.first[:-1]] = keys.head[more_at]
-    records.words[spread(records.first[:-1] + 1, counts - 1)] = keys.extra.take(more_at).words
-    sections[Section.MORE_FIRST] = records.first.astype(np.uint32)
-    sections[Section.WORDS] = records.words
+    _encode_owners(sections, meta, packed[paired_at])
+    _encode_records(sections, keys, more_at)
     block_of = block_id[block_first]
     return (
         sections,
@@ -263,6 +152,23 @@ def _encode_keys(
             "sparse": (~dense_block).astype(np.int64),
         },
     )
+
+
+def _encode_owners(sections: dict[int, npt.NDArray[np.generic]], meta: U64, packed: I64) -> None:
+    """Numbers of the owners by rank, as wide as the highest needs."""
+    highest = int(packed.max()) if len(packed) else 0
+    meta[Meta.OWNER_BITS] = width = max(highest.bit_length(), 1)
+    sections[Section.OWNERS] = pack_bits(packed.astype(np.uint64), width)
+
+
+def _encode_records(sections: dict[int, npt.NDArray[np.generic]], keys: KeyColumns, more_at: I64) -> None:
+    """Head and items of the keys that have more, by rank."""
+    counts = keys.extra.counts()[more_at] + 1
+    records = Ragged.of(counts, np.empty(int(counts.sum()), np.uint64))
+    records.words[records.first[:-1]] = keys.head[more_at]
+    records.words[spread(records.first[:-1] + 1, counts - 1)] = keys.extra.take(more_at).words
+    sections[Section.MORE_FIRST] = records.first.astype(np.uint32)
+    sections[Section.WORDS] = records.words
 
 
 def _encode_dense(
@@ -386,114 +292,3 @@ def _encode_links(
 
 
 # -- back ------------------------------------------------------------------------------------------
-
-
-def decode(shard: Shard) -> ShardRows:
-    """All rows of a shard, as they were encoded."""
-    keys = _decode_keys(shard)
-    return ShardRows(keys, _decode_ranges(shard), _decode_links(shard, keys.key))
-
-
-def _decode_keys(shard: Shard) -> KeyColumns:
-    tacs = shard.tacs[:-1]
-    bits = np.arange(BLOCKS_PER_TAC, dtype=np.uint16)
-    parts_key, parts_state, parts_flag, parts_rank = [], [], [], []
-    if len(shard.dense):
-        entry, block = np.nonzero((tacs["dense_mask"][:, None] >> bits) & 1)
-        base = tacs["tac"][entry].astype(np.int64) * SERIALS + block * BLOCK_SERIALS
-        block_of, line_in = np.nonzero(
-            np.unpackbits(shard.dense["presence"].view(np.uint8), axis=1, bitorder="little")
-        )
-        first = base[block_of] + line_in * LINE_SERIALS
-        planes = [
-            np.unpackbits(
-                np.ascontiguousarray(shard.lines[:, c : c + 7]).view(np.uint8), axis=1, bitorder="little"
-            )
-            for c in (2, 9)
-        ]
-        state = (planes[0] | planes[1] << 1).reshape(-1)
-        at = np.flatnonzero(state)
-        state = state[at]
-        line, position = np.divmod(at, LINE_SERIALS)
-        parts_key.append(first[line] + position)
-        parts_state.append(state)
-        parts_flag.append((shard.lines[:, 0] & np.uint32(FLAG) != 0)[line])
-        rank = np.zeros(len(at), np.int64)
-        for code in (State.PAIRED, State.MORE):
-            is_code = state == code
-            rank[is_code] = np.arange(int(is_code.sum()))
-        parts_rank.append(rank)
-    if len(shard.sparse):
-        entry, block = np.nonzero((tacs["sparse_mask"][:, None] >> bits) & 1)
-        base = tacs["tac"][entry].astype(np.int64) * SERIALS + block * BLOCK_SERIALS
-        flag = (shard.sparse[:-1, 0] & np.uint32(FLAG)) != 0
-        lists = (
-            (State.PAIRED, 0, Meta.DENSE_PAIRED),
-            (State.REGISTERED, 1, None),
-            (State.MORE, 2, Meta.DENSE_MORE),
-        )
-        for code, column, start in lists:
-            first = shard.sparse[:, column].astype(np.int64) & (FLAG - 1)
-            place = np.repeat(np.arange(len(base)), np.diff(first))
-            serials = shard.lists[code - 1]
-            parts_key.append(base[place] + serials)
-            parts_state.append(np.full(len(serials), code, np.uint8))
-            parts_flag.append(flag[place])
-            parts_rank.append(np.arange(len(serials)) + (shard.meta[start] if start is not None else 0))
-    if not parts_key:
-        return KeyColumns(np.empty(0, np.uint64), np.empty(0, np.uint64), Ragged.empty())
-    key = np.concatenate(parts_key)
-    order = np.argsort(key, kind="stable") if len(parts_key) > 1 else slice(None)
-    key = key[order].astype(np.uint64)
-    state, flag, rank = (np.concatenate(p)[order] for p in (parts_state, parts_flag, parts_rank))
-    head = np.zeros(len(key), np.uint64)
-    registered = (state == State.REGISTERED) | ((state == State.PAIRED) & flag)
-    head[registered] = REGISTERED
-    paired = np.flatnonzero(state == State.PAIRED)
-    head[paired] |= shard.blocks.codes(unpack_bits(shard.owners, rank[paired], shard.width))
-    more = np.flatnonzero(state == State.MORE)
-    begins = shard.more_first[rank[more]].astype(np.int64)
-    counts, start_of_words = np.zeros(len(key), np.int64), np.zeros(len(key), np.int64)
-    counts[more] = shard.more_first[rank[more] + 1].astype(np.int64) - begins - 1
-    start_of_words[more] = begins + 1
-    head[more] = shard.words[begins]
-    return KeyColumns(key, head, gather(shard.words, start_of_words, counts))
-
-
-def _per_tac(shard: Shard, column: str) -> I64:
-    """How many entries each TAC has of what a column of the TAC entries counts."""
-    ends: I64 = shard.tacs[column].astype(np.int64)
-    return ends[1:] - ends[:-1]
-
-
-def _decode_ranges(shard: Shard) -> RangeColumns:
-    if not len(shard.tacs):
-        return RangeColumns.empty()
-    return unflatten_ranges(
-        np.repeat(shard.tac_numbers, _per_tac(shard, "ranges_first")).astype(np.uint64), shard.ranges
-    )
-
-
-def _decode_links(shard: Shard, rows: U64) -> LinkColumns:
-    if not len(shard.tacs):
-        return LinkColumns.empty()
-    runs = shard.runs
-    tac = np.repeat(shard.tac_numbers, _per_tac(shard, "runs_first")).astype(np.int64)
-    begin = tac * SERIALS + runs["first"]
-    low = np.searchsorted(rows, begin.astype(np.uint64))
-    high = np.searchsorted(rows, (begin + runs["length"]).astype(np.uint64))
-    source = np.repeat(np.arange(len(runs)), high - low)
-    key = rows[spread(low, high - low)].astype(np.int64)
-    shift = runs["shift"][source].astype(np.int64)
-    shift = np.where(shift == NEIGHBOURS, 1 - 2 * ((key - begin[source]) & 1), shift)
-    other = key + shift + (runs["other_tac"][source].astype(np.int64) - tac[source]) * SERIALS
-    far_tac = np.repeat(shard.tac_numbers, _per_tac(shard, "far_first")).astype(np.uint64)
-    far = shard.far
-    far_key = far_tac * np.uint64(SERIALS) + (far >> np.uint64(44))
-    far_other = shard.far_tacs[(far & np.uint64(0xFFFFFF)).astype(np.int64)].astype(np.uint64) * np.uint64(
-        SERIALS
-    ) + ((far >> np.uint64(24)) & np.uint64(0xFFFFF))
-    keys = np.concatenate((key.astype(np.uint64), far_key))
-    others = np.concatenate((other.astype(np.uint64), far_other))
-    order = np.lexsort((others, keys))
-    return LinkColumns(keys[order], others[order])

@@ -10,7 +10,7 @@ from eir.whitelist.operation import Operation
 from eir.whitelist.overlay import Table
 from eir.whitelist.plan import Plan
 from eir.whitelist.rows import BlockCause, Op, Role
-from eir.whitelist.shard_encode import unflatten_ranges
+from eir.whitelist.shard_rows import unflatten_ranges
 
 OWNER = 1_432_110_000_000_001
 

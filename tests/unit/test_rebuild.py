@@ -14,7 +14,7 @@ from random import Random
 import pytest
 from segment_samples import Model, columns, exempt, key_of, overlay, random_model, raw_rows
 
-from eir.whitelist import rebuild, segment, shard_encode
+from eir.whitelist import rebuild, segment, shard_decode, shard_rows
 from eir.whitelist.files import FileLayer
 from eir.whitelist.items import REGISTERED, Item
 from eir.whitelist.overlay import Overlay, Table
@@ -25,7 +25,7 @@ from eir.whitelist.tables import Common
 TACS = [35_000_001, 35_000_002, 86_123_456]
 
 
-def as_model(rows: shard_encode.ShardRows) -> Model:
+def as_model(rows: shard_rows.ShardRows) -> Model:
     """Columns as dicts."""
     out = Model()
     for place, (key, head) in enumerate(zip(rows.keys.key.tolist(), rows.keys.head.tolist(), strict=True)):
@@ -80,7 +80,7 @@ def test_a_shard_of_many_keys_is_split_between_tacs(tmp_path: Path, monkeypatch:
         assert (tmp_path / rebuild.index_name(file.name)).exists()
         loaded = segment.load(tmp_path / file.name)
         assert (loaded.crc32c, loaded.serial, loaded.total_bytes) == (file.crc32c, 7, file.bytes)
-        part = as_model(shard_encode.decode(Shard(loaded, writer.blocks)))
+        part = as_model(shard_decode.decode(Shard(loaded, writer.blocks)))
         found.rows |= part.rows
         found.ranges |= part.ranges
     assert (found.rows, found.ranges) == (model.rows, model.ranges)

@@ -10,7 +10,7 @@ import store_model
 from simulation import stores
 
 from eir.errors import SegmentDamagedError, StateDamagedError
-from eir.whitelist import recover, shard_encode
+from eir.whitelist import recover, shard_decode
 from eir.whitelist.items import REGISTERED
 from eir.whitelist.operation import Operation
 from eir.whitelist.recover import Recovery
@@ -64,7 +64,7 @@ def test_a_shard_comes_from_its_predecessor_and_the_overlay(store: Store) -> Non
     rows = recovery(store).shard(shard, store.generation.common.blocks)
     assert rows.keys.key.tolist() == [KEY, KEY + 1]
     assert rows.keys.head.tolist() == [REGISTERED] * 2
-    current = shard_encode.decode(store.generation.shards[0])
+    current = shard_decode.decode(store.generation.shards[0])
     assert current.keys.key.tolist() == rows.keys.key.tolist()
     assert recovery(store).common(common).keys()
 

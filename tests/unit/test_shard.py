@@ -18,14 +18,14 @@ from segment_samples import (
 
 from eir.errors import SegmentDamagedError
 from eir.identity import SERIALS, imsi_code
-from eir.whitelist import segment, shard_encode
+from eir.whitelist import segment, shard_decode, shard_encode
 from eir.whitelist.hashtable import Ragged
 from eir.whitelist.imsi_blocks import BLOCKS_MAX, ImsiBlocks
 from eir.whitelist.items import REGISTERED, Item, name_of, piece_parts, unpack
 from eir.whitelist.shard import KeyColumns, Shard
-from eir.whitelist.shard_encode import LinkColumns, RangeColumns, ShardRows
 from eir.whitelist.shard_find import Finder
 from eir.whitelist.shard_layout import FLAG, LINE_SERIALS, NEIGHBOURS, Meta, Section, State, unpack_bits
+from eir.whitelist.shard_rows import LinkColumns, RangeColumns, ShardRows
 
 TAC = 35_123_456
 
@@ -47,7 +47,7 @@ def rows_agree(model: Model, shard: Shard, others: list[int] | None = None) -> N
 def links_agree(model: Model, shard: Shard) -> None:
     for key in {key + step for key in model.links for step in (-1, 0, 1)}:
         assert sorted(shard.links(*divmod(key, SERIALS))) == sorted(model.links.get(key, ()))
-    decoded = shard_encode.decode(shard).links
+    decoded = shard_decode.decode(shard).links
     pairs = sorted((key, other) for key, others in model.links.items() for other in others)
     assert list(zip(decoded.key.tolist(), decoded.other.tolist(), strict=True)) == pairs
 
@@ -70,7 +70,7 @@ def test_a_shard_without_rows():
     heads, extra = shard.find_many(u64([0, 5, 10**14 - 1]))
     assert heads.tolist() == [0, 0, 0]
     assert len(extra) == 3
-    assert len(shard_encode.decode(shard).keys) == 0
+    assert len(shard_decode.decode(shard).keys) == 0
 
 
 @pytest.mark.parametrize("serials", [range(1_000), range(65_400, 65_700), range(999_500, 1_000_000)])
@@ -109,7 +109,7 @@ def test_more_lines_than_sixteen_bits_count():
     assert shard.find_many(keys[some])[0].tolist() == rows.keys.head[some].tolist()
     for place in some.tolist():
         assert shard.find(*divmod(int(keys[place]), SERIALS)) == (rows.keys.head[place], None)
-    decoded = shard_encode.decode(shard).keys
+    decoded = shard_decode.decode(shard).keys
     assert np.array_equal(decoded.key, keys)
     assert np.array_equal(decoded.head, rows.keys.head)
 
@@ -348,7 +348,7 @@ def test_many_overlapping_ranges():
     spans = sorted(set(zip(first.tolist(), last.tolist(), strict=True)))
     assert all(one[1] < two[0] for one, two in itertools.pairwise(spans)), "equal or disjoint"
     assert (np.diff(shard.ranges.astype(np.int64)) > 0).all()
-    decoded = shard_encode.decode(shard).ranges
+    decoded = shard_decode.decode(shard).ranges
     columns = (decoded.tac, decoded.first, decoded.last, decoded.cause, decoded.authority)
     assert set(zip(*(column.tolist() for column in columns), strict=True)) == model.ranges
 

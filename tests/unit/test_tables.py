@@ -20,7 +20,7 @@ from segment_samples import (
 )
 
 from eir.identity import SERIALS, imsi_code
-from eir.whitelist import shard_encode, tables
+from eir.whitelist import shard_rows, tables
 from eir.whitelist.hashtable import HashTable, Ragged
 from eir.whitelist.imsi_blocks import ImsiBlocks
 from eir.whitelist.items import REGISTERED, Item
@@ -96,7 +96,7 @@ def test_levels_hide_what_is_below_and_many_agree_with_one(seed):
     ]
     some = sorted({*TACS, 5, 35_000_000})
     pieces = generation.read_ranges(u64(some))
-    back = shard_encode.unflatten_ranges(np.repeat(u64(some), pieces.counts()), pieces.words)
+    back = shard_rows.unflatten_ranges(np.repeat(u64(some), pieces.counts()), pieces.words)
     parts = (back.tac, back.first, back.last, back.cause, back.authority)
     assert set(zip(*(part.tolist() for part in parts), strict=True)) == ranges
 
