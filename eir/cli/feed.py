@@ -7,18 +7,22 @@ accept, skip ──RPC──► daemon
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from eir.cli import client, delta
-from eir.cli.say import USAGE, Failure, count, moment, note, parse_moment, show_json
+from eir.cli import client, delta, feed_lists
+from eir.cli.import_lists import show_outcome
+from eir.cli.say import NO, USAGE, Failure, count, moment, note, parse_moment, show_json
 
 if TYPE_CHECKING:
     from eir.feed.publish import Standing
     from eir.feed.transport import Extent, RedisStream
+    from eir.lists.run import Options, Outcome
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Result = TypeVar("Result")
@@ -95,6 +99,7 @@ def _on_stream(
 @click.option("--heartbeat", is_flag=True, help="Publish a heartbeat, after the delta if FILE is given.")
 @click.option("--maxlen", type=click.IntRange(1), help="Trim the stream to about so many messages.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@feed_lists.options
 def publish(
     file: IO[bytes] | None,
     name: str,
@@ -106,16 +111,28 @@ def publish(
     heartbeat: bool,
     maxlen: int | None,
     as_json: bool,
+    given: dict[str, Any],
+    tables: Path | None,
     **server: str,
 ) -> None:
-    """Publish FILE, an operation in JSON on each line, as one delta to the stream of a feed.
+    """Publish FILE as one delta to the stream of a feed.
 
-    Daemons that follow the stream apply it, whole or not at all. To publish
-    again what broke off give the same --sequence: what was applied is a repeat.
+    FILE has an operation in JSON on each line, or is a list (docs/lists.md), which
+    is compared with the tables of --tables. Daemons that follow the stream apply it,
+    whole or not at all. To publish operations again that broke off give the same
+    --sequence: what was applied is a repeat.
     """
     if file is None and not heartbeat:
         raise Failure("FILE or --heartbeat is needed", USAGE)
     until = parse_moment(complete_until, "--complete-until") if complete_until else 0
+    if file is not None and feed_lists.is_list(file):
+        if sequence or base is not None or reference:
+            raise Failure("--sequence, --base and --reference are for operations; FILE is a list", USAGE)
+        options = feed_lists.options_of(given, name, complete_until=until, override=override)
+        _publish_list(file, options, tables, heartbeat, maxlen or 0, as_json, name, server)
+        return
+    if tables or any(given.values()):
+        raise Failure("FILE is no list, and an option of lists is given", USAGE)
 
     async def work(stream: RedisStream) -> tuple[int, int]:
         from eir.feed import publish as publishing
@@ -153,6 +170,43 @@ def publish(
         click.echo(f"published: {count(row_count, 'row')} of feed {name}, sequence {published}")
     if heartbeat:
         click.echo(f"published: a heartbeat of feed {name} at sequence {published}")
+
+
+def _publish_list(
+    file: IO[bytes],
+    options: Options,
+    tables: Path | None,
+    heartbeat: bool,
+    maxlen: int,
+    as_json: bool,
+    name: str,
+    server: dict[str, str],
+) -> None:
+    """Publish a list, and a heartbeat where it is wanted; ends with 3 when the list is refused."""
+
+    async def work(stream: RedisStream) -> tuple[Outcome, Standing]:
+        from eir.feed import publish as publishing
+        from eir.feed.message import Heartbeat, encode
+
+        stands = await publishing.standing(stream, name)
+        path = "-" if file.name == "<stdin>" else file.name
+        outcome, stands = await feed_lists.publish(stream, path, options, stands, tables, maxlen)
+        if heartbeat and not outcome.refused and not options.dry_run:
+            until = options.complete_until or int(time.time())
+            await stream.add(encode(Heartbeat(name, stands.sequence, until)), maxlen)
+        return outcome, stands
+
+    outcome, stands = _on_stream(work, name, **server)
+    if as_json:
+        show_json(feed_lists.values(outcome, options))
+    else:
+        show_outcome(outcome, options, published=True)
+    if outcome.refused:
+        if tables is None and outcome.delta:
+            note("compared with no tables, since --tables names none")
+        sys.exit(NO)
+    if heartbeat and not options.dry_run and not as_json:
+        click.echo(f"published: a heartbeat of feed {name} at sequence {stands.sequence:,}")
 
 
 def _base(stands: Standing, sequence: int | None, base: int | None) -> Standing:

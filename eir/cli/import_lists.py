@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 from click.core import ParameterSource
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from eir.lists.sample import Verdicts
     from eir.whitelist.delta import TableEffect
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 SHOWN_MAX: Final = 20
 """Faults that the text report shows; --json has up to 1,000."""
 
@@ -49,35 +51,51 @@ def _encoding(_: click.Context, option: click.Parameter, value: str) -> str:
     return value
 
 
+def list_options(function: Function) -> Function:
+    """Add the options that say how lists are read."""
+    for option in (
+        click.option(
+            "--lenient",
+            is_flag=True,
+            help="Leave out what a delta adds or removes in vain.",
+        ),
+        click.option(
+            "--loose-columns", is_flag=True, help="Admit unknown columns, and lacking ones that are no key."
+        ),
+        click.option(
+            "--encoding", default="", callback=_encoding, help="Encoding of the text; UTF-8 unless given."
+        ),
+        click.option(
+            "--in-force",
+            default="",
+            metavar="STATUS",
+            help="The status of rows in force; whitelist or blacklist else.",
+        ),
+        click.option(
+            "--authority",
+            default="",
+            callback=_name,
+            help="Who blocks: stolen and barred lists. The feed unless given.",
+        ),
+        click.option(
+            "--format",
+            "list_name",
+            type=click.Choice(list(FORMATS)),
+            help="Which list it is; else its header says.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
 @click.command("import")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
-@click.option(
-    "--format", "list_name", type=click.Choice(list(FORMATS)), help="Which list it is; else its header says."
-)
+@list_options
 @click.option("--full/--delta", "full", default=None, help="What it must be; else its header says.")
-@click.option(
-    "--authority",
-    default="",
-    callback=_name,
-    help="Who blocks: stolen and barred lists. The feed unless given.",
-)
 @click.option("--feed", default="", callback=_name, help="Feed of the deltas; the list's name unless given.")
-@click.option(
-    "--in-force",
-    default="",
-    metavar="STATUS",
-    help="The status of rows in force; whitelist or blacklist else.",
-)
-@click.option("--encoding", default="", callback=_encoding, help="Encoding of the text; UTF-8 unless given.")
-@click.option(
-    "--loose-columns", is_flag=True, help="Admit unknown columns, and lacking ones that are no key."
-)
 @click.option("--complete-until", metavar="TIME", help="Time up to which the feed is complete with it.")
 @click.option("--dry-run", is_flag=True, help="Report what it would do, and change nothing.")
 @click.option("--override", is_flag=True, help="Apply it although a guard would refuse it.")
-@click.option(
-    "--lenient", is_flag=True, help="Leave out what a delta adds or removes in vain, instead of refusing it."
-)
 @click.option(
     "--rows-max",
     type=click.IntRange(1, ROWS_OF_A_LIST_MAX),
@@ -237,34 +255,40 @@ def _reason(refused: RejectedError | None) -> str:
     return getattr(refused, "store_reason", refused.reason) if refused else ""
 
 
-def show_outcome(outcome: Outcome, options: Options) -> None:
-    """Print what came of a list; what is wrong goes to stderr."""
+def show_outcome(outcome: Outcome, options: Options, *, published: bool = False) -> None:
+    """Print what came of a list, imported or published; what is wrong goes to stderr."""
     _show_report(outcome.report)
     change, applied, refused = outcome.change, outcome.applied, outcome.refused
     if refused:
         effects = getattr(refused, "effects", ())
         if effects:
             _show_effects(effects)
-        note(f"refused, nothing changed: {refused.message} ({_reason(refused)})")
+        what = "nothing was published" if published else "nothing changed"
+        note(f"refused, {what}: {refused.message} ({_reason(refused)})")
         if _reason(refused) in ("LIST_GUARD", "DELTA_GUARD"):
             note("--override applies it nevertheless")
         return
     kind = "delta" if outcome.delta else "full list"
     what = f"{outcome.file}: {outcome.list_name}, {kind} of {count(outcome.row_count, 'row')}"
     if outcome.repeat:
-        click.echo(f"imported before, nothing changed: {what}; sequence {outcome.sequence} of {outcome.feed}")
+        done = "published before: " if published else "imported before, nothing changed: "
+        click.echo(f"{done}{what}; sequence {outcome.sequence:,} of {outcome.feed}")
         return
     assert change
     rows = f"{change.added:,} added, {change.removed:,} removed, {change.changed:,} changed"
-    click.echo(f"{'dry run, nothing changed' if options.dry_run else 'imported'}: {what}")
+    done = "published" if published else "imported"
+    dry = "nothing was published" if published else "nothing changed"
+    click.echo(f"{f'dry run, {dry}' if options.dry_run else done}: {what}")
     click.echo(f"rows of the list: {rows}; {change.before:,} before, {change.after:,} after")
     if applied is None:
         click.echo("the tables say the same already: no delta was needed")
         return
     if not options.dry_run:
-        where = f"feed {outcome.feed}, sequence {outcome.sequence}"
-        click.echo(f"applied as one delta, {where}; the tables are at serial {applied.serial:,}")
-    _show_effects(applied.effects)
+        where = f"feed {outcome.feed}, sequence {outcome.sequence:,}"
+        tables = "" if published else f"; the tables are at serial {applied.serial:,}"
+        click.echo(f"{'published' if published else 'applied'} as one delta, {where}{tables}")
+    if not published:
+        _show_effects(applied.effects)
     if outcome.verdicts:
         _show_verdicts(outcome.verdicts)
 

@@ -112,6 +112,59 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
         yield running_server
 
 
+def test_lists_are_published_as_the_deltas_they_amount_to(server: RedisServer, tmp_path: Path) -> None:
+    where = ("--feed", "hamta", "--url", server.url, "--json")
+    stolen, delta = tmp_path / "stolen.csv", tmp_path / "delta.csv"
+    head = "imei,reporting_date,status"
+    stolen.write_text(
+        f"{head}\n" + "".join(f"{KEY + n},20260101,\n" for n in range(20)) + f"{KEY + 20},,open\n"
+    )
+    delta.write_text(f"{head},change_type\n{KEY},,,remove\n{KEY + 20},,blacklist,update\n")
+
+    def publish(file: Path, *words: str, code: int = 0) -> dict[str, Any]:
+        ended = eir("feed", "publish", str(file), *where, *words)
+        assert ended.returncode == code, ended.stdout + ended.stderr
+        said: dict[str, Any] = json.loads(ended.stdout)
+        return said
+
+    with contextlib.ExitStack() as stack:
+        one, two = (
+            stack.enter_context(running(tmp_path / name, **configured(tmp_path, server.url)))
+            for name in ("one", "two")
+        )
+        tables = ("--tables", str(one.data_dir))
+        refused = publish(delta, code=3)
+        assert (refused["published"], refused["reason"]) == (False, "LIST_REFUSED"), "compared with nothing"
+        dry = publish(stolen, *tables, "--dry-run")
+        assert (dry["rows"]["added"], dry["published"]) == (20, False)
+        assert publish(stolen, *tables, "--heartbeat")["sequence"] == 1
+        for daemon in (one, two):
+            reaches(daemon, 1)
+            assert daemon.check(str(KEY), "432110000000001").status == DENIED
+            assert daemon.check(str(KEY + 20), "432110000000001").status != DENIED
+        assert publish(stolen, *tables)["published"] is False, "the tables say it already"
+        said = publish(delta, *tables)
+        assert (said["sequence"], said["rows"]) == (
+            2,
+            {"before": 21, "added": 0, "removed": 1, "changed": 1, "after": 20},
+        )
+        for daemon in (one, two):
+            reaches(daemon, 2)
+            assert daemon.check(str(KEY), "432110000000001").status != DENIED
+            assert daemon.check(str(KEY + 20), "432110000000001").status == DENIED
+        assert publish(delta, *tables)["repeat"] is True
+        stolen.write_text(f"{head}\n{KEY + 1},,\n")
+        assert publish(stolen, *tables, code=3)["reason"] == "LIST_GUARD"
+        two.stop()
+        behind = ("--tables", str(two.data_dir))
+        assert publish(stolen, *tables, "--override")["sequence"] == 3
+        reaches(one, 3)
+        ended = eir("feed", "publish", str(stolen), *where, *behind)
+        assert (ended.returncode, "stands at sequence 2" in ended.stderr) == (1, True)
+    wrong = eir("feed", "publish", str(stolen), *where, "--sequence", "9")
+    assert (wrong.returncode, "are for operations" in wrong.stderr) == (2, True)
+
+
 def test_many_daemons_follow_what_the_command_line_publishes(server: RedisServer, tmp_path: Path) -> None:
     rows = tmp_path / "rows.jsonl"
     rows.write_text(
