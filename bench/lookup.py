@@ -1,8 +1,11 @@
-"""Nanoseconds of the check without a network: one by one, back to back, in batches.
+"""Nanoseconds of the check without a network: each by itself, back to back, in batches.
 
-A random read of memory is measured in the same run: a chain of reads through
-an array far larger than the cache, less the same chain through one that the
-first cache holds, so that the loop itself does not count.
+    text ──► identity ──► facts ──► verdict       by the shipped policy, random keys of the population
+
+Each engine, in this process, on the segments of the data directory. The
+native one has its clocks inside (`core/src/measure.rs`); the portable one, some
+hundred times slower, judges fewer checks. A random read of memory is measured
+in the same run: a chain of reads through an array far larger than the cache.
 """
 
 from __future__ import annotations
@@ -10,34 +13,27 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
+from types import ModuleType
 
 import numpy as np
 
+from bench import measuring
 from bench.command import parser, population_of, publish, say
 from bench.datadir import copied, kept
 from bench.results import median
 from eir.check import Checker
 from eir.clock import now_seconds
 from eir.identity import imei_text, imsi_text
+from eir.native import NativeChecker
 from eir.policy import compile_policy, default_policy_text
 from eir.whitelist.segment import anonymous
 from eir.whitelist.store import Store
 
-CHECKS = 50_000
+NATIVE_CHECKS, PORTABLE_CHECKS = 2_000_000, 50_000
 BATCH = 1_024
 LINE_WORDS = 8
-FAR_BYTES, NEAR_BYTES = 512 << 20, 16 << 10
-CHAIN_STEPS = 500_000
-
-
-NAMES = (
-    "portable, alone, p50",
-    "portable, alone, p99",
-    "portable, back to back",
-    "portable, in batches",
-    "portable, tables only, back to back",
-    "a random read of memory",
-)
+CHAIN_BYTES, CHAIN_STEPS = 512 << 20, 2_000_000
+ALONE, BACK_TO_BACK, BATCHES, READ = "alone, p50", "back to back", "in batches", "a random read of memory"
 
 
 def per_step_ns(steps: int, work: Callable[[], object]) -> float:
@@ -47,25 +43,12 @@ def per_step_ns(steps: int, work: Callable[[], object]) -> float:
     return (time.perf_counter_ns() - started) / steps
 
 
-def chain(total_bytes: int) -> memoryview:
+def chain(total_bytes: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """Make one random cycle through all cache lines of a memory with 2 MiB pages."""
     words: np.ndarray[tuple[int], np.dtype[np.int64]] = np.frombuffer(anonymous(total_bytes), np.int64)
     order = np.random.Generator(np.random.PCG64(7)).permutation(total_bytes // 64) * LINE_WORDS
     words[order] = np.roll(order, -1)
-    return memoryview(words.data)
-
-
-def walk(words: memoryview) -> int:
-    """Follow a chain."""
-    at: int = 0
-    for _ in range(CHAIN_STEPS):
-        at = words[at]
-    return at
-
-
-def random_read_ns(far: memoryview, near: memoryview) -> float:
-    """Nanoseconds of a read that no cache holds."""
-    return per_step_ns(CHAIN_STEPS, lambda: walk(far)) - per_step_ns(CHAIN_STEPS, lambda: walk(near))
+    return words
 
 
 def isolated_ns(checker: Checker, imeis: Sequence[str], imsis: Sequence[str]) -> list[int]:
@@ -90,33 +73,55 @@ def in_batches(checker: Checker, imeis: Sequence[str], imsis: Sequence[str]) -> 
         checker.check_batch(imeis[at : at + BATCH], imsis[at : at + BATCH], "")
 
 
+def portable(store: Store, imeis: Sequence[str], imsis: Sequence[str], keys: Sequence[int]) -> dict[str, float]:
+    """One round of the portable engine."""
+    checker = Checker(store, compile_policy(default_policy_text()), now_seconds)
+    alone, generation = isolated_ns(checker, imeis, imsis), store.generation
+    return {
+        f"portable, {ALONE}": float(np.percentile(alone, 50)),
+        "portable, alone, p99": float(np.percentile(alone, 99)),
+        f"portable, {BACK_TO_BACK}": per_step_ns(len(keys), lambda: one_by_one(checker, imeis, imsis)),
+        f"portable, {BATCHES}": per_step_ns(len(keys), lambda: in_batches(checker, imeis, imsis)),
+        "portable, tables only, back to back": per_step_ns(
+            len(keys), lambda: [generation.key_row(key) for key in keys]
+        ),
+    }
+
+
+def native(core: ModuleType, checker: NativeChecker, lines: str) -> dict[str, float]:
+    """One round of the native engine."""
+    alone, back_to_back, batches = core.measure_checks(checker.engine, lines, now_seconds())
+    return {
+        f"native, {ALONE}": float(np.percentile(alone, 50)),
+        "native, alone, p99": float(np.percentile(alone, 99)),
+        f"native, {BACK_TO_BACK}": back_to_back,
+        f"native, {BATCHES}": batches,
+    }
+
+
 def main(argv: list[str] | None = None) -> int:
     """Measure look-up and verdict in this process."""
     args = parser("lookup", main.__doc__).parse_args(argv)
-    population = population_of(args)
-    sample = population.sample_checks(CHECKS, seed=5)
-    imeis = [imei_text(key) for key in sample.imei.tolist()]
-    imsis = [imsi_text(code) for code in sample.imsi.tolist()]
+    core, population = measuring.load(), population_of(args)
+    sample = population.sample_checks(NATIVE_CHECKS if core else PORTABLE_CHECKS, seed=5)
     keys = sample.imei.tolist()
-    rounds: dict[str, list[float]] = {name: [] for name in NAMES}
-    far, near = chain(FAR_BYTES), chain(NEAR_BYTES)
+    imeis, imsis = [imei_text(key) for key in keys], [imsi_text(code) for code in sample.imsi.tolist()]
+    lines = "".join(f"{imei} {imsi}\n" for imei, imsi in zip(imeis, imsis, strict=True))
+    keys, imeis, imsis = keys[:PORTABLE_CHECKS], imeis[:PORTABLE_CHECKS], imsis[:PORTABLE_CHECKS]
+    rounds: dict[str, list[float]] = {}
+    far = chain(CHAIN_BYTES)
     with copied(kept(population)) as data_dir:
         store = Store.open(data_dir, clock=now_seconds)
-        checker = Checker(store, compile_policy(default_policy_text()), now_seconds)
-        generation = store.generation
         for _ in range(args.rounds):
-            alone = isolated_ns(checker, imeis, imsis)
-            values = (
-                float(np.percentile(alone, 50)),
-                float(np.percentile(alone, 99)),
-                per_step_ns(CHECKS, lambda: one_by_one(checker, imeis, imsis)),
-                per_step_ns(CHECKS, lambda: in_batches(checker, imeis, imsis)),
-                per_step_ns(CHECKS, lambda: [generation.key_row(key) for key in keys]),
-                random_read_ns(far, near),
-            )
-            for name, value in zip(NAMES, values, strict=True):
-                rounds[name].append(value)
-            say(", ".join(f"{name} {value:.0f} ns" for name, value in zip(NAMES, values, strict=True)))
+            figures: dict[str, float] = {}
+            if core:
+                checker = NativeChecker(store, compile_policy(default_policy_text()), now_seconds)
+                figures = native(core, checker, lines)
+                figures[READ] = core.measure_chain(far.view(np.uint8), CHAIN_STEPS)
+            figures |= portable(store, imeis, imsis, keys)
+            for name, value in figures.items():
+                rounds.setdefault(name, []).append(value)
+            say(", ".join(f"{name} {value:.0f} ns" for name, value in figures.items()))
         store.close()
     return publish("lookup", args, {name: median(values, "ns") for name, values in rounds.items()})
 

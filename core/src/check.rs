@@ -73,12 +73,18 @@ mod relation {
     pub const UTILIZER: usize = 2;
 }
 
-const fn g(name: &str) -> usize {
-    policy::weight(&policy::GATE_FIELDS, name)
+/// Place value of a field of the gate table, worked out by the compiler.
+macro_rules! g {
+    ($name:literal) => {
+        const { policy::weight(&policy::GATE_FIELDS, $name) }
+    };
 }
 
-const fn s(name: &str) -> usize {
-    policy::weight(&policy::STANDING_FIELDS, name)
+/// Place value of a field of the standing table.
+macro_rules! s {
+    ($name:literal) => {
+        const { policy::weight(&policy::STANDING_FIELDS, $name) }
+    };
 }
 
 /// Checks of a batch that are on their way at once: enough to hide the memory's latency, all in the first cache.
@@ -200,26 +206,26 @@ impl Tables {
         let individually = usize::from(near.individually_registered());
         let type_exempt = tac.is_some_and(|tac| self.type_exempt(tac) || stretch.tac_exempt[tac_class]);
 
-        let mut gate = usize::from(asked.question.emergency) * g("emergency")
-            + usize::from(self.allow_all) * g("override")
-            + usize::from(near.exempt_pair != 0) * g("pair_exempt")
-            + usize::from(near.own_block) * g("own_block")
-            + kind * g("imsi_kind")
-            + individually * g("individually_registered")
-            + usize::from(near.exempt_imei != 0) * g("imei_exempt")
-            + usize::from(imsi != 0 && imsi_class.exempt()) * g("imsi_range_exempt")
-            + usize::from(type_exempt) * g("device_type_exempt");
+        let mut gate = usize::from(asked.question.emergency) * g!("emergency")
+            + usize::from(self.allow_all) * g!("override")
+            + usize::from(near.exempt_pair != 0) * g!("pair_exempt")
+            + usize::from(near.own_block) * g!("own_block")
+            + kind * g!("imsi_kind")
+            + individually * g!("individually_registered")
+            + usize::from(near.exempt_imei != 0) * g!("imei_exempt")
+            + usize::from(imsi != 0 && imsi_class.exempt()) * g!("imsi_range_exempt")
+            + usize::from(type_exempt) * g!("device_type_exempt");
         let needs = stretch.gate_needs[gate];
         let mut exempt_imsi = 0;
         if needs & far::LINKS != 0 {
-            gate += usize::from(far.linked_block()) * g("linked_block");
+            gate += usize::from(far.linked_block()) * g!("linked_block");
         }
         if needs & far::RANGES != 0 {
-            gate += usize::from(facts::range_blocks(far.pieces())) * g("range_block");
+            gate += usize::from(facts::range_blocks(far.pieces())) * g!("range_block");
         }
         if needs & far::IMSI_ROWS != 0 {
             exempt_imsi = far.imsi_exempt_until();
-            gate += usize::from(exempt_imsi != 0) * g("imsi_exempt");
+            gate += usize::from(exempt_imsi != 0) * g!("imsi_exempt");
         }
         let mut reason = stretch.gate[gate];
         if reason == 0 {
@@ -233,20 +239,20 @@ impl Tables {
                 imei_class::KEY if near.pairs > stretch.pairs_per_imei_max => standing::SHARED,
                 class => usize::from(class),
             };
-            let mut standing = relation * s("relation")
-                + usize::from(near.grandfathered) * s("grandfathered")
-                + kind * s("imsi_kind")
-                + kind_of_imei * s("standing")
-                + usize::from(near.owner != 0) * s("owned")
-                + individually * s("individually_registered");
+            let mut standing = relation * s!("relation")
+                + usize::from(near.grandfathered) * s!("grandfathered")
+                + kind * s!("imsi_kind")
+                + kind_of_imei * s!("standing")
+                + usize::from(near.owner != 0) * s!("owned")
+                + individually * s!("individually_registered");
             let needs = stretch.standing_needs[standing];
             if needs & far::LINKS != 0 {
                 let (paired, owned) = far.other_slots();
-                standing += usize::from(paired) * s("other_slot_paired");
-                standing += usize::from(owned) * s("other_slot_owned");
+                standing += usize::from(paired) * s!("other_slot_paired");
+                standing += usize::from(owned) * s!("other_slot_owned");
             }
             if needs & far::RANGES != 0 {
-                standing += usize::from(facts::range_registers(far.pieces())) * s("range_registered");
+                standing += usize::from(facts::range_registers(far.pieces())) * s!("range_registered");
             }
             reason = stretch.standing[standing];
         }

@@ -15,6 +15,8 @@ pub mod facts;
 pub mod generation;
 pub mod hashtable;
 pub mod identity;
+#[cfg(feature = "measure")]
+mod measure;
 pub mod memory;
 pub mod overlay;
 pub mod place;

@@ -35,7 +35,8 @@ fn memory_of(buffer: PyBuffer<u8>) -> PyResult<Arc<Memory>> {
     Ok(unsafe { Memory::new(start, length, Box::new(buffer)) })
 }
 
-fn view_of<T: bytemuck::AnyBitPattern>(buffer: PyBuffer<u8>) -> PyResult<View<T>> {
+/// Views a Python buffer of bytes as numbers or records.
+pub(crate) fn view_of<T: bytemuck::AnyBitPattern>(buffer: PyBuffer<u8>) -> PyResult<View<T>> {
     let memory = memory_of(buffer)?;
     View::new(&memory, 0..memory.bytes().len()).map_err(refused)
 }
@@ -281,6 +282,11 @@ fn core_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("GATE_FIELDS", GATE_FIELDS.to_vec())?;
     module.add("STANDING_FIELDS", STANDING_FIELDS.to_vec())?;
     module.add_function(wrap_pyfunction!(sort, module)?)?;
+    #[cfg(feature = "measure")]
+    {
+        module.add_function(wrap_pyfunction!(crate::measure::measure_checks, module)?)?;
+        module.add_function(wrap_pyfunction!(crate::measure::measure_chain, module)?)?;
+    }
     module.add_class::<Shard>()?;
     module.add_class::<Overlay>()?;
     module.add_class::<Common>()?;

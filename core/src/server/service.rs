@@ -21,7 +21,7 @@ use crate::wire::{self, Batch, CheckRequest};
 const IDENTITY_BYTES_MAX: usize = 256;
 const REQUEST_ID_BYTES_MAX: usize = 128;
 /// Identities of a batch that are judged together.
-const GROUP_ROWS: usize = 256;
+pub const GROUP_ROWS: usize = 256;
 const WHITELISTED: u8 = 1;
 /// What stands before a message: whether it is compressed, and its length.
 pub const PREFIX_BYTES: usize = 5;
