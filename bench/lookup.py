@@ -73,7 +73,9 @@ def in_batches(checker: Checker, imeis: Sequence[str], imsis: Sequence[str]) -> 
         checker.check_batch(imeis[at : at + BATCH], imsis[at : at + BATCH], "")
 
 
-def portable(store: Store, imeis: Sequence[str], imsis: Sequence[str], keys: Sequence[int]) -> dict[str, float]:
+def portable(
+    store: Store, imeis: Sequence[str], imsis: Sequence[str], keys: Sequence[int]
+) -> dict[str, float]:
     """One round of the portable engine."""
     checker = Checker(store, compile_policy(default_policy_text()), now_seconds)
     alone, generation = isolated_ns(checker, imeis, imsis), store.generation

@@ -1,6 +1,6 @@
 """The native engine with clocks around its checks: built apart, it takes the place of the installed one.
 
-    core/ ──cargo, feature `measure`──► .build/measure ──► eir._core of this process
+It is built with the feature `measure` into .build/measure.
 """
 
 from __future__ import annotations

@@ -27,8 +27,8 @@ pub fn find_many(shard: &Shard, keys: impl ExactSizeIterator<Item = u64>, blocks
     let mut places = Vec::with_capacity(TOGETHER);
     while keys.peek().is_some() {
         places.extend(keys.by_ref().take(TOGETHER).map(|key| place(shard, key)));
-        for _ in 0..Place::STEPS {
-            places.iter_mut().for_each(Place::step);
+        for step in Place::STEPS {
+            places.iter_mut().for_each(step);
         }
         for mut place in places.drain(..) {
             let row = place.find().row(blocks);

@@ -115,7 +115,7 @@ struct OtherSlots<'t> {
 impl Tables {
     /// Judges one identity at a second since the Unix epoch.
     pub fn check(&self, question: &Question<'_>, now: u64) -> Verdict {
-        let (mut verdict, place) = self.judge(self.read(question), now);
+        let (mut verdict, place) = self.judge(&mut self.read(question), now);
         self.find_case(&mut verdict, place, now);
         verdict
     }
@@ -129,17 +129,20 @@ impl Tables {
         let mut unpaired = Vec::with_capacity(IN_FLIGHT);
         for questions in questions.chunks(IN_FLIGHT) {
             group.extend(questions.iter().map(|question| self.read(question)));
-            for _ in 0..Place::STEPS {
-                group.iter_mut().filter_map(|asked| asked.key.as_mut()).for_each(|slot| slot.place.step());
+            for step in Place::STEPS {
+                group
+                    .iter_mut()
+                    .filter_map(|asked| asked.key.as_mut())
+                    .for_each(|slot| step(&mut slot.place));
             }
             for asked in &mut group {
                 asked.other_slots = asked.key.as_mut().map(|slot| self.other_slots(slot));
             }
-            for _ in 0..Place::STEPS {
+            for step in Place::STEPS {
                 let slots = group.iter_mut().filter_map(|asked| asked.other_slots.as_mut());
-                slots.filter_map(|slots| slots.first.as_mut()).for_each(|slot| slot.place.step());
+                slots.filter_map(|slots| slots.first.as_mut()).for_each(|slot| step(&mut slot.place));
             }
-            for asked in group.drain(..) {
+            for asked in &mut group {
                 let (verdict, place) = self.judge(asked, now);
                 if let (Some(pair), Some(cases)) = (verdict.unpaired, &self.cases) {
                     cases.prefetch(pair);
@@ -147,6 +150,7 @@ impl Tables {
                 }
                 out.push(verdict);
             }
+            group.clear();
             unpaired.drain(..).for_each(|(at, place)| self.find_case(&mut out[at], place, now));
         }
     }
@@ -174,16 +178,23 @@ impl Tables {
 
     /// Finds the other slots of a device, and begins their look-up.
     fn other_slots<'t>(&'t self, slot: &mut Slot<'t>) -> OtherSlots<'t> {
-        let mut others = OtherSlots::default();
-        self.generation.links(slot.key, &mut slot.place, &mut |key| match &others.first {
-            None => others.first = Some(self.slot(key)),
-            Some(_) => others.more.push(self.slot(key)),
+        let (mut others, place) = (OtherSlots::default(), slot.place.clone());
+        self.generation.links(slot.key, &mut slot.place, &mut |key| {
+            // Most are neighbours: what is known of their TAC is known already.
+            let other = match place.beside(key) {
+                Some(place) => Slot { key, place },
+                None => self.slot(key),
+            };
+            match &others.first {
+                None => others.first = Some(other),
+                Some(_) => others.more.push(other),
+            }
         });
         others
     }
 
     /// The verdict but for the pair's case, and the place of its outcome in the table of statuses.
-    fn judge<'t>(&'t self, mut asked: Asked<'_, 't>, now: u64) -> (Verdict, usize) {
+    fn judge<'t>(&'t self, asked: &mut Asked<'_, 't>, now: u64) -> (Verdict, usize) {
         let (stretch, next_change) = self.policy.at(now);
         let imsi = asked.imsi.code;
         let key = asked.key.as_ref().map(|slot| slot.key);
@@ -194,7 +205,8 @@ impl Tables {
             (None, _) => facts::Row::default(),
         };
         let near = RowFacts::of(row, imsi, now, stretch, tac);
-        let mut far = Far { tables: self, key: asked.key, others: asked.other_slots, imsi, now, stretch };
+        let (slot, others) = (asked.key.as_mut(), &mut asked.other_slots);
+        let mut far = Far { tables: self, key: slot, others, imsi, now, stretch };
         let imsi_class = stretch.imsi_class(imsi);
         let tac_class = stretch.tac_class(tac);
         let kind = match asked.imsi.class {
@@ -309,16 +321,16 @@ fn cache_seconds(status: u8, deadline: u64, stretch: &Stretch, next_change: u64,
 }
 
 /// Facts that cost a further look-up.
-struct Far<'t> {
+struct Far<'a, 't> {
     tables: &'t Tables,
-    key: Option<Slot<'t>>,
-    others: Option<OtherSlots<'t>>,
+    key: Option<&'a mut Slot<'t>>,
+    others: &'a mut Option<OtherSlots<'t>>,
     imsi: u64,
     now: u64,
     stretch: &'t Stretch,
 }
 
-impl<'t> Far<'t> {
+impl<'t> Far<'_, 't> {
     /// Whether another slot of the device is stolen or lost.
     fn linked_block(&mut self) -> bool {
         let mut blocked = false;

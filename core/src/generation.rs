@@ -86,11 +86,10 @@ impl Generation {
 
     /// Range pieces that hold a key.
     pub fn range_pieces<'a>(&'a self, key: u64, place: &mut Place<'a>) -> &'a [u64] {
-        let pieces = match self.above(Table::Ranges, key / SERIALS) {
-            Some(row) => row.words,
+        match self.above(Table::Ranges, key / SERIALS) {
+            Some(row) => pieces_at(row.words, key % SERIALS),
             None => place.pieces(),
-        };
-        pieces_at(pieces, key % SERIALS)
+        }
     }
 
     /// Row of a raw text, of at most 16 ASCII characters.

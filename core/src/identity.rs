@@ -66,22 +66,56 @@ pub struct Imsi {
 
 fn trim(text: &[u8]) -> &[u8] {
     let space = |byte: &u8| matches!(byte, b' ' | 9..=13);
+    if let [first, .., last] = text
+        && !space(first)
+        && !space(last)
+    {
+        return text;
+    }
     let Some(first) = text.iter().position(|byte| !space(byte)) else { return &[] };
     let last = text.iter().rposition(|byte| !space(byte)).unwrap_or(first);
     &text[first..=last]
 }
 
-/// The number that some digits write; None where a byte is no digit.
-fn number(digits: &[u8]) -> Option<u64> {
-    let mut value = 0u64;
-    let mut odd = false;
-    for byte in digits {
-        let digit = byte.wrapping_sub(b'0');
-        odd |= digit > 9;
-        value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
-    }
-    (!odd).then_some(value)
+/// Eight zeros as text.
+const ZEROS: u64 = 0x3030_3030_3030_3030;
+
+/// Whether eight bytes are digits, and the number that they write: the first byte is the lowest of the word.
+#[inline]
+fn eight_digits(word: u64) -> (bool, u64) {
+    // A digit's high half is 3, and is it still when 6 is added.
+    const HIGH: u64 = 0xF0F0_F0F0_F0F0_F0F0;
+    let digits =
+        (word & HIGH) | ((word.wrapping_add(0x0606_0606_0606_0606) & HIGH) >> 4) == 0x3333_3333_3333_3333;
+    // Neighbours become pairs, pairs fours, fours the number: 2561 is 10 * 256 + 1, and so on.
+    let pairs = (word & 0x0F0F_0F0F_0F0F_0F0F).wrapping_mul(2561) >> 8;
+    let fours = (pairs & 0x00FF_00FF_00FF_00FF).wrapping_mul(6_553_601) >> 16;
+    (digits, (fours & 0x0000_FFFF_0000_FFFF).wrapping_mul(42_949_672_960_001) >> 32)
 }
+
+/// The number that some digits write, at most 16; None where a byte is no digit.
+#[inline]
+fn number(digits: &[u8]) -> Option<u64> {
+    if let (9..=16, Some(first), Some(last)) = (digits.len(), digits.first_chunk(), digits.last_chunk()) {
+        // Of the first eight those that are not among the last eight, with zeros before them.
+        let bits = 8 * (16 - digits.len());
+        let first = u64::from_le_bytes(*first) << bits | ZEROS & ((1 << bits) - 1);
+        let ((good, first), (well, last)) = (eight_digits(first), eight_digits(u64::from_le_bytes(*last)));
+        return (good && well).then_some(first * 100_000_000 + last);
+    }
+    let digit = |byte: &u8| byte.is_ascii_digit().then(|| u64::from(byte - b'0'));
+    digits.iter().try_fold(0_u64, |value, byte| Some(value.wrapping_mul(10).wrapping_add(digit(byte)?)))
+}
+
+/// Powers of ten.
+const TENS: [u64; IMSI_DIGITS_MAX + 1] = {
+    let (mut tens, mut place) = ([1; IMSI_DIGITS_MAX + 1], 1);
+    while place <= IMSI_DIGITS_MAX {
+        tens[place] = tens[place - 1] * 10;
+        place += 1;
+    }
+    tens
+};
 
 fn special_class(key: u64, placeholders: &[u64]) -> u8 {
     if key.is_multiple_of(11_111_111_111_111) {
@@ -134,7 +168,7 @@ pub fn parse_imsi(text: &[u8]) -> Imsi {
     let Some(digits) = digits else { return Imsi { class: imsi_class::MALFORMED, code: 0 } };
     let short = text.len() < IMSI_DIGITS_NETWORK;
     let class = if short { imsi_class::SHORT } else { imsi_class::WELL_FORMED };
-    Imsi { class, code: digits + 10u64.pow(text.len() as u32) }
+    Imsi { class, code: digits + TENS[text.len()] }
 }
 
 #[cfg(test)]
@@ -169,6 +203,23 @@ mod tests {
         ];
         for (text, expected) in expected {
             assert_eq!(class(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn digits_are_read_as_one_by_one() {
+        for length in 0..=16 {
+            let text: Vec<u8> = (0..length).map(|place| b'0' + (place * 7 + 3) % 10).collect();
+            let plain = text.iter().fold(0, |value, byte| value * 10 + u64::from(byte - b'0'));
+            assert_eq!(number(&text), Some(plain), "{length}");
+            for place in 0..text.len() {
+                for byte in (0..=255).filter(|byte: &u8| !byte.is_ascii_digit()) {
+                    let mut other = text.clone();
+                    other[place] = byte;
+                    assert_eq!(number(&other), None, "{byte} at {place} of {length}");
+                }
+            }
+            assert_eq!(number(&vec![b'9'; text.len()]), Some(10_u64.pow(text.len() as u32) - 1));
         }
     }
 

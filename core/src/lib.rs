@@ -12,6 +12,7 @@ pub mod case_table;
 pub mod check;
 pub mod counters;
 pub mod facts;
+mod filter;
 pub mod generation;
 pub mod hashtable;
 pub mod identity;
@@ -25,6 +26,7 @@ pub mod policy;
 mod python;
 #[cfg(feature = "python")]
 mod python_server;
+mod sampled;
 pub mod segment;
 pub mod server;
 pub mod shard;

@@ -42,6 +42,7 @@ impl<'a> Found<'a> {
 }
 
 /// An IMEI key in its shard, and how far its look-up has come.
+#[derive(Clone)]
 pub struct Place<'a> {
     shard: Option<&'a Shard>,
     tac: u32,
@@ -63,8 +64,9 @@ enum Step {
 }
 
 impl<'a> Place<'a> {
-    /// Steps until the state of a key is known, at most; each fetches what the next one reads.
-    pub const STEPS: usize = 4;
+    /// The steps until the state of a key is known; each fetches what the next one reads.
+    pub const STEPS: [fn(&mut Self); 4] =
+        [Self::find_tac, Self::find_block, Self::find_line, Self::find_state];
 
     /// Begins a look-up.
     #[inline]
@@ -76,35 +78,76 @@ impl<'a> Place<'a> {
         Self { shard, tac, serial, records: None, next }
     }
 
-    /// Takes the next step, if there is one.
+    fn key(&self) -> u64 {
+        u64::from(self.tac) * SERIALS + u64::from(self.serial)
+    }
+
+    /// Begins the look-up of another key of the same TAC; None for other keys, or before the TAC was found.
     #[inline]
-    pub fn step(&mut self) {
-        let Some(shard) = self.shard else { return };
-        self.next = match self.next {
-            Step::Tac => match shard.entry(self.tac) {
+    pub fn beside(&self, key: u64) -> Option<Self> {
+        let (shard, records) = (self.shard?, self.records?);
+        if key / SERIALS != u64::from(self.tac) {
+            return None;
+        }
+        let mut other = Self { serial: (key % SERIALS) as u32, ..self.clone() };
+        other.next = other.block(shard, records.0);
+        Some(other)
+    }
+
+    #[inline]
+    fn find_tac(&mut self) {
+        if let (Step::Tac, Some(shard)) = (self.next, self.shard) {
+            self.next = match shard.entry(self.tac) {
                 Some(entry) => {
                     prefetch(&shard.tacs, entry);
                     prefetch(&shard.tacs, entry + 1);
                     Step::Record(entry)
                 }
                 None => Step::Done(State::Absent),
-            },
-            Step::Record(entry) => self.block(shard, entry),
-            Step::Dense(place) => self.line(shard, place),
-            Step::Line(line, position) => Step::Done(shard.prefetched(shard.dense_state(line, position))),
-            Step::Sparse(place) => {
-                Step::Done(shard.prefetched(shard.sparse_state(place, self.serial as u16)))
-            }
-            Step::Done(state) => Step::Done(state),
-        };
+            };
+        }
     }
 
     #[inline]
-    fn block(&mut self, shard: &'a Shard, entry: usize) -> Step {
+    fn find_block(&mut self) {
+        if let (Step::Record(entry), Some(shard)) = (self.next, self.shard) {
+            self.next = self.record(shard, entry);
+        }
+    }
+
+    #[inline]
+    fn find_line(&mut self) {
+        if let (Step::Dense(place), Some(shard)) = (self.next, self.shard) {
+            self.next = self.line(shard, place);
+        }
+    }
+
+    #[inline]
+    fn find_state(&mut self) {
+        let Some(shard) = self.shard else { return };
+        let state = match self.next {
+            Step::Line(line, position) => shard.dense_state(line, position),
+            Step::Sparse(place) => shard.sparse_state(place, self.serial as u16),
+            _ => return,
+        };
+        shard.prefetch_row(state);
+        self.next = Step::Done(state);
+    }
+
+    #[inline]
+    fn record(&mut self, shard: &'a Shard, entry: usize) -> Step {
         self.records = shard.records(entry);
         let Some((record, next)) = self.records else { return Step::Done(State::Absent) };
         let runs = record.runs_first as usize..next.runs_first as usize;
         prefetch(&shard.runs, runs.start + runs.len() / 2);
+        if record.far_first != next.far_first {
+            shard.linked.prefetch(self.key());
+        }
+        self.block(shard, record)
+    }
+
+    #[inline]
+    fn block(&self, shard: &Shard, record: &TacRecord) -> Step {
         let bit = 1u16 << (self.serial >> 16);
         let place = |first: u32, mask: u16| first as usize + (mask & (bit - 1)).count_ones() as usize;
         if record.dense_mask & bit != 0 {
@@ -139,12 +182,13 @@ impl<'a> Place<'a> {
     /// State of the key in the shard.
     #[inline]
     fn state(&mut self) -> State {
-        loop {
-            if let Step::Done(state) = self.next {
-                return state;
-            }
-            self.step();
+        if !matches!(self.next, Step::Done(_)) {
+            self.find_tac();
+            self.find_block();
+            self.find_line();
+            self.find_state();
         }
+        if let Step::Done(state) = self.next { state } else { State::Absent }
     }
 
     /// What the shard knows of the key.
@@ -180,30 +224,40 @@ impl<'a> Place<'a> {
                 found(u64::from(run.other_tac) * SERIALS + other);
             }
         }
-        let far = shard.far.get(record.far_first as usize..next.far_first as usize).unwrap_or_default();
-        let first = far.partition_point(|word| word >> 44 < u64::from(serial));
-        for word in far[first..].iter().take_while(|word| **word >> 44 == u64::from(serial)) {
+        let far = record.far_first as usize..next.far_first as usize;
+        if far.is_empty() || !shard.linked.may_have(self.key()) {
+            return;
+        }
+        let first = shard.far.first(far.clone(), serial);
+        let far = shard.far.of(first..far.end);
+        for word in far.iter().take_while(|word| **word >> 44 == u64::from(serial)) {
             if let Some(tac) = shard.far_tacs.get((word & 0xFF_FFFF) as usize) {
                 found(u64::from(*tac) * SERIALS + (word >> 24 & 0xF_FFFF));
             }
         }
     }
 
-    /// All range pieces of the TAC.
+    /// Range pieces of the TAC that hold the serial.
     pub fn pieces(&mut self) -> &'a [u64] {
         self.state();
         let (Some(shard), Some((record, next))) = (self.shard, self.records) else { return &[] };
-        shard.ranges.get(record.ranges_first as usize..next.ranges_first as usize).unwrap_or_default()
+        let tac = record.ranges_first as usize..next.ranges_first as usize;
+        let after = shard.ranges.first(tac.clone(), self.serial + 1);
+        held(shard.ranges.of(tac.start..after), self.serial.into())
     }
 }
 
-/// Those of a TAC's pieces that hold a serial: pieces with one begin share one end.
+/// Those of a TAC's pieces that hold a serial.
 pub fn pieces_at(pieces: &[u64], serial: u64) -> &[u64] {
-    let after = pieces.partition_point(|piece| *piece < (serial + 1) << 44);
-    let Some(last) = after.checked_sub(1).map(|place| pieces[place]) else { return &[] };
+    held(&pieces[..pieces.partition_point(|piece| *piece < (serial + 1) << 44)], serial)
+}
+
+/// Of pieces that do not begin after a serial those that hold it: pieces with one begin share one end.
+fn held(pieces: &[u64], serial: u64) -> &[u64] {
+    let Some(last) = pieces.last() else { return &[] };
     if last >> 24 & 0xF_FFFF < serial {
         return &[];
     }
-    let same = pieces[..after].iter().rev().take_while(|piece| **piece >> 44 == last >> 44).count();
-    &pieces[after - same..after]
+    let same = pieces.iter().rev().take_while(|piece| **piece >> 44 == last >> 44).count();
+    &pieces[pieces.len() - same..]
 }

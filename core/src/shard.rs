@@ -3,10 +3,15 @@
 //! Every place that a record names is looked up with a check: in a shard that is damaged although its
 //! checksums are right, what lies nowhere is not known, and no search is longer than the file.
 
+use std::cmp::Ordering;
+
 use bytemuck::{Pod, Zeroable};
 
 use crate::facts::{REGISTERED, Row};
+use crate::filter::Filter;
+use crate::identity::SERIALS;
 use crate::memory::{View, prefetch};
+use crate::sampled::{SERIAL_SHIFT, Sampled};
 use crate::segment::{Kind, Segment};
 
 const FLAG: u32 = 1 << 31;
@@ -93,9 +98,11 @@ pub struct Shard {
     owners: View<u8>,
     more_first: View<u32>,
     words: View<u64>,
-    pub(crate) ranges: View<u64>,
+    pub(crate) ranges: Sampled,
     pub(crate) runs: View<Run>,
-    pub(crate) far: View<u64>,
+    pub(crate) far: Sampled,
+    /// Keys that have words in `far`: few have, and a search costs more than all else.
+    pub(crate) linked: Filter,
     pub(crate) far_tacs: View<u32>,
 }
 
@@ -109,6 +116,7 @@ impl Shard {
             return Err(format!("its owners are {} bits wide; allowed are 1 to {OWNER_BITS_MAX}", meta[0]));
         }
         let tacs: View<TacRecord> = segment.view(1)?;
+        let far = Sampled::new(segment.view(13)?);
         Ok(Self {
             first_tac: segment.first_tac,
             last_tac: segment.last_tac,
@@ -116,7 +124,6 @@ impl Shard {
             owner_bits: meta[0],
             sparse_rank: [meta[1], meta[2]],
             index: index_of(&tacs),
-            tacs,
             dense: segment.view(2)?,
             lines: segment.view(3)?,
             sparse: segment.view(4)?,
@@ -124,9 +131,11 @@ impl Shard {
             owners: segment.view(8)?,
             more_first: segment.view(9)?,
             words: segment.view(10)?,
-            ranges: segment.view(11)?,
+            ranges: Sampled::new(segment.view(11)?),
             runs: segment.view(12)?,
-            far: segment.view(13)?,
+            linked: linked_of(&tacs, &far),
+            tacs,
+            far,
             far_tacs: segment.view(14)?,
         })
     }
@@ -158,6 +167,7 @@ impl Shard {
         Some((self.tacs.get(entry)?, self.tacs.get(entry + 1)?))
     }
 
+    #[inline]
     pub(crate) fn dense_state(&self, line: usize, position: u32) -> State {
         let Some(line) = self.lines.get(line) else { return State::Absent };
         let (byte, bit) = (position as usize / 8, position % 8);
@@ -196,13 +206,12 @@ impl Shard {
 
     /// Fetches what the row of a state is read from.
     #[inline]
-    pub(crate) fn prefetched(&self, state: State) -> State {
+    pub(crate) fn prefetch_row(&self, state: State) {
         match state {
             State::Paired { rank, .. } => prefetch(&self.owners, self.owner_byte(rank)),
             State::More { rank } => prefetch(&self.more_first, rank as usize),
             State::Absent | State::Registered => {}
         }
-        state
     }
 
     fn owner_byte(&self, rank: u64) -> usize {
@@ -236,17 +245,23 @@ impl Line {
     /// Serials before a position whose high bit is set, and whose low bit is set in the other of `flip`.
     #[inline]
     fn count_before(&self, position: u32, flip: u64) -> u64 {
-        let word = |plane: &[u8; 28], at: usize| {
-            let mut bytes = [0; 8];
-            let part = &plane[at * 8..28.min(at * 8 + 8)];
-            bytes[..part.len()].copy_from_slice(part);
-            u64::from_le_bytes(bytes)
+        let bytes = |plane: &[u8; 28], at: usize| {
+            plane[at..].first_chunk().map_or(0, |word| u64::from_le_bytes(*word))
         };
+        let word = |at: usize| match at {
+            // The last word is half a word, read from before its begin.
+            3 => (bytes(&self.high, 20) & (bytes(&self.low, 20) ^ flip)) >> 32,
+            _ => bytes(&self.high, at * 8) & (bytes(&self.low, at * 8) ^ flip),
+        };
+        let (words_before, part) = (position as usize / 64, (1 << (position % 64)) - 1);
         let mut count = 0;
         for at in 0..4 {
-            let ahead = position.saturating_sub(at as u32 * 64).min(64);
-            let mask = 1u64.checked_shl(ahead).unwrap_or(0).wrapping_sub(1);
-            count += (word(&self.high, at) & (word(&self.low, at) ^ flip) & mask).count_ones();
+            let mask = match at.cmp(&words_before) {
+                Ordering::Less => !0,
+                Ordering::Equal => part,
+                Ordering::Greater => 0,
+            };
+            count += (word(at) & mask).count_ones();
         }
         u64::from(count)
     }
@@ -271,4 +286,15 @@ fn index_of(tacs: &[TacRecord]) -> Box<[(u32, u32)]> {
         index[at] = (record.tac, place);
     }
     index
+}
+
+/// The keys that have single links.
+fn linked_of(tacs: &[TacRecord], far: &Sampled) -> Filter {
+    let mut linked = Filter::new(far.len());
+    for pair in tacs.windows(2) {
+        let first_key = u64::from(pair[0].tac) * SERIALS;
+        let words = far.of(pair[0].far_first as usize..pair[1].far_first as usize);
+        words.iter().for_each(|word| linked.add(first_key + (word >> SERIAL_SHIFT)));
+    }
+    linked
 }

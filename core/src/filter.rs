@@ -1,0 +1,69 @@
+//! A filter: says of most keys that are not in a set that they are not, by one bit.
+
+use crate::memory::prefetch;
+
+const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
+/// Bits for a key, at least: of keys that are not there, one in as many or fewer seems to be.
+const BITS_PER_KEY: usize = 8;
+
+/// The bits of a set.
+pub struct Filter {
+    words: Box<[u64]>,
+    /// Leaves of a hash the place of a word.
+    shift: u32,
+}
+
+impl Filter {
+    /// A filter of an empty set that gets so many keys.
+    pub fn new(keys: usize) -> Self {
+        let words = (keys * BITS_PER_KEY / 64).next_power_of_two().max(2);
+        Self { words: vec![0; words].into(), shift: 64 - words.ilog2() }
+    }
+
+    /// Place of a key's word, and its bit there: from other bits of the hash.
+    #[inline]
+    fn place(&self, key: u64) -> (usize, u64) {
+        let hash = key.wrapping_mul(GOLDEN);
+        ((hash >> self.shift) as usize, 1 << (hash >> 16 & 63))
+    }
+
+    /// Adds a key.
+    pub fn add(&mut self, key: u64) {
+        let (word, bit) = self.place(key);
+        self.words[word] |= bit;
+    }
+
+    /// Fetches what `may_have` reads.
+    #[inline]
+    pub fn prefetch(&self, key: u64) {
+        prefetch(&self.words, self.place(key).0);
+    }
+
+    /// False only for keys that are not there.
+    #[inline]
+    pub fn may_have(&self, key: u64) -> bool {
+        let (word, bit) = self.place(key);
+        self.words[word] & bit != 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Filter;
+
+    #[test]
+    fn what_was_added_is_there_and_little_else() {
+        let key = |place: u64| 35_000_000_000_000 + place * 3;
+        let mut filter = Filter::new(10_000);
+        (0..10_000).for_each(|place| filter.add(key(place)));
+        assert!((0..10_000).all(|place| filter.may_have(key(place))));
+        let wrong = (0..10_000).filter(|place| filter.may_have(key(*place) + 1)).count();
+        assert!(wrong < 10_000 / 6, "{wrong}");
+    }
+
+    #[test]
+    fn an_empty_set_has_nothing() {
+        let filter = Filter::new(0);
+        assert!(!(0..1000).any(|key| filter.may_have(key)));
+    }
+}
