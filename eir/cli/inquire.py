@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eir.cli import client
-from eir.cli.check import explain
+from eir.cli.check import explain, explain_case
 from eir.cli.say import NO, OK, count, moment, note, progress, show_json, show_table
 from eir.verdict import Reason, Status
 
@@ -234,8 +234,13 @@ def _exemption(exemption: inquiry_pb2.Exemption) -> str:
 
 
 def _judgement(judgement: inquiry_pb2.Judgement) -> str:
-    until = f" Until {moment(judgement.deadline)}." if judgement.deadline else ""
-    return explain(Status(judgement.status), Reason(judgement.reason)) + until
+    from eir.clock import now_seconds
+
+    status, reason = Status(judgement.status), Reason(judgement.reason)
+    more = explain_case(status, reason, judgement.deadline, now_seconds())
+    if not more and judgement.deadline:
+        more = [f"Until {moment(judgement.deadline)}."]
+    return " ".join((explain(status, reason), *more))
 
 
 def _history_dict(pages: list[Any]) -> dict[str, Any]:

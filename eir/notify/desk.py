@@ -157,7 +157,7 @@ class Desk:
         cases: Cases | None = None,
     ) -> Self:
         """Put a desk together over the cases of a folder. Raises StorageError, StateDamagedError."""
-        cases = cases or open_cases(folder)
+        cases = open_cases(folder) if cases is None else cases  # an empty one is falsy
         notebook = Notebook(cases)
         keeper = Keeper(cases, Outbox(cases), judge, policy)
         follower = Follower(keeper, notebook, tables.journal, tables.generation, clock, bounds.look_rows_max)
