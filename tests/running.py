@@ -26,6 +26,7 @@ from eir.proto import (
     check_pb2_grpc,
     enforcement_pb2_grpc,
     inquiry_pb2_grpc,
+    notice_pb2_grpc,
     sync_pb2,
     sync_pb2_grpc,
 )
@@ -38,13 +39,17 @@ FREE_PORTS = {"check_listen": "127.0.0.1:0", "manage_listen": "127.0.0.1:0", "ht
 def command(
     data_dir: Path, settings: dict[str, object], *, engine: str = "portable"
 ) -> tuple[list[str], dict[str, str]]:
-    """Command line and environment of a daemon; settings by their names, `config` is a file of more."""
+    """Command line and environment of a daemon; settings by their names, `config` is a file of more.
+
+    `ahead` is a file of the seconds that its clock is ahead.
+    """
     settings = dict(settings)
-    file = settings.pop("config", None)
+    file, ahead = settings.pop("config", None), settings.pop("ahead", None)
     given = {"data_dir": data_dir, "engine": engine, "log.format": "json", **FREE_PORTS, **settings}
     environ = {f"EIR_{name.upper().replace('.', '__')}": str(value) for name, value in given.items()}
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("EIR_")}
-    line = [sys.executable, "-m", "eir", "serve", *(["--config", str(file)] if file else [])]
+    program = [str(Path(__file__).parent / "clocked.py"), str(ahead)] if ahead else ["-m", "eir"]
+    line = [sys.executable, *program, "serve", *(["--config", str(file)] if file else [])]
     return line, inherited | environ
 
 
@@ -72,6 +77,7 @@ class Daemon:
         self.checks = check_pb2_grpc.EquipmentCheckServiceStub(self.check_channel)  # type: ignore[no-untyped-call]
         self.sync = sync_pb2_grpc.RegistrySyncServiceStub(self.manage_channel)  # type: ignore[no-untyped-call]
         self.enforcement = enforcement_pb2_grpc.EnforcementServiceStub(self.manage_channel)  # type: ignore[no-untyped-call]
+        self.notices = notice_pb2_grpc.NoticeServiceStub(self.manage_channel)  # type: ignore[no-untyped-call]
         self.inquiry = inquiry_pb2_grpc.InquiryServiceStub(self.manage_channel)  # type: ignore[no-untyped-call]
 
     @property

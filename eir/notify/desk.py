@@ -147,17 +147,15 @@ class Desk:
     @classmethod
     def open(
         cls,
-        folder: Path,
+        cases: Cases,
         thread: ThreadPoolExecutor,
         judge: Judge,
         policy: Settings,
         tables: Tables,
         clock: Callable[[], int],
         bounds: Bounds,
-        cases: Cases | None = None,
     ) -> Self:
-        """Put a desk together over the cases of a folder. Raises StorageError, StateDamagedError."""
-        cases = open_cases(folder) if cases is None else cases  # an empty one is falsy
+        """Put a desk together over the cases of a folder. Raises StorageError."""
         notebook = Notebook(cases)
         keeper = Keeper(cases, Outbox(cases), judge, policy)
         follower = Follower(keeper, notebook, tables.journal, tables.generation, clock, bounds.look_rows_max)

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import ssl
 import zoneinfo
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -165,14 +165,13 @@ class Casework:
         )
         make: Callable[[], Desk] = partial(
             Desk.open,
-            state.config.data_dir,
+            self._cases,
             self._thread,
             Judge(state.working, state.clock),
             state.working().policy.settings,
             Tables(journal, lambda: store.generation, feeds),
             state.clock,
             bounds,
-            self._cases,
         )
         self.desk = desk = await asyncio.get_running_loop().run_in_executor(self._thread, make)
         desk.failed = self._failed
@@ -235,7 +234,15 @@ class Casework:
         runs = [self.desk.run(), *(link.run() for link in self.links)]
         if self.desk.sender is not None:
             runs.append(self.desk.sender.run())
-        self._jobs = [asyncio.create_task(run) for run in runs]
+        self._jobs = [asyncio.create_task(self._kept_up(run)) for run in runs]
+
+    async def _kept_up(self, run: Coroutine[None, None, None]) -> None:
+        """Say when something that should run for ever ends."""
+        try:
+            await run
+        except Exception as error:  # noqa: BLE001 - it is said, and readiness tells it
+            self._failed("run", error)
+            self._state.readiness.fail("cases", f"ended by a bug: {error!r}", required=False)
 
     async def use_policy(self) -> None:
         """Take the policy in force."""

@@ -1,0 +1,166 @@
+"""Notices of a real daemon, to a real SMSC end: sighted, warned, paired, cut off, let in again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import native_engine
+import pytest
+from running import ENGINES, Daemon, operation
+from smsc_end import SmscEnd, smsc_end, wait_for
+
+from eir.proto import check_pb2, notice_pb2
+
+DAY = 86_400
+IMEI, SIM = "356938035643806", "432110000000001"
+KEY = IMEI[:14]
+POLICY = """
+name = "notices"
+home_plmns = ["43211"]
+[cause.never_activated]
+mode = "enforce"
+grace_days = 10
+clock_start = "first_sighting"
+[notices]
+quiet_hours = "00:00-00:00"
+cut_off_hours = "00:00-00:00"
+warned_days_min = 3
+"""
+CONFIG = """
+[notices]
+enabled = true
+code = "*7777#"
+helpline = "02127480000"
+language = "en"
+sighting_repeat_seconds = 0
+clock_jump_seconds_max = 3600
+[smsc.main]
+host = "127.0.0.1"
+port = {port}
+system_id = "eir"
+password_variable = "SMSC_PASSWORD"
+sender = "EIR"
+parts_per_second_max = 10000.0
+reconnect_seconds_max = 1
+{more}
+"""
+
+
+class Scene:
+    """A daemon whose clock is set, with an SMSC."""
+
+    def __init__(self, folder: Path, smsc: SmscEnd, engine: str, more: str = "") -> None:
+        self.smsc, self.ahead, self.engine, self.folder = smsc, folder / "ahead", engine, folder
+        self.ahead.write_text("0")
+        (folder / "policy.toml").write_text(POLICY)
+        (folder / "eir.toml").write_text(CONFIG.format(port=smsc.port, more=more))
+
+    def start(self) -> Daemon:
+        return Daemon(
+            self.folder / "data",
+            engine=self.engine,
+            config=self.folder / "eir.toml",
+            policy=self.folder / "policy.toml",
+            ahead=self.ahead,
+        )
+
+    @property
+    def now(self) -> int:
+        return int(time.time()) + int(self.ahead.read_text())
+
+    def go_on(self, seconds: int) -> None:
+        written = self.ahead.with_suffix(".new")
+        written.write_text(str(int(self.ahead.read_text()) + seconds))
+        written.replace(self.ahead)
+
+
+@pytest.fixture(params=ENGINES)
+def scene(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
+    if request.param == "native":
+        native_engine.needed()
+    monkeypatch.setenv("SMSC_PASSWORD", "secret")
+    with smsc_end() as smsc:
+        yield Scene(tmp_path, smsc, request.param)
+
+
+def register(daemon: Daemon, now: int) -> None:
+    daemon.push(
+        operation("REGISTER", KEY),
+        operation("SUBSCRIBER", imsi=SIM, msisdn="989120000001", language="en"),
+        complete_until=now,
+    )
+
+
+def status(daemon: Daemon) -> Any:
+    return daemon.notices.GetNoticeStatus(notice_pb2.GetNoticeStatusRequest(), timeout=10)
+
+
+def case(daemon: Daemon, number: int = 0) -> Any:
+    request = notice_pb2.GetCaseRequest(case_number=number, who="test")
+    return daemon.notices.GetCase(request, timeout=10)
+
+
+def verdict(daemon: Daemon) -> tuple[str, int]:
+    answer = daemon.check(IMEI, SIM)
+    return check_pb2.EquipmentStatus.Name(answer.status).removeprefix("EQUIPMENT_STATUS_"), answer.deadline
+
+
+def test_warned_and_paired_in_time(scene: Scene) -> None:
+    daemon, smsc = scene.start(), scene.smsc
+    try:
+        register(daemon, scene.now)
+        opened = scene.now
+        assert verdict(daemon)[0] == "GREYLISTED"
+        wait_for(lambda: verdict(daemon)[1])
+        assert abs(verdict(daemon)[1] - opened - 10 * DAY) <= 2
+        wait_for(lambda: "IMEI ending in 564380" in smsc.text())
+        wait_for(lambda: case(daemon).notices[0].state == notice_pb2.NOTICE_STATE_ACCEPTED)
+        for message_id in case(daemon).notices[0].message_ids:
+            smsc.deliver(f"id:{message_id} stat:DELIVRD err:000".encode())
+        wait_for(lambda: case(daemon).notices[0].state == notice_pb2.NOTICE_STATE_DELIVERED)
+        assert case(daemon).msisdn == "989120000001"
+        daemon.push(operation("PAIR", KEY, imsi=SIM, role="OWNER"), complete_until=scene.now)
+        wait_for(lambda: "in order now" in smsc.text())
+        assert verdict(daemon) == ("WHITELISTED", 0)
+        assert case(daemon).found.state == notice_pb2.CASE_STATE_RESOLVED
+    finally:
+        assert daemon.stop() == 0
+    assert not [line for line in daemon.log if SIM in line or "989120000001" in line or "secret" in line]
+
+
+def test_cut_off_after_a_restart_and_let_in_again(scene: Scene) -> None:
+    daemon, smsc = scene.start(), scene.smsc
+    try:
+        register(daemon, scene.now)
+        wait_for(lambda: verdict(daemon)[1])
+        wait_for(lambda: case(daemon).found.warned_at)
+        sent = len(smsc.taken)
+        daemon.process.kill()
+        daemon.wait()
+        daemon = scene.start()
+        wait_for(lambda: verdict(daemon)[1])
+        assert len(smsc.taken) == sent
+        scene.go_on(11 * DAY)
+        # The feed is behind: an activation may be on its way.
+        wait_for(lambda: "Last warning" in smsc.text())
+        assert verdict(daemon)[0] == "GREYLISTED"
+        assert "jumped" in status(daemon).clock_doubted_why
+        daemon.push(operation("REGISTER", "35693803564381"), complete_until=scene.now)
+        wait_for(lambda: not status(daemon).clock_doubted_why, "the feed's clock agrees")
+
+        def cut_off() -> bool:
+            # What was held back is looked at again some minutes later; a clock that goes so far is believed.
+            scene.go_on(700)
+            time.sleep(1.1)
+            return verdict(daemon)[0] == "BLACKLISTED"
+
+        wait_for(cut_off)
+        wait_for(lambda: "has been disconnected" in smsc.text())
+        daemon.push(operation("PAIR", KEY, imsi=SIM, role="OWNER"), complete_until=scene.now)
+        wait_for(lambda: "Switch it off and on" in smsc.text())
+        assert verdict(daemon) == ("WHITELISTED", 0)
+    finally:
+        daemon.stop()
