@@ -200,6 +200,9 @@ class Metrics:
         )
         self.journal_deltas = self._gauge("journal_deltas", "Deltas kept in the journal.")
         self.segments = self._gauge("segments", "Segment files in use.")
+        self.segments_recovered = self._gauge(
+            "segments_recovered", "Segment files that were damaged at the start and made again."
+        )
         self.overlay_rows = self._gauge("overlay_rows", "Rows above the segments.")
         self.rebuild_running = self._gauge("rebuild_running", "1 while segments are rebuilt.")
         self.rebuild_seconds = self._histogram(

@@ -202,6 +202,7 @@ class State:
         metrics.set_feeds(positions)
         metrics.set_tables(sizes)
         metrics.segments.set(len(store.generation.shards))
+        metrics.segments_recovered.set(len(store.segments.recovered))
         metrics.overlay_rows.set(store.generation.overlay_rows)
         metrics.journal_deltas.set(journal_deltas)
         metrics.set_readiness(self.readiness)

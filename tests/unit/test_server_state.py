@@ -89,6 +89,7 @@ class FakeStore:
 
     def __init__(self) -> None:
         self.go, self.closed, self.wrong = threading.Event(), False, False
+        self.segments = SimpleNamespace(recovered=["shard"])
         self.generation = SimpleNamespace(serial=4, shards=(1, 2), overlay_rows=3)
         self.journal = SimpleNamespace(oldest_serial=lambda: 2, last_serial=lambda: 4)
 
@@ -163,6 +164,7 @@ def test_refresh_brings_staleness_and_gauges_up_to_the_present(limit: int, stale
         assert value(state, "eir_override_active") == 1
         assert value(state, "eir_serial") == 4
         assert value(state, "eir_segments") == 2
+        assert value(state, "eir_segments_recovered") == 1
         assert value(state, "eir_overlay_rows") == 3
         assert value(state, "eir_journal_deltas") == 3
 
