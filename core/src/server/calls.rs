@@ -278,8 +278,8 @@ impl Connection {
         self.finish(id, stream, service);
     }
 
-    /// When draining: ends streams on which nothing came for a while, or all of them.
-    pub fn end_streams<S: Source>(&mut self, idle_since: u64, service: &mut Service<S>) {
+    /// Ends streams on which nothing has come since some time.
+    pub(super) fn end_streams<S: Source>(&mut self, idle_since: u64, service: &mut Service<S>) {
         let wanted = |stream: &Stream| {
             stream.method == Method::Stream && stream.touched <= idle_since && stream.held.is_empty()
         };

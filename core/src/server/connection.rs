@@ -28,10 +28,6 @@ enum Phase {
     Greeting,
     Settings,
     Open,
-    /// The peer was asked to go; calls that come until this time are still taken.
-    Asked(u64),
-    /// Calls above the last stream are not taken.
-    Leaving,
     /// Nothing more is read.
     Over,
 }
@@ -51,7 +47,12 @@ pub struct Connection {
     input: Vec<u8>,
     block: Option<Block>,
     last: u32,
-    leave_after: u32,
+    /// Since when the peer is asked to go.
+    asked_at: Option<u64>,
+    /// Calls that come until this time are still taken then.
+    leaves_at: u64,
+    /// Calls above this stream are not taken any more.
+    left_after: Option<u32>,
     receive_left: i64,
     receive_owed: i64,
     pub(super) headers: Headers,
@@ -105,7 +106,9 @@ impl Connection {
             input: Vec::new(),
             block: None,
             last: 0,
-            leave_after: u32::MAX,
+            asked_at: None,
+            leaves_at: stream::NEVER,
+            left_after: None,
             receive_left: WINDOW_BYTES,
             receive_owed: 0,
             headers: Headers::default(),
@@ -159,7 +162,7 @@ impl Connection {
 
     /// Whether nothing more comes of it but the output that waits.
     pub fn over(&self) -> bool {
-        self.phase == Phase::Over || (self.phase == Phase::Leaving && self.streams.is_empty())
+        self.phase == Phase::Over || (self.left_after.is_some() && self.streams.is_empty())
     }
 
     /// Lets go of all calls; returns how many there were.
@@ -264,6 +267,11 @@ impl Connection {
             kind::GOAWAY if head.stream != 0 || payload.len() < 8 => Err(PROTOCOL),
             _ => self.cost(1),
         }
+    }
+
+    /// Whether no call has ever had this stream: those that came after the farewell were not looked at.
+    fn idle(&self, stream: u32) -> bool {
+        stream > self.last && self.left_after.is_none()
     }
 
     /// Takes credit for a frame that brings no call.

@@ -169,3 +169,28 @@ fn what_was_said_of_a_messages_length_must_be_so() {
         assert_eq!((!reset, pair.service.calls), (good, 0), "{length}");
     }
 }
+
+#[test]
+fn an_old_connection_is_asked_to_go_and_its_streams_are_told() {
+    let limits = Limits { age_milliseconds_max: 1000, drain_milliseconds_max: 4000, ..Limits::default() };
+    let mut pair = Pair::new(limits);
+    let message = [b"\x0a\x08".as_slice(), CHECK].concat();
+    pair.receive(
+        &[headers(1, "StreamCheckEquipment", WHOLE), headers(3, "StreamCheckEquipment", WHOLE)].concat(),
+    );
+    assert!(pair.connection.tick(&mut pair.service, 1000));
+    assert_eq!(pair.sent(), []);
+    let mut ended = Vec::new();
+    for now in (1050..=3200).step_by(50) {
+        pair.now = now;
+        let mut sent = pair.receive(&data(3, &[&message], 0)); // it never pauses
+        assert!(pair.connection.tick(&mut pair.service, now));
+        sent.extend(pair.sent());
+        ended.extend(sent.iter().filter(|sent| sent.0 == kind::RST_STREAM).map(|sent| (now, sent.1)));
+        if now == 1050 {
+            assert_eq!(sent.iter().map(|sent| sent.0).collect::<Vec<_>>(), [1, 0, kind::GOAWAY, kind::PING]);
+        }
+    }
+    assert_eq!(ended, [(1100, 1), (3100, 3)]);
+    assert!(pair.connection.over());
+}

@@ -18,6 +18,8 @@ pub mod hpack;
 pub mod huffman;
 pub mod request;
 pub mod service;
+#[cfg(test)]
+mod socket_tests;
 pub mod stream;
 #[cfg(test)]
 mod testing;

@@ -19,10 +19,6 @@ use super::service::{Service, Source};
 const READ_BYTES: usize = 128 << 10;
 const EVENTS_MAX: usize = 256;
 const TICK: Duration = Duration::from_millis(50);
-/// A stream on which nothing came for so long is ended when draining.
-const STREAM_IDLE_MILLISECONDS: u64 = 200;
-/// A stream on which messages keep coming is ended so long after draining began: core nodes never pause.
-const STREAM_BUSY_MILLISECONDS_MAX: u64 = 3000;
 /// How long a peer may take to close after us: a close with bytes unread would take back our answers.
 const LINGER_MILLISECONDS: u64 = 1000;
 const WAKE: u64 = u64::MAX;
@@ -209,14 +205,7 @@ impl<S: Source> Worker<S> {
     }
 
     fn tick(&mut self, now: u64) {
-        let ending = self.draining_since.map(|since| {
-            let busy_max = STREAM_BUSY_MILLISECONDS_MAX.min(self.service.limits.drain_milliseconds_max / 2);
-            if now - since > busy_max { now } else { now.saturating_sub(STREAM_IDLE_MILLISECONDS) }
-        });
         self.each(now, |peer, service| {
-            if let Some(idle_since) = ending {
-                peer.connection.end_streams(idle_since, service);
-            }
             let lingers = peer.closing_at.is_none_or(|since| now - since < LINGER_MILLISECONDS);
             lingers && peer.connection.tick(service, now)
         });

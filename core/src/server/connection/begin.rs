@@ -84,7 +84,7 @@ impl Connection {
             return self.message(id, &[], true, service, now);
         }
         let headers = request::read(&mut self.decoder, block, bytes_max).map_err(broken)?;
-        if id > self.leave_after {
+        if self.left_after.is_some_and(|last| id > last) {
             return self.cost(1); // it opens this call elsewhere: GOAWAY said so
         }
         self.last = id;

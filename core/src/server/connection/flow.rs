@@ -2,7 +2,7 @@
 
 use super::super::frame::{self, Code, Head, flag, kind, setting};
 use super::super::service::{Service, Source};
-use super::{Broken, Connection, PROTOCOL, Phase, WINDOW_BYTES, unpadded};
+use super::{Broken, Connection, PROTOCOL, WINDOW_BYTES, unpadded};
 use crate::counters::abuse;
 
 impl Connection {
@@ -13,9 +13,7 @@ impl Connection {
         service: &mut Service<S>,
         now: u64,
     ) -> Result<(), Broken> {
-        if head.stream == 0
-            || head.stream > self.last.max(if self.phase == Phase::Leaving { u32::MAX } else { 0 })
-        {
+        if head.stream == 0 || self.idle(head.stream) {
             return Err(PROTOCOL);
         }
         let bytes = payload.len() as i64;
@@ -74,7 +72,7 @@ impl Connection {
         if payload.len() != 4 {
             return Err((Code::FrameSize, abuse::PROTOCOL));
         }
-        if head.stream == 0 || (head.stream > self.last && self.phase != Phase::Leaving) {
+        if head.stream == 0 || self.idle(head.stream) {
             return Err(PROTOCOL);
         }
         self.forget(head.stream, service);
@@ -179,7 +177,7 @@ impl Connection {
             return Err((Code::FrameSize, abuse::PROTOCOL));
         }
         let more = i64::from(frame::u32_of(payload) & 0x7fff_ffff);
-        if more == 0 || (head.stream > self.last && self.phase != Phase::Leaving) {
+        if more == 0 || self.idle(head.stream) {
             return Err(PROTOCOL);
         }
         self.cost(1)?;

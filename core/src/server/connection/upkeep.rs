@@ -16,6 +16,10 @@ const NOTICE_MILLISECONDS_MAX: u64 = 1000;
 const RACE_MILLISECONDS: u64 = 200;
 /// Between two looks at calls that stand still.
 const LOOK_MILLISECONDS: u64 = 500;
+/// A stream on which nothing came for so long is ended when its client was asked to go.
+const STREAM_IDLE_MILLISECONDS: u64 = 200;
+/// One on which messages keep coming is ended after so long: core nodes never pause.
+const STREAM_BUSY_MILLISECONDS_MAX: u64 = 3000;
 const CREDIT_PER_SECOND: u64 = 500;
 
 impl Connection {
@@ -25,10 +29,8 @@ impl Connection {
         }
         let data: &[u8; 8] = payload.try_into().map_err(|_| (Code::FrameSize, abuse::PROTOCOL))?;
         if head.has(flag::ACK) {
-            if *data == DRAIN_PING
-                && let Phase::Asked(leaves_at) = self.phase
-            {
-                self.phase = Phase::Asked(leaves_at.min(now + RACE_MILLISECONDS));
+            if *data == DRAIN_PING && self.asked_at.is_some() {
+                self.leaves_at = self.leaves_at.min(now + RACE_MILLISECONDS);
             }
             return self.cost(1);
         }
@@ -46,21 +48,17 @@ impl Connection {
 
     /// Asks the peer to open its next calls elsewhere; those on their way are still taken.
     pub fn drain(&mut self, now: u64) {
-        match self.phase {
-            Phase::Greeting | Phase::Settings => self.leave(),
-            Phase::Open => {
-                frame::put_goaway(&mut self.out, i32::MAX as u32, Code::NoError, b"");
-                frame::put_ping(&mut self.out, 0, &DRAIN_PING);
-                self.phase = Phase::Asked(now + NOTICE_MILLISECONDS_MAX);
-            }
-            _ => {}
+        if self.asked_at.is_none() && !self.over() {
+            frame::put_goaway(&mut self.out, i32::MAX as u32, Code::NoError, b"");
+            frame::put_ping(&mut self.out, 0, &DRAIN_PING);
+            self.asked_at = Some(now);
+            self.leaves_at = now + NOTICE_MILLISECONDS_MAX;
         }
     }
 
     fn leave(&mut self) {
         frame::put_goaway(&mut self.out, self.last, Code::NoError, b"");
-        self.leave_after = self.last;
-        self.phase = Phase::Leaving;
+        self.left_after = Some(self.last);
     }
 
     /// Upkeep, some times a second; false where the connection is to be closed at once.
@@ -82,18 +80,25 @@ impl Connection {
             if now - asked > limits.keepalive_timeout_milliseconds {
                 return false;
             }
-        } else if now - self.received_at > limits.keepalive_milliseconds && self.phase == Phase::Open {
+        } else if now - self.received_at > limits.keepalive_milliseconds
+            && self.phase == Phase::Open
+            && self.asked_at.is_none()
+        {
             frame::put_ping(&mut self.out, 0, &KEEPALIVE_PING);
             self.asked_alive_at = Some(now);
         }
-        if let Phase::Asked(leaves_at) = self.phase
-            && now > leaves_at
-        {
-            self.leave();
+        if let Some(asked) = self.asked_at {
+            let busy_max = STREAM_BUSY_MILLISECONDS_MAX.min(limits.drain_milliseconds_max / 2);
+            let idle = if now - asked > busy_max { 0 } else { STREAM_IDLE_MILLISECONDS };
+            self.end_streams(now.saturating_sub(idle), service);
+            if now > self.leaves_at && self.left_after.is_none() && !self.over() {
+                self.leave();
+            }
         }
         let age_max = limits.age_milliseconds_max;
         if age_max != 0 && now - self.opened_at > age_max {
             self.drain(now);
+            // Calls that have not ended by now have had the same time as those of a daemon that stops.
             if now - self.opened_at > age_max + limits.drain_milliseconds_max {
                 return false;
             }
