@@ -31,7 +31,7 @@ class Readiness:
     def __init__(self) -> None:
         """Start with tables that are not loaded."""
         self._conditions: dict[str, Condition] = {}
-        for name in ("serving", "storage", "fresh", "feeds"):
+        for name in ("serving", "storage", "fresh", "feeds", "cases", "notices"):
             self.hold(name)
         self.fail("tables", "tables loading")
 

@@ -104,6 +104,8 @@ class Cases:
         """Told the rows of changed cases as they were and as they are, and what people did, before a
         commit; what it adds with `also` is part of that commit. Rows of resolved cases are left out."""
         self._tally = np.zeros((TALLY_CAUSES, len(State) + 1), np.int64)
+        self.moves = np.zeros((len(State) + 1, len(State) + 1), np.int64)
+        """Changes of states since the start, from and to; 0 is no case."""
         self.table = CaseTable()
         """What checks read; replaced by one assignment."""
         self.on_table: Callable[[CaseTable], None] | None = None
@@ -368,6 +370,7 @@ class Cases:
         rows["state"], rows["since"][moved], rows["until"][moved] = State.RESOLVED, now, 0
         np.subtract.at(self._tally, (before["cause"], before["state"]), 1)
         np.add.at(self._tally, (before["cause"], np.full(len(before), State.RESOLVED)), 1)
+        np.add.at(self.moves, (before["state"], np.full(len(before), State.RESOLVED)), 1)
         places = np.array(numbers, np.int64)
         for extent, at in self._by_extent(places):
             due_at = np.zeros(np.count_nonzero(at), np.uint32)
@@ -385,6 +388,8 @@ class Cases:
             self._tally[row["cause"], before] -= 1
         if state:
             self._tally[cause, state] += 1
+        if before != state:
+            self.moves[before, state] += 1
 
     def purge(self, number: int) -> None:
         """Forget a resolved case and its history; its number is free after the next commit."""

@@ -26,6 +26,7 @@ from eir.clock import monotonic
 from eir.errors import InvalidRequestError, StorageError
 from eir.notify.case import Case, Event, State
 from eir.notify.cases import Cases
+from eir.notify.census import Census
 from eir.notify.clockwatch import ClockWatch
 from eir.notify.follower import Follower
 from eir.notify.judge import NotJudgedError
@@ -121,8 +122,10 @@ class Desk:
     storage: str = ""
     """Why nothing can be written; empty while it can."""
     complete_until: int = 0
-    commits: int = 0
+    committed: Callable[[float], None] = lambda _: None
+    """Told how long a commit took, in seconds."""
     watch: ClockWatch = field(init=False)
+    census: Census = field(init=False)
     shifts: dict[int, Noted] = field(init=False)
     _redating: Redating | None = None
     _purged: tuple[int, int] = (0, 0)
@@ -134,6 +137,7 @@ class Desk:
         self.watch = ClockWatch(
             bounds.clock_jump_seconds_max, bounds.clock_agree_seconds_max, self.notebook.get(CLOCK, 0)
         )
+        self.census = Census(self.keeper.cases)
         self.shifts = {one.id: one for one in self.notebook.shifts()}
         if self.shifts:
             self._redate()
@@ -169,13 +173,14 @@ class Desk:
         """Make everything durable, and tell the listeners. Raises StorageError."""
         changed = self.keeper.cases.changed
         self._note_hold()
+        started = monotonic()
         try:
             self.keeper.commit()
         except StorageError as error:
             self.storage = error.message
             raise
         self.storage = ""
-        self.commits += 1
+        self.committed(monotonic() - started)
         for listener in self.listeners if changed else ():
             listener(changed)
 
@@ -257,6 +262,7 @@ class Desk:
         world = self.world()
         looked_at = self.keeper.tick(self.clock(), world, self.bounds.due_cases_max)
         self.commit()
+        self.census.step(self.clock())
         return looked_at >= self.bounds.due_cases_max
 
     def purge(self) -> bool:

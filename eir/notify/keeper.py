@@ -58,6 +58,9 @@ IN_ORDER: Final = sorted({rule.reason for rule in ORDER if rule.row in (3, 7, 8,
 """Answers to a pair that is in order: paired, exempt, in use before the scheme."""
 _JUDGED: Final = ("fall", "notice")
 """Due things before which a case is looked at again."""
+HELD_BACK_BY: Final = ("clock", "feed", "hours", "mode", "held", "rate")
+"""What keeps a deadline from falling: doubt in the clock, a feed behind, the hours for it, a rule that
+is not enforced, a hold, as many as may fall in an hour."""
 _OUTCOMES: Final = {
     Outcome.DELIVERED: NoticeState.DELIVERED,
     Outcome.EXPIRED: NoticeState.EXPIRED,
@@ -356,6 +359,7 @@ class Keeper:
         )
         if not free or not judged.enforced or self.held or self._fallen.over(now):
             self.counts["waiting"] += 1
+            self.counts[f"waiting_{self._held_back_by(judged, falls, world, free=free)}"] += 1
             self._put(number, case, now, "", due_at=self._falls_later(judged, table, now, free=free))
             return
         if self.claimed is not None and not self.claimed(case):
@@ -371,6 +375,18 @@ class Keeper:
         self.counts["cut_off"] += 1
         if "cut_off" not in self.policy.cause[CAUSE_NAMES[case.cause]].stages_left_out:
             self.outbox.add(number, case.opened_at, "cut_off", case.steps_sent, now, now)
+
+    def _held_back_by(self, judged: Judged, falls: int, world: World, *, free: bool) -> str:
+        """Say in a word (of HELD_BACK_BY) what keeps a deadline from falling."""
+        if world.clock_doubtful:
+            return "clock"
+        if falls > world.complete_until:
+            return "feed"
+        if not free:
+            return "hours"
+        if not judged.enforced:
+            return "mode"
+        return "held" if self.held else "rate"
 
     def _falls_later(self, judged: Judged, table: Timetable, now: int, *, free: bool) -> int:
         """Return when to look again at a deadline that does not fall: rarely, as there may be millions."""
@@ -445,6 +461,7 @@ class Keeper:
             notice._replace(state=NoticeState.ACCEPTED, message_ids=message_ids, changed_at=now, error="")
         )
         self.counts["accepted"] += 1
+        self.counts[f"accepted_{notice.stage}"] += 1
         case = self._any_case_of(notice)
         if case is None or notice.stage not in STEPS or case.state == State.WITHDRAWN:
             return

@@ -240,6 +240,8 @@ class Sender:
                 error = f"{sent.fate.value} 0x{sent.status:02X}"
                 self.keeper.refused(notice, error, now, permanent=sent.fate == Fate.PERMANENT)
                 self.keeper.counts[f"sent_{sent.fate.value}"] += 1
+                if sent.status:
+                    self.keeper.counts[f"status_{sent.status}"] += 1
         for smsc, message in arrived:
             receipt = read_receipt(message)
             if receipt is not None:

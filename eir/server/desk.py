@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from eir.clock import monotonic
 from eir.errors import ConfigError, StateDamagedError, StorageError
 from eir.notify.backlog import Backlog, Waiting
 from eir.notify.desk import Bounds, Desk, Tables, open_cases
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
+WAITING_SECONDS: Final = 15.0
+"""How often the notices that wait are counted."""
 SESSIONS: Final = {"transceiver": ("transceiver",), "transmitter+receiver": ("transmitter", "receiver")}
 """Kinds of the sessions of each way to bind; the first sends."""
 
@@ -127,6 +130,9 @@ class Casework:
         """Of each SMSC the link that submits."""
         self.damaged = ""
         """Why cases cannot be read; empty while they can."""
+        self.ended = False
+        """Something that should run for ever has ended."""
+        self._waiting_at = 0.0
         self._backlog: Backlog | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="keeper")
         self._cases: Cases | None = None
@@ -175,6 +181,7 @@ class Casework:
         )
         self.desk = desk = await asyncio.get_running_loop().run_in_executor(self._thread, make)
         desk.failed = self._failed
+        desk.committed = state.metrics.notices.commit_seconds.observe
         self._backlog = Backlog.open(Path(state.config.data_dir))
         desk.sightings = state.sightings
         self._cases.on_table = self._show
@@ -220,6 +227,36 @@ class Casework:
         """Return the notices that wait, by stage; any thread may ask. Raises StorageError."""
         return self._backlog.waiting() if self._backlog is not None else []
 
+    async def refresh(self) -> None:
+        """Bring metrics and readiness up to the present; called each second."""
+        desk, state = self.desk, self._state
+        if desk is None:
+            return
+        metrics = state.metrics.notices
+        metrics.update(desk, self.sending)
+        if monotonic() >= self._waiting_at:
+            self._waiting_at = monotonic() + WAITING_SECONDS
+            metrics.show_waiting(await asyncio.to_thread(self.waiting))
+        if desk.storage:
+            state.readiness.fail("cases", desk.storage, required=False)
+        elif not self.ended:
+            state.readiness.hold("cases")
+        if trouble := self._trouble(desk):
+            state.readiness.fail("notices", trouble, required=False)
+        else:
+            state.readiness.hold("notices")
+
+    def _trouble(self, desk: Desk) -> str:
+        """Say why nothing is sent, or no deadline falls; empty where nothing is wrong."""
+        if desk.keeper.held:
+            return f"held: {desk.keeper.held}"
+        if desk.watch.why:
+            return f"the clock {desk.watch.why}: no deadline falls"
+        if not self.sending:
+            return "no SMSC is configured: nobody is warned, no deadline falls"
+        away = [link.endpoint.name for link in self.sending if not link.bound.is_set()]
+        return f"not bound: {', '.join(away)}" if away else ""
+
     def _failed(self, what: str, error: Exception) -> None:
         self._state.metrics.upkeep_failures.inc()
         if isinstance(error, StorageError):
@@ -242,6 +279,7 @@ class Casework:
             await run
         except Exception as error:  # noqa: BLE001 - it is said, and readiness tells it
             self._failed("run", error)
+            self.ended = True
             self._state.readiness.fail("cases", f"ended by a bug: {error!r}", required=False)
 
     async def use_policy(self) -> None:

@@ -195,6 +195,8 @@ class State:
             self.readiness.fail("feeds", "; ".join(troubles), required=False)
         else:
             self.readiness.hold("feeds")
+        if self.casework is not None:
+            await self.casework.refresh()
         metrics = self.metrics
         metrics.stale.set(checker.stale)
         metrics.serial.set(store.generation.serial)

@@ -3,10 +3,20 @@
 import re
 import shutil
 import subprocess
+from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
 
 from eir.feed.follower import FeedState
 from eir.metrics import MALFORMED, FeedMetrics, Metrics
+from eir.notify.backlog import Waiting
+from eir.notify.case import State
+from eir.notify.census import Overdue
+from eir.notify.link import Endpoint, Link
+from eir.notify.smpp import Terms
 from eir.readiness import Readiness
 from eir.verdict import Reason, Status
 from eir.whitelist.journal import FeedRecord
@@ -33,7 +43,42 @@ def filled() -> Metrics:
     feed = FeedMetrics(metrics, "hamta")
     feed.refusals("DELTA_GAP").inc()
     feed.show(FeedState.SNAPSHOT, snapshot_needed=True, sequence=9)
+    metrics.notices.update(desk(), [Link(Endpoint("main", "", 0, Terms("transceiver", "", ""), 10), print)])
+    metrics.notices.show_waiting([Waiting("first", 3, 1_700_000_000, 2)])
+    metrics.notices.commit_seconds.observe(0.01)
     return metrics
+
+
+def desk(**counts: int) -> Any:
+    """A desk that has seen some things."""
+    moves = np.zeros((len(State) + 1, len(State) + 1), np.int64)
+    moves[0, State.OPEN] = 5
+    cases = SimpleNamespace(count_of=lambda cause, state: int(state), moves=moves, nbytes=1 << 20)
+    counted = Counter({"status_88": 2, "status_1234": 1, "waiting_feed": 4} | counts)
+    return SimpleNamespace(
+        keeper=SimpleNamespace(cases=cases, counts=counted, held="for a test"),
+        census=SimpleNamespace(last=Overdue(1, 2, 3)),
+        follower=SimpleNamespace(behind=-1, serial=7),
+        watch=SimpleNamespace(why=""),
+        complete_until=1_700_000_000,
+    )
+
+
+def test_cases_and_notices_are_shown_as_the_desk_has_them() -> None:
+    metrics = filled()
+    assert sample(metrics, "eir_cases", cause="never_activated", state="cut_off") == State.CUT_OFF
+    assert sample(metrics, "eir_case_transitions_total", **{"from": "none", "to": "open"}) == 5
+    assert sample(metrics, "eir_cases_overdue", why="unwarned") == 1
+    assert sample(metrics, "eir_notice_submission_errors_total", status="0x58") == 2
+    assert sample(metrics, "eir_notice_submission_errors_total", status="other") == 1
+    assert sample(metrics, "eir_notices_waiting", stage="first") == 3
+    assert sample(metrics, "eir_notices_waiting", stage="last") == 0
+    assert sample(metrics, "eir_notices_waiting_without_msisdn") == 2
+    assert sample(metrics, "eir_notices_held") == 1
+    assert sample(metrics, "eir_smsc_bound", smsc="main") == 0
+    metrics.notices.update(desk(waiting_feed=6), [])
+    assert sample(metrics, "eir_deadlines_held_back_total", cause="feed") == 6
+    assert sample(metrics, "eir_case_transitions_total", **{"from": "none", "to": "open"}) == 5
 
 
 def sample(metrics: Metrics, metric: str, /, **labels: str) -> float | None:
