@@ -42,6 +42,8 @@ UMASK = 0o027
 """The data directory holds identities: others do not read it."""
 LISTENERS = ("check_listen", "manage_listen", "http_listen")
 
+LOOPBACK = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]", "::": "[::1]"}  # noqa: S104 - what to call instead
+"""How a listener on all addresses is reached from this machine."""
 STORE_LIMITS = (
     "small_overlay_rows_max",
     "rebuild_overlay_rows",
@@ -265,6 +267,7 @@ def _say_ready(state: State, listeners: Listeners, http: HttpServer) -> None:
     """Log the one line that says where and with what the daemon serves."""
     config = state.config
     check, manage, web = (address(getattr(config, name))[0] for name in LISTENERS)
+    _announce(state, f"{LOOPBACK.get(manage, manage)}:{listeners.manage_port}")
     log.info(
         "ready",
         version=__version__,
@@ -276,6 +279,15 @@ def _say_ready(state: State, listeners: Listeners, http: HttpServer) -> None:
         policy=state.working().policy.name,
         data_dir=str(config.data_dir),
     )
+
+
+def _announce(state: State, manage: str) -> None:
+    """Tell commands on this machine where the daemon of the data directory is; they may be told, too."""
+    try:
+        state.loaded().announce(manage)
+    except OSError as error:
+        state.metrics.upkeep_failures.inc()
+        log.warning("address not announced: imports need --address", error=str(error))
 
 
 async def _keep(state: State) -> None:

@@ -8,7 +8,7 @@ once: `labels()` costs 2 µs, a bound child 0.4 µs.
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -31,6 +31,7 @@ from eir.verdict import Reason, Status
 
 if TYPE_CHECKING:
     from eir.core_metrics import CoreMetrics
+    from eir.lists.ledger import Noted
     from eir.whitelist.journal import FeedRecord
     from eir.whitelist.store import TableSize
 
@@ -234,12 +235,12 @@ class Metrics:
             "feed_snapshot_needed", "1 while a stream cannot bring its feed on.", "feed"
         )
         self.feed_gaps = self._counter(
-            "feed_gaps_total", "Places where a stream lacks the next delta.", "feed"
+            "feed_gaps_total", "Places where the next delta of a feed was missing.", "feed"
         )
         self.feed_messages = self._counter("feed_messages_total", "Messages read from a stream.", "feed")
         self.feed_repeats = self._counter("feed_repeats_total", "Messages of what had been applied.", "feed")
         self.feed_refusals = self._counter(
-            "feed_refusals_total", "Messages, transfers and deltas of a stream refused.", "feed", "cause"
+            "feed_refusals_total", "What was refused of a feed: messages, deltas, lists.", "feed", "cause"
         )
         self.feed_lag_messages = self._gauge(
             "feed_lag_messages", "Messages of a stream not read yet.", "feed"
@@ -251,6 +252,18 @@ class Metrics:
         self.feed_stream_sequence = self._gauge(
             "feed_stream_sequence", "Largest sequence that a stream named.", "feed"
         )
+
+        self._imports = self._counter(
+            "imports_total", "Lists imported, by what came of it.", "feed", "outcome"
+        )
+        self._import_taken = self._gauge(
+            "import_timestamp_seconds", "Time a list of a feed was last taken.", "feed"
+        )
+        self._import_rows = self._gauge("import_rows", "Rows of the last list that was taken.", "feed")
+        self._import_seconds = self._gauge(
+            "import_duration_seconds", "Time that the last list took from its file into the tables.", "feed"
+        )
+        self._imports_shown: dict[tuple[str, ...], int] = {}
 
     def _create_policy(self) -> None:
         """Create what tells of the policy and of one on trial."""
@@ -320,6 +333,23 @@ class Metrics:
             self._feed_sequence.labels(position.feed).set(position.sequence)
             self._feed_applied.labels(position.feed).set(position.applied_at)
             self._feed_complete.labels(position.feed).set(position.complete_until)
+
+    def set_imports(self, noted: Mapping[str, Noted]) -> None:
+        """Show what came of imports; `noted` by feed, counts that only grow."""
+        for feed, one in noted.items():
+            for outcome, count in one.outcomes.items():
+                self._imports.labels(feed, outcome).inc(self._fresh("outcome", feed, outcome, count=count))
+            for cause, count in one.refusals.items():
+                self.feed_refusals.labels(feed, cause).inc(self._fresh("cause", feed, cause, count=count))
+            if one.taken_at:
+                self._import_taken.labels(feed).set(one.taken_at)
+                self._import_rows.labels(feed).set(one.rows)
+                self._import_seconds.labels(feed).set(one.seconds)
+
+    def _fresh(self, *what: str, count: int) -> int:
+        """Count since the last time; of a file that began anew, all of it."""
+        before, self._imports_shown[what] = self._imports_shown.get(what, 0), count
+        return count - before if count >= before else count
 
     def set_tables(self, sizes: Iterable[TableSize]) -> None:
         """Show the sizes of the tables."""

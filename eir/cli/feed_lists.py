@@ -106,6 +106,8 @@ async def publish(
 class StreamTarget:
     """A stream, and the tables that lists are compared with."""
 
+    counts_refusals = True
+
     def __init__(
         self,
         stream: RedisStream,

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from eir.whitelist.delta import TableEffect
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+UNKNOWN_FEED: Final = "unknown"
+"""Where imports are counted whose file does not say which list it is."""
 SHOWN_MAX: Final = 20
 """Faults that the text report shows; --json has up to 1,000."""
 
@@ -174,7 +176,7 @@ def import_(
     try:
         with target(config, data_dir, address, create=create) as where:
             for file in files:
-                outcomes.append(_one(file, options, where))
+                outcomes.append(_one(file, options, where, data_dir))
                 if not as_json:
                     show_outcome(outcomes[-1], options)
                 if outcomes[-1].refused:
@@ -189,27 +191,38 @@ def import_(
 
 
 def _settings(config_file: Path | None, data_dir: Path, address: str) -> tuple[Config, Path, str]:
-    """Return the configuration, and what it says of where unless the command line says it."""
+    """Return the configuration, and what it says of where unless the command line says it.
+
+    The address is empty where nobody says it: the data directory knows its daemon's.
+    """
     from eir.config import load
 
     config = load(config_file, os.environ)
     source = click.get_current_context().get_parameter_source
     if source("data_dir") is ParameterSource.DEFAULT:
         data_dir = config.data_dir
-    if source("address") is ParameterSource.DEFAULT and config_file:
-        address = config.manage_listen
+    if source("address") is ParameterSource.DEFAULT:
+        address = config.manage_listen if config_file else ""
     return config, data_dir, address
 
 
-def _one(file: str, options: Options, where: Where) -> Outcome:
-    """Take one list."""
-    from eir.clock import now_seconds
+def _one(file: str, options: Options, where: Where, data_dir: Path) -> Outcome:
+    """Take one list, and note what came of it."""
+    from eir.clock import monotonic, now_seconds
+    from eir.lists import ledger
     from eir.lists.run import take
 
+    started = monotonic()
     with progress(file[-40:]) as show_done:
         outcome = take(file, options, where, now_seconds(), lambda done, _: show_done(done))
     if outcome.change:
         outcome.change.batches.clear()  # of a large list they are large
+    if not options.dry_run:
+        feed = outcome.feed or options.feed or options.list_name or UNKNOWN_FEED
+        counted = hasattr(outcome.refused, "store_reason") and where.target.counts_refusals
+        cause = "" if counted else _reason(outcome.refused)
+        result = ledger.Result(outcome.word, now_seconds(), outcome.row_count, monotonic() - started, cause)
+        ledger.note(data_dir, feed, result)
     return outcome
 
 

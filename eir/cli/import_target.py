@@ -31,10 +31,11 @@ _REJECTED: Final = "DELTA_"
 
 @contextmanager
 def target(config: Config, data_dir: Path, address: str, *, create: bool) -> Iterator[Where]:
-    """Open what lists are applied to."""
+    """Open what lists are applied to; without an address, that of the daemon that uses the directory."""
     from eir.errors import DataDirLockedError
     from eir.lists import shelf
     from eir.lists.run import Where
+    from eir.whitelist.store import announced
 
     if not (data_dir / "registry.db").is_file() and not create:
         raise Failure(
@@ -46,6 +47,7 @@ def target(config: Config, data_dir: Path, address: str, *, create: bool) -> Ite
         try:
             where: Target = stack.enter_context(_store_target(config, data_dir))
         except DataDirLockedError:
+            address = address or announced(data_dir) or client.MANAGE_ADDRESS
             channel = stack.enter_context(client.connect(address))
             where = DaemonTarget(channel, data_dir, address)
         yield Where(where, held)
@@ -82,6 +84,8 @@ def _store_target(config: Config, data_dir: Path) -> Iterator[Target]:
 
 class DaemonTarget:
     """A running daemon, and the data directory it uses on this machine."""
+
+    counts_refusals = True
 
     def __init__(self, channel: grpc.Channel, data_dir: Path, address: str) -> None:
         """Take the management listener's channel."""

@@ -42,7 +42,10 @@ UID_LISTS: Final = ("subscribers", "associations")
 
 
 class Target(Protocol):
-    """Where lists go: a store, or a running daemon and its data directory."""
+    """Where lists go: a store, a running daemon and its data directory, or a stream."""
+
+    counts_refusals: bool
+    """Who refuses a delta there counts it in its metrics."""
 
     def view(self) -> View:
         """Read the tables as they are now."""
@@ -108,6 +111,13 @@ class Outcome:
     verdicts: sample.Verdicts | None = None
     refused: RejectedError | None = None
 
+    @property
+    def word(self) -> str:
+        """Return what came of it in a word, one of ledger.OUTCOMES."""
+        if self.refused:
+            return "refused"
+        return "repeat" if self.repeat else "applied" if self.applied else "unchanged"
+
 
 Progress = Callable[[int, int], None]
 """Is told bytes done, and of how many."""
@@ -118,7 +128,10 @@ def read(path: str, options: Options, outcome: Outcome, progress: Progress) -> t
     digest = hashlib.sha256()
     with opened(path, options.encoding, options.bytes_max) as file:
         header = _header(file.header, file.name, options)
-        outcome.list_name, outcome.delta = header.format.name, header.delta
+        kind = header.format.name
+        outcome.list_name, outcome.delta = kind, header.delta
+        outcome.feed = options.feed or (f"{kind}.{options.authority}" if options.authority else kind)
+        outcome.report.lenient = options.lenient or outcome.feed in options.lenient_feeds
         parser = Parser(header, options.rows_max, outcome.report)
         digest.update(file.header)
         for block in file.blocks:
@@ -182,8 +195,6 @@ def take(path: str, options: Options, where: Where, now: int, progress: Progress
 def _apply(settled: Settled, digest: str, options: Options, where: Where, outcome: Outcome, now: int) -> None:
     """Bring the tables to what a list says, again where others change them meanwhile."""
     kind = settled.format
-    outcome.feed = options.feed or (f"{kind.name}.{options.authority}" if options.authority else kind.name)
-    outcome.report.lenient = options.lenient or outcome.feed in options.lenient_feeds
     work = _Work(settled, options.authority or options.feed or kind.name, where)
     reference = f"list {kind.name} sha256 {digest}"
     where.shelf.settle(where.target.reference)

@@ -18,6 +18,8 @@ from eir.whitelist.view import View
 class StoreTarget:
     """A store that this process has to itself."""
 
+    counts_refusals = False
+
     def __init__(self, store: Store, show_pushed: Callable[[int, int], None]) -> None:
         """Take an open store; `show_pushed` is told rows durable, and of how many."""
         self._store, self._show_pushed = store, show_pushed

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from eir.clock import monotonic
-from eir.errors import DeltaGuardError, DeltaInvalidError, DeltaTooLargeError, FeedStateError, RejectedError
+from eir.errors import (
+    DeltaGapError,
+    DeltaGuardError,
+    DeltaInvalidError,
+    DeltaTooLargeError,
+    FeedStateError,
+    RejectedError,
+)
 from eir.server.state import State
 from eir.whitelist.delta import Applied, Header
 
@@ -32,6 +39,7 @@ class Intake:
         """Take deltas for `state`."""
         self._state = state
         self._log = structlog.get_logger()
+        self._known: frozenset[str] = frozenset()
 
     async def begin(self, header: Header, *, accepted: bool = False) -> PendingDelta:
         """Begin a delta; one that an operator accepted is taken without its bad rows.
@@ -52,7 +60,8 @@ class Intake:
 
     async def check_feed(self, feed: str) -> None:
         """Raise DeltaInvalidError for one feed too many: feeds are kept for ever, and label metrics."""
-        known = {position.feed for position in await asyncio.to_thread(self._state.loaded().feeds)}
+        positions = await asyncio.to_thread(self._state.loaded().feeds)
+        self._known = known = frozenset(position.feed for position in positions)
         feeds_max = self._state.config.limits.feeds_max
         if feed not in known and len(known) >= feeds_max:
             raise DeltaInvalidError(
@@ -99,6 +108,17 @@ class Intake:
             feed=header.feed[:FEED_CHARACTERS_MAX] if header else None,
             sequence=header.sequence if header else None,
         )
+
+    def count(self, header: Header | None, error: RejectedError) -> None:
+        """Count a pushed delta that is refused as its feed's; a consumer counts those of its stream.
+
+        Only feeds that are known: anybody who reaches the port may make up names.
+        """
+        if header is None or header.feed not in self._known.union(self._state.config.feeds):
+            return
+        self._state.metrics.feed_refusals.labels(header.feed, error.reason).inc()
+        if isinstance(error, DeltaGapError):
+            self._state.metrics.feed_gaps.labels(header.feed).inc()
 
     def _note(self, header: Header, applied: Applied) -> None:
         """Count and log a delta that was applied."""

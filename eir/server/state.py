@@ -16,6 +16,7 @@ from eir.decisions.log import DecisionLog
 from eir.decisions.policies import keep_policy
 from eir.errors import ConfigError, DrainingError, NotReadyError, StorageError, WriterBusyError
 from eir.inquiry.audit import InquiryAudit
+from eir.lists import ledger
 from eir.metrics import Metrics
 from eir.notify.sightings import Sightings
 from eir.readiness import Readiness, stale_feeds
@@ -180,8 +181,13 @@ class State:
     async def refresh(self) -> None:
         """Bring staleness and gauges up to the present."""
         store, checker = self.loaded(), self.working()
-        positions, sizes, journal_deltas = await asyncio.to_thread(
-            lambda: (store.feeds(), store.table_sizes(), journal_delta_count(store))
+        positions, sizes, journal_deltas, imports = await asyncio.to_thread(
+            lambda: (
+                store.feeds(),
+                store.table_sizes(),
+                journal_delta_count(store),
+                ledger.read(self.config.data_dir),
+            )
         )
         limits = {name: feed.stale_after_seconds for name, feed in self.config.feeds.items()}
         stale = stale_feeds(positions, limits, self.clock())
@@ -203,6 +209,7 @@ class State:
         metrics.override_active.set(checker.override)
         metrics.set_feeds(positions)
         metrics.set_tables(sizes)
+        metrics.set_imports(imports)
         metrics.segments.set(len(store.generation.shards))
         metrics.segments_recovered.set(len(store.segments.recovered))
         metrics.overlay_rows.set(store.generation.overlay_rows)

@@ -63,6 +63,7 @@ class SyncService:
                 await self._push(header, context)
         except RejectedError as error:
             self._intake.refused(header, error)
+            self._intake.count(header, error)
             if isinstance(error, (DeltaRowsRefusedError, DeltaGuardError)):
                 await self._write(context, refused=_report(error))
             raise

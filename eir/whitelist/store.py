@@ -10,6 +10,7 @@ durable before the manifest names it, the manifest before it is read.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import threading
@@ -171,7 +172,15 @@ class Store:
         stop_children()
         with self._rebuilding, self._lock:
             self.journal.close()
+            with contextlib.suppress(OSError):
+                self._lock_file.truncate(0)
             self._lock_file.close()
+
+    def announce(self, address: str) -> None:
+        """Say in the lock file where the daemon that has the directory is reached. Raises OSError."""
+        self._lock_file.truncate(0)
+        self._lock_file.write(address)
+        self._lock_file.flush()
 
     # -- reads ------------------------------------------------------------------------------------
 
@@ -398,6 +407,14 @@ def _joined(levels: list[Overlay]) -> Overlay:
     return Overlay.empty().merged(*(level.columns for level in reversed(levels)))
 
 
+def announced(data_dir: Path) -> str:
+    """Return the management address of the daemon that has a directory; empty where it has not said it."""
+    try:
+        return (data_dir / "lock").read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
 def locked(data_dir: Path) -> TextIO:
     """Take a directory for this process, until the file returned is closed.
 
@@ -414,4 +431,6 @@ def locked(data_dir: Path) -> TextIO:
         raise DataDirLockedError(
             f"{data_dir} is in use by another daemon: stop it, or give this one another --data-dir"
         ) from error
+    with contextlib.suppress(OSError):  # a full disk does not keep a daemon from starting
+        file.truncate(0)  # what is there was said by one that is no more
     return file

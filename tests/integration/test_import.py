@@ -79,6 +79,38 @@ def test_a_daemon_takes_lists_and_answers_by_them(tmp_path: Path) -> None:
     assert run(data_dir, half)[0]["applied"] is False, "without the daemon: the tables say it already"
 
 
+def test_a_daemon_is_found_by_its_directory_and_tells_what_came_of_imports(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    barred = listed(tmp_path, "barred.csv", "imei", [str(IMEI + n) for n in range(10)])
+    bad = listed(tmp_path, "bad.csv", "imei", ["no phone"])
+    run(data_dir, barred, "--create")
+    run(data_dir, bad, code=3)
+    with running(data_dir) as daemon:
+        line = words(data_dir, listed(tmp_path, "more.csv", "imei", [str(IMEI + n) for n in range(11)]))
+        del line[line.index("--address") : line.index("--address") + 2]
+        ended = subprocess.run(line, capture_output=True, text=True, env=environment(), timeout=60)
+        assert ended.returncode == 0, ended.stderr
+        assert json.loads(ended.stdout)[0]["serial"] == 2
+        few = listed(tmp_path, "few.csv", "imei", [str(IMEI)])
+        assert run(data_dir, few, daemon=daemon, code=3)[0]["reason"] == "LIST_GUARD"
+        with pytest.raises(grpc.RpcError):
+            daemon.push(operation("BLOCK", str(IMEI)), feed="barred", sequence=9, base_sequence=8)
+        shown = {
+            'eir_imports_total{feed="barred",outcome="applied"}': 2,
+            'eir_imports_total{feed="barred",outcome="refused"}': 2,
+            'eir_feed_refusals_total{cause="LIST_REFUSED",feed="barred"}': 1,
+            'eir_feed_refusals_total{cause="LIST_GUARD",feed="barred"}': 1,
+            'eir_feed_refusals_total{cause="DELTA_GAP",feed="barred"}': 1,
+            'eir_feed_gaps_total{feed="barred"}': 1,
+            'eir_import_rows{feed="barred"}': 11,
+        }
+        end = time.monotonic() + 20
+        while {name: daemon.metric(name) for name in shown} != shown:
+            assert time.monotonic() < end, {name: daemon.metric(name) for name in shown}
+            time.sleep(0.2)
+    assert (data_dir / "lock").read_text() == "", "who is gone is not called"
+
+
 def enforcement_request():
     from eir.proto import enforcement_pb2
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from eir.feed.follower import FeedState
+from eir.lists.ledger import Noted
 from eir.metrics import MALFORMED, FeedMetrics, Metrics
 from eir.notify.backlog import Waiting
 from eir.notify.case import State
@@ -40,6 +41,7 @@ def filled() -> Metrics:
     metrics.inquiries.labels("equipment", "found").inc()
     metrics.inquiry_seconds.labels("equipment").observe(0.01)
     metrics.set_readiness(readiness)
+    metrics.set_imports({"stolen": Noted({"applied": 2}, {"LIST_GUARD": 1}, 1_700_000_000, 20, 1.5)})
     feed = FeedMetrics(metrics, "hamta")
     feed.refusals("DELTA_GAP").inc()
     feed.show(FeedState.SNAPSHOT, snapshot_needed=True, sequence=9)
@@ -115,6 +117,18 @@ def test_feeds_and_tables_are_shown_as_they_stand() -> None:
     assert sample(metrics, "eir_feed_applied_timestamp_seconds", feed="hamta") == 1_700_000_100
     assert sample(metrics, "eir_table_rows", table="pairs") == 10
     assert sample(metrics, "eir_table_bytes", table="pairs") == 60
+
+
+def test_imports_are_counted_as_their_file_says_also_when_it_begins_anew() -> None:
+    metrics = Metrics()
+    for applied, refused in ((1, 0), (3, 2), (3, 2), (1, 1)):
+        noted = Noted({"applied": applied}, {"LIST_GUARD": refused}, 1_700_000_000, 9, 0.5)
+        metrics.set_imports({"stolen": noted})
+    assert sample(metrics, "eir_imports_total", feed="stolen", outcome="applied") == 4
+    assert sample(metrics, "eir_feed_refusals_total", feed="stolen", cause="LIST_GUARD") == 3
+    assert sample(metrics, "eir_import_rows", feed="stolen") == 9
+    metrics.set_imports({"barred": Noted({"refused": 1}, {}, 0, 0, 0.0)})
+    assert sample(metrics, "eir_import_timestamp_seconds", feed="barred") is None, "none was taken yet"
 
 
 def test_readiness_is_shown_by_condition() -> None:
