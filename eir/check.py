@@ -176,6 +176,10 @@ class Checker:
         """Judge many identities at home, by the engine that answers the checks."""
         return self.check_batch(imeis, imsis, "")
 
+    def judge_at(self, imei: str, imsi: str, when: int) -> Verdict:
+        """Judge one identity at home as it will be at a second, if the tables do not change."""
+        return self._check(self.policy, self._store.generation, when, imei, imsi, "", False)
+
     def compare(
         self, policies: tuple[Policy, Policy], imei: str, imsi: str, serving_plmn: str, emergency: bool
     ) -> tuple[Verdict, Verdict]:
@@ -233,12 +237,16 @@ class Checker:
             reason = _standing_reason(tables, imei, row, imsi, kind, far)
         outcome = tables.modes[tables.cohort(tac, imsi)][reason]
         tracked = row.tracked and reason not in _PASSES
-        unpaired = (imei.key, imsi) if tables.opens[outcome] and kind in _HOME_SIMS and keyed else None
+        exempt_until = _deadline(reason, row, far)
+        # The end of an exemption is a deadline like any other: its subscriber is to be warned.
+        ends = exempt_until and exempt_until - now <= tables.exempt_notice_seconds
+        known = keyed and kind in _HOME_SIMS
+        unpaired = (imei.key, imsi) if known and (tables.opens[outcome] or ends) else None
         case = self._case(unpaired, reason)
         past_deadline = case is not None and case.state == _CUT_OFF
         stale = self.stale  # once: what is answered is what was judged by
         status = tables.outcomes[outcome * 8 + tracked * 4 + stale * 2 + past_deadline]
-        deadline = _deadline(reason, row, far) if case is None else case.deadline
+        deadline = exempt_until if case is None else case.deadline
         # What passes an emergency call or the override says nothing of the next check.
         keep = status == Status.WHITELISTED and reason not in _PASSES
         cache = self._cache_seconds(policy, tables, now, deadline) if keep else 0

@@ -57,9 +57,12 @@ class Office:
 
     async def start(self) -> None:
         state = self.state
+        limits = Limits(rebuild_bytes_per_second_max=0)
+        if not state.config.notices.enabled:
+            state.store = await state.write(lambda: Store.open(self.folder, clock=state.clock, limits=limits))
+            return
         state.casework = Casework(state)
         loading = asyncio.create_task(state.casework.load())
-        limits = Limits(rebuild_bytes_per_second_max=0)
         state.store = await state.write(lambda: Store.open(self.folder, clock=state.clock, limits=limits))
         await loading
         state.checker = Checker(state.store, self.policy, state.clock)
@@ -69,8 +72,8 @@ class Office:
         state.casework.start()
 
     async def stop(self) -> None:
-        assert self.state.casework is not None
-        await self.state.casework.close()
+        if self.state.casework is not None:
+            await self.state.casework.close()
         await self.state.close()
 
     @property

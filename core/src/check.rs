@@ -285,7 +285,10 @@ impl Tables {
         let cache_seconds =
             if passes { 0 } else { cache_seconds(status, deadline, stretch, next_change, now) };
         let home = kind == imsi_kind::HOME || kind == imsi_kind::ABROAD;
-        let unpaired = key.filter(|_| home && stretch.opens[outcome] != 0).map(|key| Pair { key, imsi });
+        // The end of an exemption is a deadline like any other: its subscriber is to be warned.
+        let ends = deadline != 0 && deadline.saturating_sub(now) <= stretch.exempt_notice_seconds;
+        let unpaired =
+            key.filter(|_| home && (stretch.opens[outcome] != 0 || ends)).map(|key| Pair { key, imsi });
         let (serial, stale) = (self.generation.serial, self.stale);
         (Verdict { status, reason, deadline, serial, stale, cache_seconds, unpaired }, place)
     }

@@ -118,6 +118,7 @@ pub struct Stretch {
     pub home_plmns: HashSet<String>,
     pub pairs_per_imei_max: u64,
     pub cache_seconds_max: u64,
+    pub exempt_notice_seconds: u64,
 }
 
 /// Class of an IMSI code: its number, and what its network is.

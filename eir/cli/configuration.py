@@ -18,11 +18,14 @@ def config() -> None:
 @config.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 def check(file: Path) -> None:
-    """Check FILE with the environment, and the policy it names, as `eir serve` would."""
+    """Check FILE with the environment, and the policy, texts and SMSCs it names, as `eir serve` would."""
     from eir.config import load
     from eir.daemon import load_policy
+    from eir.server.desk import check as check_notices
 
-    policy = load_policy(load(file, os.environ).policy)
+    settings = load(file, os.environ)
+    policy = load_policy(settings.policy)
+    check_notices(settings)
     note(f"{file}: in order; policy {policy.name} ({policy.hash[:12]})")
 
 

@@ -83,6 +83,8 @@ class Judged(NamedTuple):
     reason: int
     enforced: bool
     opens: bool = True
+    ends: int = 0
+    """End of an exemption that is near: the reason is then that of after it; 0 for none."""
 
 
 Judge = Callable[[Sequence[tuple[int, int]]], Sequence[Judged]]
@@ -193,10 +195,11 @@ class Keeper:
             case = self.cases.get(number)
             if judged.reason == case.cause:
                 self._seen(number, case, seen.at)
+                self._not_before(number, judged.ends, seen.at)
                 return
             self._remedy([number], [judged.reason], seen.at)
         if judged.reason in CAUSE_NAMES and judged.opens:
-            self._open(seen, Reason(judged.reason))
+            self._open(seen, Reason(judged.reason), judged.ends)
 
     def _seen(self, number: int, case: Case, at: int) -> None:
         """Note a sighting where it says something new."""
@@ -210,8 +213,20 @@ class Keeper:
             seen = replace(seen, clock_at=self._clock_at(case.cause, at, case.key))
         self._put(number, seen, at, "" if seen.state == case.state else "sighted")
 
-    def _open(self, seen: Sighting, cause: Reason) -> None:
-        """Open a case, unless the IMEI has as many as it may: then it is shared or cloned, and counted."""
+    def _not_before(self, number: int, ends: int, now: int) -> bool:
+        """Let the deadline of a case not fall before an exemption ends; tells whether it was moved."""
+        case = self.cases.get(number)
+        earlier = ends - case.deadline
+        if not ends or not case.clock_at or earlier <= 0 or case.state == State.CUT_OFF:
+            return False
+        self._put(number, replace(case, clock_at=case.clock_at + earlier), now, "exempt for a while")
+        return True
+
+    def _open(self, seen: Sighting, cause: Reason, ends: int = 0) -> None:
+        """Open a case, unless the IMEI has as many as it may: then it is shared or cloned, and counted.
+
+        `ends` is the end of an exemption, which is the deadline then.
+        """
         if self._mates(seen.key) >= self.policy.notices.cases_per_imei_max:
             self.counts["crowded"] += 1
             return
@@ -224,10 +239,11 @@ class Keeper:
             grace,
             since=seen.at,
             seen_at=seen.at,
-            clock_at=self._clock_at(cause, seen.at, seen.key),
+            clock_at=ends - grace if ends else self._clock_at(cause, seen.at, seen.key),
         )
-        due_at, ends = self._due_at(case, seen.at)
-        self.cases.add(case, due_at, ends, Happened(seen.at, f"opened: {cause.name}"))
+        due_at, deadline_at = self._due_at(case, seen.at)
+        what = f"opened: {cause.name}{' after an exemption' if ends else ''}"
+        self.cases.add(case, due_at, deadline_at, Happened(seen.at, what))
         self.counts["opened"] += 1
         if self._opened.note(seen.at):
             self.hold("more cases opened in an hour than notices.cases_per_hour_max")
@@ -261,6 +277,9 @@ class Keeper:
             return 0
         rows = self.cases.rows_of(numbers)
         judged = self.judge(list(zip(rows["key"].tolist(), rows["imsi"].tolist(), strict=True)))
+        for number, now_judged in zip(numbers, judged, strict=True):
+            if now_judged.ends and self.cases.get(number).cause == now_judged.reason:
+                self._not_before(number, now_judged.ends, now)
         reasons = np.array([now_judged.reason for now_judged in judged])
         at = np.flatnonzero(reasons != rows["cause"])
         self._remedy(np.array(numbers)[at].tolist(), reasons[at].tolist(), now)
@@ -328,6 +347,8 @@ class Keeper:
             elif judged is not None and not judged.opens:
                 self.counts["observed"] += 1
                 self._put(number, case, now, "", due_at=now + HOUR)
+            elif judged is not None and self._not_before(number, judged.ends, now):
+                pass  # looked at again when its deadline is near
             elif judged is not None and due.what == "fall":
                 self._fall(number, case, now, world, judged)
             elif due.what == "notice":

@@ -11,12 +11,24 @@ import numpy.typing as npt
 
 from eir.errors import PolicyError
 from eir.policy.read import COHORTS_MAX, IMSI_DIGITS
-from eir.policy.rules import CAUSES, FIXED, GATE_ROWS, MODED, OPENING, ORDER, STANDING_ROWS, Outcome, Rule
+from eir.policy.rules import (
+    CAUSES,
+    FIXED,
+    GATE_ROWS,
+    MODED,
+    OFF,
+    OPENING,
+    ORDER,
+    STANDING_ROWS,
+    Outcome,
+    Rule,
+)
 from eir.policy.settings import Cause, Phase, Settings, Span
 from eir.verdict import FAR_FIELDS, GATE_FIELDS, STANDING_FIELDS, Far, Reason, Status
 
 U8 = npt.NDArray[np.uint8]
 Fields = tuple[tuple[str, int], ...]
+DAY = 86_400
 HOME = 1
 EXEMPT = 2
 REASONS = max(Reason) + 1
@@ -39,6 +51,7 @@ class PolicyTables:
     tac_exempt, tac_before      by TAC class: exempt by row 7; last second of use that is
                                 before the scheme, 0 for no limit
     grandfather_imei, grandfather_pair  rows of this kind count; the others are no fact
+    exempt_notice_seconds       before its end an exemption's pair has a case: so long at most
     cohort_names                by cohort: operator, IMSI range, TAC set ("" for none)
     """
 
@@ -65,6 +78,7 @@ class PolicyTables:
     device_types: frozenset[str]
     pairs_per_imei_max: int
     cache_seconds_max: int
+    exempt_notice_seconds: int
     causes: dict[Reason, Cause]
 
     def tac_class(self, tac: int) -> int:
@@ -304,6 +318,9 @@ def compile_tables(settings: Settings) -> tuple[PolicyTables, ...]:
             device_types=frozenset(name.lower() for name in settings.exempt.device_types),
             pairs_per_imei_max=settings.pairs_per_imei_max,
             cache_seconds_max=settings.cache_seconds_max,
+            exempt_notice_seconds=max(
+                (cause.grace_days * DAY for cause in settings.cause.values() if cause.mode != OFF), default=0
+            ),
             causes={reason: settings.cause[name] for name, reason in CAUSES.items()},
         )
         for date in sorted(dates)

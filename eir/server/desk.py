@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TextIO
 
 import structlog
 
@@ -29,6 +29,7 @@ from eir.notify.smpp import Address, Terms
 from eir.server.follow import password
 from eir.settings import Notices, Smsc
 from eir.whitelist.journal import Journal
+from eir.whitelist.store import locked
 
 if TYPE_CHECKING:
     from eir.config import Config
@@ -40,6 +41,7 @@ log = structlog.get_logger()
 
 WAITING_SECONDS: Final = 15.0
 """How often the notices that wait are counted."""
+LOCK: Final = "cases.lock"
 SESSIONS: Final = {"transceiver": ("transceiver",), "transmitter+receiver": ("transmitter", "receiver")}
 """Kinds of the sessions of each way to bind; the first sends."""
 
@@ -136,6 +138,7 @@ class Casework:
         self._backlog: Backlog | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="keeper")
         self._cases: Cases | None = None
+        self._lock: TextIO | None = None
         self._jobs: list[asyncio.Task[None]] = []
 
     async def load(self) -> None:
@@ -144,6 +147,8 @@ class Casework:
 
         def work() -> Cases:
             folder.mkdir(parents=True, exist_ok=True)
+            # The store takes the directory meanwhile: nobody else may open the cases before it has.
+            self._lock = locked(folder, LOCK)
             return open_cases(folder)
 
         try:
@@ -304,4 +309,6 @@ class Casework:
             self._cases.close()
         if self._backlog is not None:
             self._backlog.close()
+        if self._lock is not None:
+            self._lock.close()
         self._thread.shutdown()

@@ -415,13 +415,13 @@ def announced(data_dir: Path) -> str:
         return ""
 
 
-def locked(data_dir: Path) -> TextIO:
-    """Take a directory for this process, until the file returned is closed.
+def locked(data_dir: Path, name: str = "lock") -> TextIO:
+    """Take a directory, or what else a name stands for, for this process, until the file returned is closed.
 
     Raises DataDirLockedError, StorageError.
     """
     try:
-        file = (data_dir / "lock").open("a+")
+        file = (data_dir / name).open("a+")
     except OSError as error:
         raise StorageError(f"{data_dir}: {error.strerror}") from error
     try:
