@@ -19,7 +19,9 @@ BENCHES = (
     "publish_latency",
     "inquire",
     "import_lists",
+    "redis_feed",
     "check_throughput",
+    "beside",
 )
 
 

@@ -44,12 +44,19 @@ class Daemon:
 
 @contextmanager
 def serving(
-    data_dir: Path, *, cores: set[int] | None = None, settings: Mapping[str, str] | None = None
+    data_dir: Path,
+    *,
+    cores: set[int] | None = None,
+    settings: Mapping[str, str] | None = None,
+    config: str = "",
 ) -> Iterator[Daemon]:
-    """Run `eir serve` on a data directory until the end of the block."""
+    """Run `eir serve` on a data directory until the end of the block; `config` is TOML."""
     check, manage, web = (f"127.0.0.1:{port}" for port in free_ports(3))
     command = [sys.executable, "-m", "eir", "serve", "--data-dir", str(data_dir)]
     command += ["--check-listen", check, "--manage-listen", manage, "--http-listen", web]
+    if config:
+        (data_dir / "bench.toml").write_text(config)
+        command += ["--config", str(data_dir / "bench.toml")]
     environment = {**os.environ, "EIR_LIMITS__DRAIN_NOTICE_SECONDS": "0", **(settings or {})}
     with (data_dir / "daemon.log").open("w") as log:
         started = time.perf_counter()

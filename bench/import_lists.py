@@ -10,11 +10,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from bench.command import parser, population_of, publish, say
 from bench.datadir import FOLDER, copied, kept
@@ -24,13 +24,15 @@ from eir.lists.clash import settle
 from eir.lists.formats import FORMATS, read_header
 from eir.lists.open import opened
 from eir.lists.parse import Parser
+from eir.lists.run import UID_LISTS
 from eir.whitelist import view
 from eir.whitelist.rows import U64
 
 READ_ROWS = 1_000_000
 PART_ROWS = 1 << 20
-NEW_ROWS_MAX = 5_000_000
-"""Rows of a list of which the tables have none."""
+NEW_ROWS = 5_000_000
+"""Rows of a list of which the tables have none, at most."""
+WHAT = {"": "full, none there", "add": "delta, all added", "remove": "delta, all removed"}
 CHANGED_EVERY = 1_000
 """One row of so many is left out of a list, and as many new ones are added."""
 MIB = 1 << 20
@@ -74,13 +76,14 @@ def lines(template: str, columns: dict[str, U64]) -> bytes:
     return out.tobytes()
 
 
-def write(path: Path, kind: str, parts: Iterator[tuple[U64, U64]]) -> int:
-    """Write a list of IMEIs and IMSIs (numbers of 15 digits); returns its rows."""
-    columns = FORMATS[kind].columns
-    template = ",".join(SAMPLES[column.name] for column in columns) + "\n"
+def write(path: Path, kind: str, parts: Iterator[tuple[U64, U64]], change: str = "") -> int:
+    """Write a list of IMEIs and IMSIs (numbers of 15 digits), a delta where rows change; returns its rows."""
+    samples = SAMPLES | {"change_type": change} | ({"status": "blacklist"} if kind == "stolen" else {})
+    names = [column.name for column in FORMATS[kind].columns] + ["change_type"] * bool(change)
+    template = ",".join(samples[name] for name in names) + "\n"
     count = 0
     with path.open("wb") as file:
-        file.write((",".join(column.name for column in columns) + "\n").encode())
+        file.write((",".join(names) + "\n").encode())
         for imei, imsi in parts:
             number = np.arange(count, count + len(imei), dtype=np.uint64)
             file.write(
@@ -134,8 +137,16 @@ def reading(path: Path, rounds: int) -> Figure:
     return median(out, "k rows/s of CPU time")
 
 
-def importing(path: Path, data_dir: Path, count: int) -> tuple[float, float]:
-    """Import in a process of its own, on one core; thousand rows a second, and peak MiB."""
+class Imported(NamedTuple):
+    """One import: thousand rows a second, by the clock and by CPU time of all its processes; peak MiB."""
+
+    rate: float
+    cpu_rate: float
+    mib: float
+
+
+def importing(path: Path, data_dir: Path, count: int) -> Imported:
+    """Import in a process of its own, on one core."""
     command = [
         sys.executable,
         "-m",
@@ -161,9 +172,39 @@ def importing(path: Path, data_dir: Path, count: int) -> tuple[float, float]:
     _, status, usage = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
     assert child.returncode == 0, said
-    assert said[0]["applied"]
+    assert not said[0]["refused"]
     assert said[0]["row_count"] == count
-    return count / (time.monotonic() - started) / 1000, usage.ru_maxrss * 1024 / MIB
+    seconds, cpu = time.monotonic() - started, usage.ru_utime + usage.ru_stime
+    return Imported(count / seconds / 1000, count / cpu / 1000, usage.ru_maxrss * 1024 / MIB)
+
+
+def figures_of(label: str, rounds: list[Imported]) -> dict[str, Figure]:
+    """Return what was measured of one case."""
+    return {
+        label: median([one.rate for one in rounds], "k rows/s"),
+        f"{label}: by CPU time": median([one.cpu_rate for one in rounds], "k rows/s of CPU time"),
+        f"{label}: memory at most": Figure(max(one.mib for one in rounds), "MiB"),
+    }
+
+
+def coming_and_going(folder: Path, kind: str, count: int, rounds: int) -> dict[str, Figure]:
+    """Import lists of which nothing is there, full and delta, and the delta that takes all of it back."""
+    out: dict[str, list[Imported]] = {}
+    path = folder / f"{kind}.csv"
+    for _ in range(rounds):
+        for changes in (("",), ("add", "remove")):
+            with tempfile.TemporaryDirectory(dir=folder) as name:
+                data_dir = Path(name) / "data"
+                if kind in UID_LISTS:  # pairs follow where both lists are there
+                    (other,) = set(UID_LISTS) - {kind}
+                    importing(path, data_dir, write(path, other, numbered(count)))
+                for change in changes:
+                    rows = write(path, kind, numbered(count), change)
+                    label = f"{kind}, {WHAT[change]}, {rows:,} rows"
+                    out.setdefault(label, []).append(one := importing(path, data_dir, rows))
+                    say(f"{label}: {one.rate:.0f} k rows/s, {one.cpu_rate:.0f} of CPU, {one.mib:,.0f} MiB")
+    path.unlink()
+    return {name: figure for label, many in out.items() for name, figure in figures_of(label, many).items()}
 
 
 def packed(path: Path, how: str) -> Path:
@@ -184,8 +225,10 @@ def packed(path: Path, how: str) -> Path:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure reading lists, and importing full ones into a registry that holds most of their rows."""
-    args = parser("import_lists", main.__doc__).parse_args(argv)
+    """Measure reading lists, and importing them: known rows, new rows, full and delta."""
+    options = parser("import_lists", main.__doc__)
+    options.add_argument("--new-rows", type=int, default=NEW_ROWS, help="of lists of which nothing is there")
+    args = options.parse_args(argv)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     population = population_of(args)
     figures: dict[str, Figure] = {}
@@ -202,24 +245,23 @@ def main(argv: list[str] | None = None) -> int:
                     figures[f"reading {kind}, {how}"] = reading(packed(path, how), args.rounds)
             path.unlink()
         source = kept(population)
-        cases: tuple[tuple[str, str, Callable[[], Iterator[tuple[npt.NDArray[np.uint64], U64]]]], ...] = (
-            ("registration", "full, 0.1 % left out", lambda: held(source, paired=False)),
-            ("pairing", "full, 0.1 % with another SIM", lambda: held(source, paired=True)),
-            ("barred", "full, none there", lambda: numbered(min(population.registered, NEW_ROWS_MAX))),
+        cases: tuple[tuple[str, str, bool], ...] = (
+            ("registration", "full, 0.1 % left out", False),
+            ("pairing", "full, 0.1 % with another SIM", True),
         )
-        for kind, what, parts in cases:
+        for kind, what, paired in cases:
             path = folder / f"{kind}.csv"
-            count = write(path, kind, parts())
+            count = write(path, kind, held(source, paired=paired))
             say(f"{kind}: {count:,} rows, {path.stat().st_size / MIB:,.0f} MiB")
             rounds = []
             for _ in range(args.rounds):
                 with copied(source) as data_dir:
                     rounds.append(importing(path, data_dir, count))
-                    say(f"{kind}: {rounds[-1][0]:.0f} k rows/s, {rounds[-1][1]:,.0f} MiB")
-            label = f"{kind}, {what}, {count:,} rows"
-            figures[label] = median([rate for rate, _ in rounds], "k rows/s")
-            figures[f"{label}: memory at most"] = Figure(max(memory for _, memory in rounds), "MiB")
+                    say(f"{kind}: {rounds[-1].rate:.0f} k rows/s, {rounds[-1].mib:,.0f} MiB")
+            figures |= figures_of(f"{kind}, {what}, {count:,} rows", rounds)
             path.unlink()
+        for kind in FORMATS:
+            figures |= coming_and_going(folder, kind, min(population.registered, args.new_rows), args.rounds)
     return publish("import_lists", args, figures)
 
 

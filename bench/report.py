@@ -23,6 +23,8 @@ TITLES = {
     "build": "Building segments",
     "delta_apply": "Applying deltas",
     "import_lists": "Importing lists",
+    "redis_feed": "Following a stream on Redis",
+    "beside": "Decision log and policy on trial, beside checks",
     "publish_latency": "From commit to checks",
     "restart": "Restart",
     "inquire": "Inquiries",

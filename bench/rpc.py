@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2_grpc
 
-from eir.proto import check_pb2_grpc, enforcement_pb2_grpc, sync_pb2_grpc
+from eir.proto import check_pb2_grpc, enforcement_pb2_grpc, policy_pb2_grpc, sync_pb2_grpc
 
 
 def checks_of(channel: grpc.Channel) -> Any:
@@ -23,6 +23,11 @@ def sync_of(channel: grpc.Channel) -> Any:
 def enforcement_of(channel: grpc.Channel) -> Any:
     """EnforcementService."""
     return enforcement_pb2_grpc.EnforcementServiceStub(channel)  # type: ignore[no-untyped-call]
+
+
+def policy_of(channel: grpc.Channel) -> Any:
+    """PolicyService."""
+    return policy_pb2_grpc.PolicyServiceStub(channel)  # type: ignore[no-untyped-call]
 
 
 def health_of(channel: grpc.Channel) -> Any:
