@@ -20,6 +20,7 @@ from pathlib import Path
 
 from bench.command import parser, population_of, say
 from bench.load import load
+from bench.pairs import write_pairs
 from bench.population import Population
 from bench.results import ROOT
 from eir.clock import now_seconds
@@ -45,6 +46,18 @@ def kept(population: Population) -> Path:
             made = Path(folder) / "data"
             load(population, made, now=now_seconds())
             made.rename(path)
+    return path
+
+
+def kept_pairs(population: Population) -> Path:
+    """Return the file of a population's pairs that is kept, for servers that are not ours."""
+    path = FOLDER / f"{population.name}-{population.registered}-{population.seed}.pairs"
+    if not path.exists():
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        say(f"writing {path.name}")
+        unfinished = path.with_suffix(".unfinished")
+        write_pairs(population, unfinished)
+        unfinished.rename(path)
     return path
 
 
@@ -78,7 +91,13 @@ def forget_pages(folder: Path) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Build the data directory of a population, where it is missing."""
-    print(kept(population_of(parser("datadir", main.__doc__).parse_args(argv))))
+    options = parser("datadir", main.__doc__)
+    options.add_argument("--pairs", action="store_true", help="the file of pairs too, for bench.peers")
+    args = options.parse_args(argv)
+    population = population_of(args)
+    print(kept(population))
+    if args.pairs:
+        print(kept_pairs(population))
     return 0
 
 

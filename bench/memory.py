@@ -13,6 +13,8 @@ from collections import Counter
 
 import numpy as np
 
+from bench.check_throughput import SAMPLE, verify
+from bench.checks import Checks
 from bench.command import parser, population_of, publish, say
 from bench.daemon import Daemon, channel, children, memory_mib, reset_most, serving
 from bench.datadir import copied, kept
@@ -133,9 +135,12 @@ class Peak:
         self._thread.join()
 
 
-def process_memory(daemon: Daemon) -> dict[str, float]:
-    """Memory of a daemon in MiB: loaded, and the most while all segments are rebuilt."""
-    out = {f"daemon, loaded: {name.upper()}": memory_mib(daemon.pid, name) for name in ("Rss", "Pss")}
+def process_memory(daemon: Daemon, *, rebuild: bool) -> dict[str, float]:
+    """Memory of a daemon in MiB: serving, and the most while all segments are rebuilt."""
+    out = {f"daemon, serving: {name.upper()}": memory_mib(daemon.pid, name) for name in ("Rss", "Pss")}
+    out["daemon, serving: in pages of 2 MiB"] = memory_mib(daemon.pid, "AnonHugePages")
+    if not rebuild:
+        return out
     reset_most(daemon.pid)
     peak = Peak(daemon)
     try:
@@ -152,8 +157,11 @@ def process_memory(daemon: Daemon) -> dict[str, float]:
 
 def main(argv: list[str] | None = None) -> int:
     """Measure memory by table and by process."""
-    args = parser("memory", main.__doc__, rounds=1).parse_args(argv)
+    options = parser("memory", main.__doc__, rounds=1)
+    options.add_argument("--no-rebuild", action="store_true", help="not while segments are rebuilt")
+    args = options.parse_args(argv)
     population = population_of(args)
+    checks = Checks.sample(population, SAMPLE, seed=3)
     with copied(kept(population)) as data_dir:
         store = Store.open(data_dir, clock=now_seconds)
         tables, pairs = bytes_by_table(store), store.counts["pairs"]
@@ -168,7 +176,8 @@ def main(argv: list[str] | None = None) -> int:
     rounds = []
     for _ in range(args.rounds):
         with copied(kept(population)) as data_dir, serving(data_dir) as daemon:
-            rounds.append(process_memory(daemon))
+            verify(daemon, checks)
+            rounds.append(process_memory(daemon, rebuild=not args.no_rebuild))
             say(", ".join(f"{name} {value:.0f} MiB" for name, value in rounds[-1].items()))
     figures |= {name: median([one[name] for one in rounds], "MiB") for name in rounds[0]}
     return publish("memory", args, figures)

@@ -11,10 +11,8 @@ cargo); what cannot be built is named and left out.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -24,23 +22,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from bench import generator
 from bench.check_throughput import BATCH_ROWS, SAMPLE, SHAPES, closed_loop, verify
 from bench.checks import Checks
 from bench.command import parser, population_of, publish, say
 from bench.daemon import Daemon, channel, process_serving, serving
-from bench.datadir import copied, kept
-from bench.pairs import write_pairs
-from bench.peer_report import LATENCIES, PEERS, figure_name
+from bench.datadir import copied, kept, kept_pairs
+from bench.generator import LATENCIES
+from bench.peer_report import PEERS, figure_name
 from bench.population import CheckClass, Population
-from bench.results import ROOT, Figure, median
+from bench.results import Figure, median
 from bench.rpc import checks_of
 from eir.proto import check_pb2
 
-BUILD = ROOT / ".build"
 ENGINES = ("portable", "native")
 OPEN_RATE = 20_000
 STREAMS, STREAM_IN_FLIGHT, BATCHES_IN_FLIGHT = 4, 64, 4
-WARMUP_SECONDS = 1
 MICROSECONDS = 1e6
 ATTEMPTED_SHARE_MIN = 0.99
 """An open loop that answers less than this share of what was due is no figure of latency."""
@@ -65,32 +62,10 @@ class Setting(NamedTuple):
     folder: Path
 
 
-def build() -> None:
-    """Build peers and generator, each as far as the machine can."""
-    for target in ("loadgen", "limit", "server-go", "server-cpp"):
-        done = subprocess.run(
-            ["make", "-s", "-C", str(ROOT / "bench" / "peers"), f"OUT={BUILD}", str(BUILD / target)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            say(f"{target} cannot be built here (tests/peers.sh names the packages): {done.stderr.strip()}")
-    if not (BUILD / "loadgen").exists() or shutil.which("h2load") is None:
-        raise SystemExit("it takes the generator (cargo) and h2load (Debian: nghttp2-client)")
-
-
 @contextmanager
-def servers(
-    names: Sequence[str], population: Population, data_dir: Path, cores: set[int]
-) -> Iterator[list[Server]]:
+def servers(names: Sequence[str], population: Population, cores: set[int]) -> Iterator[list[Server]]:
     """Run servers until the end of the block."""
-    pairs = data_dir.parent / "pairs"
-    commands = {
-        "Go gRPC": [str(BUILD / "server-go"), "{port}", str(pairs)],
-        "C++ gRPC": [str(BUILD / "server-cpp"), "{port}", str(pairs)],
-        "nghttp2": [str(BUILD / "limit"), "{port}"],
-    }
+    programs = {"Go gRPC": "server-go", "C++ gRPC": "server-cpp", "nghttp2": "limit"}
     with ExitStack() as stack:
         out = []
         for name in names:
@@ -99,29 +74,25 @@ def servers(
                 running = serving(own, cores=cores, settings={"EIR_ENGINE": name})
                 out.append(Server(name, stack.enter_context(running)))
                 continue
-            if not Path(commands[name][0]).exists():
+            program = generator.BUILD / programs[name]
+            if not program.exists():
                 continue
-            if not pairs.exists():
-                write_pairs(population, pairs)
-            daemon, said = stack.enter_context(process_serving(commands[name], cores=cores))
+            command = [str(program), "{port}"]
+            if name != "nghttp2":
+                command.append(str(kept_pairs(population)))
+            daemon, said = stack.enter_context(process_serving(command, cores=cores))
             out.append(Server(name, daemon, said))
         yield out
 
 
 def generate(server: Server, setting: Setting, mode: str, *arguments: str | int) -> dict[str, Any]:
     """Run the generator; returns what it says, with the server's CPU seconds per check."""
-    command = ["taskset", "-c", str(setting.core), str(BUILD / "loadgen"), "--mode", mode]
-    command += ["--address", server.daemon.check_address, "--requests", str(setting.requests)]
-    command += ["--seconds", str(setting.seconds), "--warmup-seconds", str(WARMUP_SECONDS)]
     before = server.daemon.cpu_seconds()
-    done = subprocess.run(
-        command + [str(one) for one in arguments], check=True, stdout=subprocess.PIPE, text=True
+    run = generator.Run(
+        server.daemon.check_address, setting.requests, setting.core, setting.seconds, mode, *arguments
     )
-    told: dict[str, Any] = json.loads(done.stdout)
-    if told["rate_asked"] == 0 and (told["failed"] or told["unanswered"]):
-        raise RuntimeError(f"{server.name}, {mode}: {told['failed']}, {told['unanswered']} without an answer")
-    checks = told["answered_all"] * told["rows"]
-    told["cpu_seconds"] = (server.daemon.cpu_seconds() - before) / max(checks, 1)
+    told = run.told()
+    told["cpu_seconds"] = (server.daemon.cpu_seconds() - before) / generator.checks_of(told)
     return told
 
 
@@ -212,9 +183,7 @@ def measure(running: Sequence[Server], setting: Setting, rounds: int) -> dict[st
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     options = parser("peers", main.__doc__)
     options.add_argument("--seconds", type=float, default=3, help="of each round")
-    options.add_argument(
-        "--servers", default=",".join(PEERS[1:]), help=f"names, with commas: {','.join(PEERS)}"
-    )
+    options.add_argument("--servers", default=",".join(PEERS), help="names, with commas")
     args = options.parse_args(argv)
     args.servers = args.servers.split(",")
     if unknown := sorted(set(args.servers) - set(PEERS)):
@@ -228,16 +197,17 @@ def main(argv: list[str] | None = None) -> int:
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
         raise SystemExit("it takes two cores")
-    build()
+    if shutil.which("h2load") is None:
+        raise SystemExit("it takes h2load (Debian: nghttp2-client)")
+    generator.build("limit", "server-go", "server-cpp")
     population = population_of(args)
     checks = Checks.sample(population, SAMPLE, seed=3)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        requests = folder / "requests"
-        requests.write_text("".join(f"{a} {b}\n" for a, b in zip(checks.imei, checks.imsi, strict=True)))
+        requests = generator.write_requests(population, folder)
         owner = checks.requests()[checks.expected.index(CheckClass.MATCH)]
         setting = Setting(requests, owner, args.seconds, cores[1], folder)
-        with servers(args.servers, population, folder / "data", {cores[0]}) as running:
+        with servers(args.servers, population, {cores[0]}) as running:
             os.sched_setaffinity(0, {cores[1]})
             for server in running:
                 if server.name in ENGINES:

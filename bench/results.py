@@ -19,7 +19,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
-from eir import __version__
+from eir import __version__, native
+from eir.errors import EngineUnavailableError
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).with_name("results.jsonl")
@@ -129,6 +130,13 @@ def machine() -> dict[str, str | int]:
 
 def versions() -> dict[str, str]:
     """Versions of what the figures depend on."""
-    return {"eir": __version__, "python": platform.python_version()} | {
-        package: version(package) for package in PACKAGES
-    }
+    packages = {package: version(package) for package in PACKAGES}
+    return {"eir": __version__, "engine": engine(), "python": platform.python_version()} | packages
+
+
+def engine() -> str:
+    """Return the engine that daemons run here, and what it was built from."""
+    try:
+        return f"native {native.load().BUILD_ID}"
+    except EngineUnavailableError:
+        return "portable"

@@ -16,8 +16,10 @@ mod requests;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use std::{env, fs, io, process};
+use std::{env, fs, io, process, thread};
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
@@ -30,8 +32,9 @@ const DRAIN: Duration = Duration::from_secs(10);
 const CONNECT: Duration = Duration::from_secs(10);
 const USAGE: &str = "usage: loadgen --address HOST:PORT --requests FILE [--mode unary|stream|batch]
     [--rate REQUESTS_A_SECOND | --in-flight COUNT] [--connections COUNT] [--seconds S] [--warmup-seconds S]
-    [--batch-rows COUNT]
-FILE has lines of IMEI IMSI.";
+    [--batch-rows COUNT] [--until input-ends]
+FILE has lines of IMEI IMSI. With `--until input-ends` it stops when its standard input ends, at the latest
+after --seconds.";
 
 /// What the command line says.
 pub struct Options {
@@ -45,6 +48,7 @@ pub struct Options {
     seconds: f64,
     warmup_seconds: f64,
     batch_rows: usize,
+    until_input_ends: bool,
 }
 
 fn options() -> Option<Options> {
@@ -58,6 +62,7 @@ fn options() -> Option<Options> {
         seconds: 5.0,
         warmup_seconds: 1.0,
         batch_rows: 1_024,
+        until_input_ends: false,
     };
     let mut arguments = env::args().skip(1);
     while let Some(name) = arguments.next() {
@@ -73,6 +78,7 @@ fn options() -> Option<Options> {
             "--warmup-seconds" => {
                 out.warmup_seconds = value.parse().ok().filter(|seconds| *seconds >= 0.0)?
             }
+            "--until" if value == "input-ends" => out.until_input_ends = true,
             "--batch-rows" => out.batch_rows = value.parse().ok().filter(|rows| *rows > 0)?,
             _ => return None,
         }
@@ -82,6 +88,7 @@ fn options() -> Option<Options> {
 
 /// Connections, what is to be sent on them, and what came of it.
 struct Load<'a> {
+    stop: Arc<AtomicBool>,
     options: &'a Options,
     poll: Poll,
     connections: Vec<Connection>,
@@ -115,7 +122,17 @@ impl Load<'_> {
         let waiting = connections.iter().map(|_| VecDeque::new()).collect();
         let (requests, started) = (frames.len(), Instant::now());
         let tally = Tally::new(options.warmup_seconds, options.seconds, options.rate > 0.0);
-        Ok(Load { options, poll, connections, waiting, requests, next_request: 0, started, tally })
+        let stop = if options.until_input_ends { input_ended() } else { Arc::default() };
+        Ok(Load { stop, options, poll, connections, waiting, requests, next_request: 0, started, tally })
+    }
+
+    /// Whether the time is over; where the standard input has ended, it is from now on.
+    fn over(&mut self) -> bool {
+        let now_ns = self.now_ns();
+        if self.stop.load(Ordering::Relaxed) {
+            self.tally.end(now_ns);
+        }
+        self.tally.over(now_ns)
     }
 
     fn now_ns(&self) -> u64 {
@@ -195,7 +212,7 @@ impl Load<'_> {
             self.fill(number);
             self.connections[number].flush()?;
         }
-        while !self.tally.over(self.now_ns()) {
+        while !self.over() {
             if self.options.rate == 0.0 {
                 self.step(&mut events, Some(Duration::from_millis(100)))?;
                 continue;
@@ -241,6 +258,17 @@ impl Load<'_> {
         }
         Ok(())
     }
+}
+
+/// Set when the standard input ends.
+fn input_ended() -> Arc<AtomicBool> {
+    let ended = Arc::new(AtomicBool::new(false));
+    let set = Arc::clone(&ended);
+    thread::spawn(move || {
+        let _ = io::copy(&mut io::stdin(), &mut io::sink());
+        set.store(true, Ordering::Relaxed);
+    });
+    ended
 }
 
 fn main() {

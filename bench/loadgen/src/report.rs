@@ -45,6 +45,11 @@ impl Tally {
         now_ns >= self.until_ns
     }
 
+    /// Ends the measured time, if it has not ended.
+    pub fn end(&mut self, now_ns: u64) {
+        self.until_ns = self.until_ns.min(now_ns.max(self.from_ns + 1));
+    }
+
     /// Notes a request that is sent now.
     pub fn sent(&mut self, due_ns: u64, now_ns: u64) {
         self.asked_all += 1;

@@ -7,6 +7,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -30,8 +31,28 @@ const (
 	serial                                             = 5
 )
 
-// pairs: the owner's code by the IMEI's key; it is not written to after the start.
-var pairs map[uint64]uint64
+// slot of the hash map: the IMEI's key and one more (0: empty), and its owner's code.
+type slot struct{ key, owner uint64 }
+
+// pairs is a hash map with open addressing, three quarters full; it is not written to after the start.
+// (Go's own map takes twice the memory.)
+var pairs []slot
+
+func home(key uint64) uint64 {
+	return (key * 0x9E3779B97F4A7C15 >> 32) * uint64(len(pairs)) >> 32
+}
+
+// find returns the slot of a key, or the empty one where it would be.
+func find(key uint64) *slot {
+	for at := home(key); ; at++ {
+		if at == uint64(len(pairs)) {
+			at = 0
+		}
+		if one := &pairs[at]; one.key == key+1 || one.key == 0 {
+			return one
+		}
+	}
+}
 
 type rawCodec struct{}
 
@@ -58,13 +79,16 @@ func digits(text []byte, count int, value uint64) (uint64, bool) {
 func judge(imei, imsi []byte) (byte, byte) {
 	key, ok := digits(imei, 14, 0)
 	code, well := digits(imsi, len(imsi), 1)
-	registered, found := pairs[key]
-	switch {
-	case !ok || !well || !found:
+	if !ok || !well {
 		return greylisted, notRegistered
-	case registered == 0:
+	}
+	found := find(key)
+	switch {
+	case found.key == 0:
+		return greylisted, notRegistered
+	case found.owner == 0:
 		return greylisted, neverActivated
-	case registered == code:
+	case found.owner == code:
 		return whitelisted, owner
 	}
 	return greylisted, ownedByOther
@@ -194,15 +218,27 @@ func stream(_ interface{}, calls grpc.ServerStream) error {
 }
 
 func load(path string) error {
-	rows, err := os.ReadFile(path)
+	file, err := os.Open(path)
 	if err != nil {
 		return err
 	}
-	pairs = make(map[uint64]uint64, len(rows)/16)
-	for ; len(rows) >= 16; rows = rows[16:] {
-		pairs[binary.LittleEndian.Uint64(rows)] = binary.LittleEndian.Uint64(rows[8:])
+	defer file.Close()
+	about, err := file.Stat()
+	if err != nil {
+		return err
 	}
-	return nil
+	pairs = make([]slot, about.Size()/16*4/3+2)
+	rows := bufio.NewReaderSize(file, 1<<20)
+	var row [16]byte
+	for {
+		if _, err := io.ReadFull(rows, row[:]); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		key := binary.LittleEndian.Uint64(row[:])
+		*find(key) = slot{key + 1, binary.LittleEndian.Uint64(row[8:])}
+	}
 }
 
 func main() {
