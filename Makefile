@@ -13,7 +13,7 @@ CORE := --manifest-path core/Cargo.toml
 CORE_FUZZ := --manifest-path core/fuzz/Cargo.toml
 FUZZ_SECONDS ?= 300
 
-.PHONY: setup native run test lint format proto sim fuzz bench bench-peers docs peers clean
+.PHONY: setup native run test lint format proto sim fuzz bench bench-peers bench-checks docs peers clean
 
 setup: .venv/.stamp
 
@@ -76,6 +76,12 @@ bench: setup peers
 bench-peers: setup
 	-./tests/peers.sh --bench
 	$(BIN)/python -m bench.peers --population $(firstword $(subst $(COMMA), ,$(POPULATIONS))) --size $(SIZE)
+
+# The budgets of checks at full size, by the native engine (docs/performance.md). It takes two idle cores, 24 GiB of
+# memory and about 40 minutes; EIR_BENCH_DATA names a folder that has the data directories, or is to keep them.
+bench-checks: setup
+	-./tests/peers.sh --bench
+	$(BIN)/python -m bench.all --suite checks --populations P1,P2 --size 300000000
 
 docs: setup
 	$(BIN)/python -m bench.report

@@ -10,6 +10,15 @@ import time
 from bench.results import ROOT
 from bench.terrain import SHAPES
 
+CHECKS: dict[str, dict[str, tuple[str, ...]]] = {
+    "peers": {"P1": (), "P2": ("--servers", "native,nghttp2")},
+    "lookup": {},
+    "threads": {},
+    "under_load": {},
+    "memory": {"P1": ("--no-rebuild",), "P2": ("--no-rebuild",)},
+    "restart": {},
+}
+"""What measures the budgets of checks, with arguments of its own by population: peers know no population."""
 BENCHES = (
     "build",
     "memory",
@@ -30,11 +39,14 @@ def main(argv: list[str] | None = None) -> int:
     options = argparse.ArgumentParser(prog="python -m bench.all", description=main.__doc__)
     options.add_argument("--populations", default="P1", help="names, with commas: " + ",".join(SHAPES))
     options.add_argument("--size", type=int, default=1_000_000, metavar="REGISTERED")
-    options.add_argument("--benches", default=",".join(BENCHES), help="names, with commas")
+    options.add_argument("--benches", help="names, with commas; all of the suite where it is left out")
+    options.add_argument("--suite", choices=("all", "checks"), default="all")
     options.add_argument("--out", metavar="FILE", help="where the results are saved")
     args = options.parse_args(argv)
-    names, populations = args.benches.split(","), args.populations.split(",")
-    if unknown := [*sorted(set(names) - set(BENCHES)), *sorted(set(populations) - set(SHAPES))]:
+    suite = tuple(CHECKS) if args.suite == "checks" else BENCHES
+    names = args.benches.split(",") if args.benches else list(suite)
+    populations = args.populations.split(",")
+    if unknown := [*sorted(set(names) - set(suite)), *sorted(set(populations) - set(SHAPES))]:
         options.error(f"there is no {', '.join(unknown)}")
     lines, failed = [], False
     for population in populations:
@@ -42,6 +54,7 @@ def main(argv: list[str] | None = None) -> int:
             command = [sys.executable, "-m", f"bench.{name}"]
             command += ["--population", population, "--size", str(args.size)]
             command += ["--out", args.out] if args.out else []
+            command += CHECKS[name].get(population, ()) if args.suite == "checks" else ()
             started = time.monotonic()
             code = subprocess.run(command, cwd=ROOT, check=False).returncode
             failed = failed or code != 0

@@ -5,7 +5,7 @@
 Each engine, in this process, on the segments of the data directory. The
 native one has its clocks inside (`core/src/measure.rs`); the portable one, some
 hundred times slower, judges fewer checks. A random read of memory is measured
-in the same run: a chain of reads through an array far larger than the cache.
+in the same run: a chain of reads through as much memory as the tables take.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ from eir.whitelist.store import Store
 NATIVE_CHECKS, PORTABLE_CHECKS = 2_000_000, 50_000
 BATCH = 1_024
 LINE_WORDS = 8
-CHAIN_BYTES, CHAIN_STEPS = 512 << 20, 2_000_000
+PAGE_BYTES = 2 << 20
+CHAIN_BYTES_MIN, CHAIN_STEPS = 256 << 20, 2_000_000
 ALONE, BACK_TO_BACK, BATCHES, READ = "alone, p50", "back to back", "in batches", "a random read of memory"
 
 
@@ -111,9 +112,10 @@ def main(argv: list[str] | None = None) -> int:
     lines = "".join(f"{imei} {imsi}\n" for imei, imsi in zip(imeis, imsis, strict=True))
     keys, imeis, imsis = keys[:PORTABLE_CHECKS], imeis[:PORTABLE_CHECKS], imsis[:PORTABLE_CHECKS]
     rounds: dict[str, list[float]] = {}
-    far = chain(CHAIN_BYTES)
     with copied(kept(population)) as data_dir:
         store = Store.open(data_dir, clock=now_seconds)
+        tables = sum(shard.segment.total_bytes for shard in store.generation.shards)
+        far = chain(max(tables, CHAIN_BYTES_MIN) // PAGE_BYTES * PAGE_BYTES)
         for _ in range(args.rounds):
             figures: dict[str, float] = {}
             if core:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Sequence
 
-from bench import peer_report
+from bench import budget_report, peer_report
 from bench.results import RESULTS, ROOT, Figure, Result, load
 
 PLOT = ROOT / "docs" / "latency.svg"
@@ -18,6 +18,8 @@ PAGE = ROOT / "docs" / "performance.md"
 TITLES = {
     "peers": "Beside other servers",
     "check_throughput": "Checks over the wire",
+    "under_load": "Latency while the tables change",
+    "threads": "Two threads against one",
     "lookup": "Look-up and verdict",
     "memory": "Memory",
     "build": "Building segments",
@@ -58,7 +60,22 @@ def page(results: Iterable[Result]) -> str:
     for name in names:
         make = _peers if name == "peers" else _section
         sections.append(make(name, [result for result in kept if result.bench == name]))
-    return HEAD + ("".join(sections) or NONE)
+    return HEAD + _budgets(kept) + ("".join(sections) or NONE)
+
+
+BUDGETS_TEXT = """\
+The native engine at full size: 300 million IMEIs registered, 200 million pairs, 10 million ranges; the server
+on one core, what asks on another. `make bench-checks` measures all of it; the sections below have figures.
+"""
+
+
+def _budgets(results: Sequence[Result]) -> str:
+    """Make the table of budgets; empty before anything was measured at full size."""
+    populations, rows = budget_report.rows_of(results)
+    if not populations:
+        return ""
+    table = _table(["", "budget", *populations], rows)
+    return "\n".join(["\n## Budgets of checks\n", BUDGETS_TEXT, *table, ""])
 
 
 def _section(name: str, results: Sequence[Result]) -> str:
