@@ -48,6 +48,7 @@ class CoreServer:
         host, port = address(config.check_listen)
         self.threads = limits.check_threads or default_threads()
         core = native.load()
+        native.help_writer()  # before the journal is replayed
         self._engine = core.Engine()
         wanted, settings, seen = state.decisions.wanted, config.decisions, state.sightings
         repeat_seconds, records_max = settings.denial_repeat_seconds, settings.queue_records_max
@@ -72,8 +73,7 @@ class CoreServer:
         state.metrics.use_core(CoreMetrics(state.metrics, self._server))
 
     def checker(self, store: Store, policy: Policy) -> PublishingChecker:
-        """Let checks be answered from a store from now on; the writer finds its keys by the engine too."""
-        native.help_writer()
+        """Let checks be answered from a store from now on."""
         checker = PublishingChecker(store, policy, self._state.clock, self._engine)
         store.on_generation = checker.native.publish
         return checker

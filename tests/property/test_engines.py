@@ -17,6 +17,7 @@ import store_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from native_engine import MALFORMED_IMEIS, MALFORMED_IMSIS, PLMNS, questions
+from policy_strategies import policies
 from segment_samples import (
     IMSIS,
     Model,
@@ -28,7 +29,6 @@ from segment_samples import (
     random_words,
     raw_rows,
 )
-from test_policy_laws import policies
 from test_store_model import FAST, LENIENT
 
 from eir import native, verdict
@@ -98,7 +98,10 @@ class Both:
     def agree(self, asked: list[tuple[str, str, str, bool]], now: int) -> None:
         self.now = now
         for question in asked:
-            assert self.native.check(*question) == self.portable.check(*question), (question, now)
+            answer = self.portable.check(*question)
+            assert self.native.check(*question) == answer, (question, now)
+            emergency = question[3]
+            assert not emergency or answer.status == Status.WHITELISTED, (question, now)
         imeis, imsis, plmn = [a for a, *_ in asked], [b for _, b, *_ in asked], asked[0][2]
         assert self.native.check_batch(imeis, imsis, plmn) == self.portable.check_batch(imeis, imsis, plmn)
 

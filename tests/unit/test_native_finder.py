@@ -10,7 +10,12 @@ import pytest
 from segment_samples import key_of, random_model
 
 from eir import native
+from eir.config import Config
+from eir.metrics import Metrics
 from eir.native import NativeFinder
+from eir.server.core import CoreServer
+from eir.server.state import State
+from eir.whitelist.order import Sorter
 from eir.whitelist.rows import U64
 from eir.whitelist.shard import Shard
 from eir.whitelist.shard_find import Finder, Finders
@@ -55,7 +60,19 @@ def test_a_dictionary_that_is_too_short_is_refused() -> None:
 def test_keys_are_found_by_the_engine_once_it_is_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
     native_engine.needed()
     monkeypatch.setattr(Finders, "of", Finder)
+    monkeypatch.setattr(Sorter, "sort", staticmethod(np.ndarray.sort))
     shard = random_model(Random(1), TACS, 300).shard()
     assert isinstance(shard.finder, Finder)
     native.help_writer()
+    assert isinstance(random_model(Random(1), TACS, 300).shard().finder, NativeFinder)
+
+
+def test_a_daemon_of_the_native_engine_finds_keys_by_it_when_it_replays_the_journal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    native_engine.needed()
+    monkeypatch.setattr(Finders, "of", Finder)
+    monkeypatch.setattr(Sorter, "sort", staticmethod(np.ndarray.sort))
+    config = Config(check_listen="127.0.0.1:0", engine="native")
+    CoreServer(State(config, Metrics(), lambda: 10_000, "native"))  # the store is opened after it
     assert isinstance(random_model(Random(1), TACS, 300).shard().finder, NativeFinder)
