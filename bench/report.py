@@ -21,6 +21,7 @@ TITLES = {
     "under_load": "Latency while the tables change",
     "threads": "Two threads against one",
     "lookup": "Look-up and verdict",
+    "case_checks": "Look-up and verdict, with cases",
     "memory": "Memory",
     "build": "Building segments",
     "delta_apply": "Applying deltas",

@@ -144,8 +144,7 @@ impl Tables {
             }
             for asked in &mut group {
                 let (verdict, place) = self.judge(asked, now);
-                if let (Some(pair), Some(cases)) = (verdict.unpaired, &self.cases) {
-                    cases.prefetch(pair);
+                if verdict.unpaired.is_some() && self.cases.is_some() {
                     unpaired.push((out.len(), place));
                 }
                 out.push(verdict);
@@ -207,6 +206,12 @@ impl Tables {
         let near = RowFacts::of(row, imsi, now, stretch, tac);
         let (slot, others) = (asked.key.as_mut(), &mut asked.other_slots);
         let mut far = Far { tables: self, key: slot, others, imsi, now, stretch };
+        if let (Some(key), Some(cases)) = (key, &self.cases)
+            && near.owner != imsi
+        {
+            // Most of these pairs are unpaired: their slot arrives while the far facts are looked up.
+            cases.prefetch(Pair { key, imsi });
+        }
         let imsi_class = stretch.imsi_class(imsi);
         let tac_class = stretch.tac_class(tac);
         let kind = match asked.imsi.class {
