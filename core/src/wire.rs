@@ -165,6 +165,9 @@ fn field<'a>(data: &mut &'a [u8]) -> Result<Option<(u32, Value<'a>)>, Bad> {
         return Ok(None);
     }
     let (number, kind) = tag(data)?;
+    if number == 0 {
+        return Err(Bad);
+    }
     let value = match kind {
         0 => Value::Varint(varint(data)?),
         2 => {
@@ -182,13 +185,14 @@ fn field<'a>(data: &mut &'a [u8]) -> Result<Option<(u32, Value<'a>)>, Bad> {
 fn tag(data: &mut &[u8]) -> Result<(u32, u32), Bad> {
     let before = data.len();
     let tag = u32::try_from(varint(data)?).map_err(|_| Bad)?;
-    if tag >> 3 == 0 || before - data.len() > 5 {
+    if before - data.len() > 5 {
         return Err(Bad);
     }
     Ok((tag >> 3, tag & 7))
 }
 
-/// Skips a value of a kind that we do not read: fixed, or a group with what is in it.
+/// Skips a value of a kind that we do not read: fixed, or a group with what is in it, where Python's protobuf
+/// lets a field be of number 0.
 fn skip(data: &mut &[u8], number: u32, kind: u32, depth: u32) -> Result<(), Bad> {
     match kind {
         0 => varint(data).map(|_| ()),
@@ -402,6 +406,7 @@ mod tests {
             b"\x7a\x03abc",              // bytes
             b"\x7dABCD",                 // fixed32
             b"\x7b\x08\x01\x7b\x7c\x7c", // a group in a group
+            b"\x7b\x00\x05\x05ABCD\x7c", // number 0 in a group
             b"\xf8\xff\xff\xff\x0f\x01", // the largest number
         ] {
             let data = [unknown, known, unknown].concat();
