@@ -3,6 +3,6 @@
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let mut image = data.to_vec();
-    eir_core_fuzz::repair(&mut image);
-    eir_core_fuzz::read(&image);
+    eir_core_fuzz::segments::repair(&mut image);
+    eir_core_fuzz::segments::read(&image);
 });

@@ -167,7 +167,7 @@ impl Headers {
         frame::put_head(out, 0, kind::HEADERS, flag::END_HEADERS | flag::END_STREAM, stream);
         self.begin(out);
         match self.indexed {
-            2 => out.push(0xbe),
+            2 if !self.plain => out.push(0xbe),
             1 if !self.plain => {
                 out.extend_from_slice(b"\x40\x0bgrpc-status\x010");
                 self.indexed = 2;
@@ -317,6 +317,9 @@ mod tests {
             assert!(out[frame::HEADER_BYTES..].starts_with(expected), "{bytes}: {out:x?}");
             assert_eq!(matches!(out[frame::HEADER_BYTES], 0x20 | 0x3f), !expected.is_empty());
             assert_eq!(fields(&mut decoder, &out), pairs(&START));
+            out.clear();
+            headers.put_ok(&mut out, 1);
+            assert_eq!(fields(&mut decoder, &out), pairs(&[("grpc-status", "0")]));
         }
     }
 

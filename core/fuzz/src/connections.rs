@@ -1,0 +1,208 @@
+//! Bytes of peers: whatever they send, what they get are frames within their windows, and every call is accounted for.
+
+use std::sync::Arc;
+
+use eir_core::check::{Question, Verdict};
+use eir_core::counters::Counters;
+use eir_core::server::connection::Connection;
+use eir_core::server::frame::{self, HEADER_BYTES, Head, kind, setting};
+use eir_core::server::hpack::Decoder;
+use eir_core::server::service::{Judge, Service, Source};
+use eir_core::server::{Limits, Shared};
+use eir_core::sightings::{Queues, Wanted};
+
+use crate::random::Random;
+
+const LIMITS: Limits = Limits {
+    batch_rows_max: 64,
+    message_bytes_max: 4096,
+    metadata_bytes_max: 1024,
+    streams_per_connection_max: 8,
+    calls_max: 100,
+    answers_bytes_max: 256,
+    connection_bytes_max: 64 << 10,
+    stall_milliseconds_max: 1000,
+    keepalive_milliseconds: 500,
+    keepalive_timeout_milliseconds: 500,
+    age_milliseconds_max: 20_000,
+    drain_milliseconds_max: 1000,
+    connections_max: 10,
+};
+/// What the server may hold of output after a read that is as large as these are.
+const OUT_BYTES_MAX: usize = 8 << 20;
+
+struct Allows;
+
+impl Judge for Allows {
+    fn check(&self, question: &Question<'_>, now: u64) -> Verdict {
+        let status = 1 + (question.imei.len() % 4) as u8;
+        Verdict { status, reason: 16, deadline: now, serial: 7, cache_seconds: 60, ..Verdict::default() }
+    }
+
+    fn check_batch(&self, questions: &[Question<'_>], now: u64, out: &mut Vec<Verdict>) {
+        out.extend(questions.iter().map(|question| self.check(question, now)));
+    }
+
+    fn status_map(&self, _: &[u8]) -> &[u8] {
+        &[0, 1, 2, 3, 4]
+    }
+
+    fn state(&self) -> (u64, bool) {
+        (7, false)
+    }
+}
+
+impl Source for Allows {
+    type Judge = Self;
+
+    fn with<R>(&self, work: impl FnOnce(Option<&Self>) -> R) -> R {
+        work(Some(self))
+    }
+}
+
+/// Gives bytes to a connection in parts, as time goes by; returns how many frames came back.
+pub fn read(data: &[u8]) -> u64 {
+    let Some((how, mut rest)) = data.split_first() else { return 0 };
+    let shared = Arc::new(Shared::new(Wanted::default()));
+    let (counters, queues) = (Arc::new(Counters::default()), Arc::new(Queues::default()));
+    let mut service = Service::new(Arc::new(Allows), shared, LIMITS, counters, queues);
+    let (mut now, mut frames, mut decoder) = (0, 0, Decoder::default());
+    let mut connection = Connection::new(&service, now);
+    let greeting = [frame::PREFACE, b"\0\0\0\x04\0\0\0\0\0"].concat();
+    if how & 0x80 == 0 {
+        connection.receive(&greeting, &mut service, now);
+    }
+    let part = 1 + usize::from(how & 0x3f) * 16;
+    while !rest.is_empty() {
+        let (taken, after) = rest.split_at(part.min(rest.len()));
+        rest = after;
+        if connection.wants_input() {
+            connection.receive(taken, &mut service, now);
+        }
+        now += u64::from(taken[0] % 32);
+        if how & 0x40 != 0 && taken.len() > 9 && taken[8] == 77 {
+            connection.drain(now);
+        }
+        if !connection.tick(&mut service, now) {
+            break;
+        }
+        frames += sent(&mut connection, &mut decoder, now);
+    }
+    connection.abandon();
+    frames
+}
+
+/// What was sent are frames that a peer can read.
+fn sent(connection: &mut Connection, decoder: &mut Decoder, now: u64) -> u64 {
+    let out = connection.output().to_vec();
+    assert!(out.len() < OUT_BYTES_MAX);
+    connection.written(out.len(), now);
+    let (mut rest, mut frames) = (out.as_slice(), 0);
+    while let Some(head) = Head::read(rest) {
+        let payload = &rest[HEADER_BYTES..HEADER_BYTES + head.bytes];
+        rest = &rest[HEADER_BYTES + head.bytes..];
+        frames += 1;
+        match head.kind {
+            kind::HEADERS => decoder.decode(payload, 1 << 16, |_, _| ()).expect("our own headers"),
+            kind::DATA => assert!(head.stream % 2 == 1),
+            kind::RST_STREAM | kind::WINDOW_UPDATE => assert_eq!(payload.len(), 4),
+            kind::SETTINGS | kind::PING | kind::GOAWAY => assert_eq!(head.stream, 0),
+            other => panic!("a frame of kind {other}"),
+        }
+    }
+    assert!(rest.is_empty());
+    frames
+}
+
+fn put(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+    frame::put_head(out, payload.len(), kind, flags, stream);
+    out.extend_from_slice(payload);
+}
+
+fn block(random: &mut Random) -> Vec<u8> {
+    let path = [
+        "/eir.v1.EquipmentCheckService/CheckEquipment",
+        "/eir.v1.EquipmentCheckService/StreamCheckEquipment",
+        "/eir.v1.EquipmentCheckService/BatchCheckEquipment",
+        "/grpc.health.v1.Health/Check",
+        "/grpc.health.v1.Health/Watch",
+        "/nothing",
+    ][random.below(6)];
+    let mut block = vec![0x83, 0x86, 0x04, path.len() as u8];
+    block.extend(path.bytes());
+    block.extend(b"\x0f\x10\x10application/grpc");
+    match random.below(6) {
+        0 => block.extend(b"\x00\x0cgrpc-timeout\x0220"), // no time
+        1 => block.extend(b"\x00\x0cgrpc-timeout\x0320m"),
+        2 => block.extend(b"\x00\x0dgrpc-encoding\x04gzip"),
+        _ => {}
+    }
+    block
+}
+
+/// Frames as a client sends them, in an order that one may not, with some damage.
+pub fn damaged(random: &mut Random) -> Vec<u8> {
+    let mut out = vec![random.number() as u8 & 0x7f];
+    let mut last = 1;
+    for place in 0..1 + random.below(40) {
+        let known = 1 + 2 * random.below(last as usize / 2 + 1) as u32;
+        let stream = if random.below(60) == 0 { random.below(40) as u32 } else { known };
+        match if place == 0 { 0 } else { random.below(40) } {
+            0..=13 => {
+                last += 2;
+                let flags = [4, 4, 4, 5, 0][random.below(5)];
+                put(&mut out, kind::HEADERS, flags, last, &block(random));
+            }
+            14..=29 => {
+                let message = crate::messages::damaged(random);
+                let mut content = vec![random.below(8) as u8 / 7];
+                content.extend((message.len() as u32).to_be_bytes());
+                content.extend(message);
+                let end = random.below(content.len() + 1).max(content.len() * random.below(2));
+                let flags = [0, 1, 1, 8][random.below(4)];
+                put(&mut out, kind::DATA, flags, [last, stream][random.below(2)], &content[..end]);
+            }
+            30..=33 => {
+                let more = [1, 100, 65_535, 0x7fff_ffff][random.below(40) / 13];
+                frame::put_window(&mut out, [0, stream][random.below(2)], more);
+            }
+            34 => {
+                let name = [setting::HEADER_TABLE_SIZE, random.below(9) as u16][random.below(8) / 7];
+                let value = [0, 1, 100, 65_535, u32::MAX][random.below(5)];
+                frame::put_settings(
+                    &mut out,
+                    &[(name, value), (setting::INITIAL_WINDOW_SIZE, random.below(200) as u32)],
+                );
+            }
+            35 | 36 => frame::put_reset(&mut out, stream, frame::Code::NoError),
+            37 | 38 => frame::put_ping(&mut out, random.below(2) as u8, b"eirdrain"),
+            _ => {
+                let payload = random.number().to_le_bytes();
+                put(
+                    &mut out,
+                    random.below(12) as u8,
+                    random.number() as u8,
+                    stream,
+                    &payload[..random.below(9)],
+                );
+            }
+        }
+    }
+    for _ in 0..random.below(8) / 5 {
+        let at = random.below(out.len());
+        out[at] = random.number() as u8;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peers_are_answered_whatever_they_send() {
+        let mut random = Random(1);
+        let frames: u64 = (0..500).map(|_| read(&damaged(&mut random))).sum();
+        assert!(frames > 3000, "{frames}");
+    }
+}
