@@ -16,7 +16,7 @@ from eir.identity import SERIALS
 from eir.whitelist.apply import Bools, Intervals
 from eir.whitelist.delta import RowReason
 from eir.whitelist.hashtable import I64, Columns, Ragged
-from eir.whitelist.items import CODE_MASK, REGISTERED
+from eir.whitelist.items import CODE_MASK, REGISTERED, piece_parts
 from eir.whitelist.order import distinct
 from eir.whitelist.overlay import Table
 from eir.whitelist.rows import U64, Op
@@ -80,11 +80,27 @@ class RangePlan:
 
     def cut_keys(self, keys: U64, cause: U64, authority: U64) -> Bools:
         """Tell which keys lie in a range of this kind; those are cut out of it."""
-        kinds = cause << np.uint64(16) | authority
-        placed = self._placed(keys, keys, kinds)
-        held = placed.present.holds(placed.first, placed.last)
-        self.cuts.append((keys[held], kinds[held]))
+        held = np.zeros(len(keys), bool)
+        near = self._in_pieces(keys)  # few: most keys are registered and blocked one by one
+        if len(near):
+            keys, kinds = keys[near], cause[near] << np.uint64(16) | authority[near]
+            placed = self._placed(keys, keys, kinds)
+            inside = placed.present.holds(placed.first, placed.last)
+            held[near] = inside
+            self.cuts.append((keys[inside], kinds[inside]))
         return held
+
+    def _in_pieces(self, keys: U64) -> I64:
+        """Places of the keys that lie in a range of whatever kind."""
+        tacs = distinct(keys // np.uint64(SERIALS))
+        pieces = self.generation.read_ranges(tacs)
+        if not len(pieces.words):
+            return np.empty(0, np.int64)
+        first, last, _, _ = piece_parts(pieces.words)
+        base = np.repeat(tacs * np.uint64(SERIALS), pieces.counts())
+        # Pieces of a TAC are disjoint or the same span: the last one that begins before a key tells.
+        place = np.searchsorted(base + first, keys, side="right") - 1
+        return np.flatnonzero((place >= 0) & (keys <= (base + last).take(place, mode="clip")))
 
     def _placed(self, first: U64, last: U64, kinds: U64) -> Placed:
         """Put spans, and all ranges of their TACs, on one line."""
