@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import struct
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from eir.notify import case_table
+from eir.notify.case import State
 from eir.notify.case_table import BITS_MIN, CaseTable, Entries, pack_value, tag_of, tags_of, unpack_value
 
 KEYS = [35_693_803_000_000 + serial for serial in range(40)]
@@ -77,6 +82,40 @@ def test_a_slot_is_two_words_side_by_side() -> None:
         5 << 48 | 36 << 40 | 1_790_000_000,
     ]
     assert len(words) == 2 * (1024 + 64)
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "case-table.md").read_text()
+
+
+def find_as_the_page_says(slots: bytes, bits: int, key: int, imsi: int) -> tuple[int, int, int] | None:
+    """A reader written from docs/case-table.md alone: state, cause, deadline."""
+    mask = (1 << 64) - 1
+    a = (key * 0x9E3779B97F4A7C15 & mask) ^ (imsi * 0xC2B2AE3D27D4EB4F & mask)
+    b = (a ^ (a >> 32)) * 0xD6E8FEB86659FD93 & mask
+    tag = (b ^ (b >> 32)) or 1
+    at = (key * 0x9E3779B97F4A7C15 & mask) >> (64 - bits)
+    while at < len(slots) // 16:
+        held, value = struct.unpack_from("<QQ", slots, 16 * at)
+        if held == 0 or held == tag:
+            return (value >> 48 & 0xFF, value >> 40 & 0xFF, value & (1 << 40) - 1) if value else None
+        at += 1
+    return None
+
+
+def test_a_reader_written_from_the_page_finds_what_is_there() -> None:
+    table, pairs = CaseTable(), [(key, imsi) for key in KEYS for imsi in IMSIS]
+    for number, pair in enumerate(pairs):
+        table.set(*pair, pack_value(1 + number % 5, 34 + number % 4, number * 10**9), number)
+    table.remove_many(*np.array(pairs[::7], np.uint64).T)
+    for pair in [*pairs, (KEYS[0], 5), (5, IMSIS[0])]:
+        assert find_as_the_page_says(table.slots.tobytes(), table.bits, *pair) == table.find(*pair)
+
+
+def test_the_page_names_the_states_and_works_out_its_example() -> None:
+    states = dict(re.findall(r"^\| ([1-9]) \| ([A-Z_]+) \|$", PAGE, re.MULTILINE))
+    assert states == {str(int(state)): state.name for state in State if state != State.RESOLVED}
+    key, imsi = 35_693_803_564_380, 1_432_110_000_000_001
+    assert f"has tag 0x{tag_of(key, imsi):016X}, and begins at slot\n{CaseTable()._home(key)} of" in PAGE
 
 
 def test_runs_at_the_end_find_room() -> None:

@@ -105,6 +105,7 @@ def test_check_as_json(daemon):
         "status": "WHITELISTED",
         "reason": "OWNER",
         "explanation": "Allowed: this SIM is the owner's of this IMEI.",
+        "remedy": "",
         "deadline": 0,
         "serial": 5,
         "stale": False,
