@@ -25,6 +25,7 @@ from eir.settings import (
     SECTIONS,
     Decisions,
     Feed,
+    Group,
     Guards,
     Inquiry,
     Limits,
@@ -63,6 +64,7 @@ class Config:
     trials: Trials = field(default_factory=Trials)
     inquiry: Inquiry = field(default_factory=Inquiry)
     notices: Notices = field(default_factory=Notices)
+    group: Group = field(default_factory=Group)
     feeds: Mapping[str, Feed] = field(default_factory=dict)
     smsc: Mapping[str, Smsc] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)

@@ -132,9 +132,12 @@ async def _serve(config: Config) -> None:
 
         state.consumers = consumers(state)
     if config.notices.enabled:
-        from eir.server.desk import Casework  # nothing of it is imported where no cases are kept
+        from eir.server.branch import Branch  # nothing of it is imported where there are no cases
+        from eir.server.desk import Casework
+        from eir.server.desk import check as check_notices
 
-        state.casework = Casework(state)
+        check_notices(config)
+        state.casework = Branch(state) if config.notices.owner else Casework(state)
     listeners = Listeners(state)
     http = _http(state, heartbeat)
     tasks = [asyncio.create_task(heartbeat.beat()), asyncio.create_task(stop.wait())]

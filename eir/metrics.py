@@ -25,6 +25,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 from eir import __version__
 from eir.feed.follower import FeedState
+from eir.group_metrics import GroupMetrics
 from eir.notice_metrics import NoticeMetrics
 from eir.readiness import Readiness
 from eir.verdict import Reason, Status
@@ -104,6 +105,7 @@ class Metrics:
         self._create_inquiries()
         self._create_daemon()
         self.notices = NoticeMetrics(self.registry)
+        self.group = GroupMetrics(self.registry)
         # One inc a check; bound on first use, because most of the 152 pairs never occur.
         self._count = lru_cache(maxsize=None)(self._checks_child)
 

@@ -190,6 +190,10 @@ class Notices:
     """Whether cases are opened, and what their notices say; when they go out is the policy's."""
 
     enabled: bool = plain(False, "open cases, and warn their subscribers")
+    owner: str = plain(
+        "",
+        "HOST:PORT of the management listener of the daemon that keeps the cases; empty: they are kept here",
+    )
     texts: str = plain("", "file of the texts; empty: those that are shipped")
     language: str = plain("fa", "language of subscribers whose own has no texts")
     code: str = plain("", "what subscribers are told to dial or to send")
@@ -213,6 +217,36 @@ class Notices:
     )
     drain_seconds_max: int = bounded(5, 0, 60, "wait for answers of SMSCs when stopping")
     kept_days: int = bounded(400, 1, 3650, "days that resolved cases and their notices are kept")
+
+
+@dataclass(frozen=True)
+class Group:
+    """Daemons that keep the cases of one network together; alone where no servers are named."""
+
+    redis_urls: str = server_list(
+        "", "Redis servers that the group has in common, tried in turn, with spaces between; empty: alone"
+    )
+    redis_prefix: str = plain("eir:notices", "what the group's keys begin with")
+    redis_username: str = plain("", "user of the servers; empty: their default user")
+    redis_password_file: str = plain("", "file that has the password, and nothing else")
+    redis_password_variable: str = plain("", "environment variable that has the password, if no file has")
+    redis_ca_file: str = plain("", "certificates to trust, in PEM; empty: the system's")
+    redis_certificate_file: str = plain("", "certificate to show to the servers, in PEM")
+    redis_key_file: str = plain("", "its key, in PEM")
+    redis_connect_seconds_max: int = bounded(5, 1, 300, "wait for a connection to a server")
+    redis_answer_seconds_max: int = bounded(5, 1, 300, "wait for an answer of a server")
+    redis_lines_max: int = bounded(
+        50_000, 100, 10_000_000, "lines that the stream has, about; who missed some asks the other daemons"
+    )
+    address: str = plain(
+        "", "HOST:PORT where the other daemons reach the management listener; required in a group"
+    )
+    lease_seconds: float = bounded(
+        10.0, 0.5, 600.0, "what a daemon claimed is its own for so long after it was last heard of"
+    )
+    lines_max: int = bounded(
+        100_000, 100, 10_000_000, "lines kept here while Redis is away; who missed some asks for everything"
+    )
 
 
 @dataclass(frozen=True)
@@ -264,6 +298,7 @@ SECTIONS: Final = {
     "trials": Trials,
     "inquiry": Inquiry,
     "notices": Notices,
+    "group": Group,
 }
 """Sections by name."""
 NAMED: Final = {"feeds": Feed, "smsc": Smsc}

@@ -147,11 +147,13 @@ class Node:
         self.answers: dict[tuple[int, int], Reason] = {}
         self.enforced, self.world = True, FOREVER
         self.ids = itertools.count()
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         self.start()
 
     def start(self) -> None:
         self.cases = Cases.open(self.folder, FileLayer())
+        # A kill here is no power cut: what SQLite has written is there again.
+        self.cases._db.execute("PRAGMA synchronous = OFF")
         self.keeper = SharedKeeper(self.cases, Outbox(self.cases), self.judge, self.settings)
         self.member = Member.of(self.keeper, self.clock, self.clock)
         self.keeper.restarted(self.clock())
@@ -161,7 +163,7 @@ class Node:
         self.group = Group(
             *(self.member, self.in_thread, self.keeper.commit, self.connect, self.everything),
             *(self.clock, self.clock),
-            Terms(self.lease_seconds, 0.0, self.name),
+            Terms(self.lease_seconds, 0.0, self.name, 0.0),
             falls_per_hour_max=lambda: self.settings.notices.cut_offs_per_hour_max,
         )
         self.up = True

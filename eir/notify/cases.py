@@ -308,6 +308,28 @@ class Cases:
         """Bytes of memory."""
         return sum(extent.nbytes for extent in self._extents) + self.table.nbytes
 
+    # -- for who follows ----------------------------------------------------------------------------
+
+    @property
+    def log_id(self) -> int:
+        """Number of the last commit that changed cases."""
+        return self._log_id
+
+    def changed_after(self, log_id: int, limit: int) -> tuple[Rows, int] | None:
+        """Return rows that commits after one changed, and the last of these; None: they are not all there.
+
+        Of several commits about a case all are there; rows that are no case any more have state 0.
+        """
+        if log_id == self._log_id:
+            return np.empty(0, ROW), log_id
+        with storage_errors("reading the log of cases", FILE):
+            found = self._db.execute(
+                "SELECT id, crc32c, records FROM log WHERE id > ? ORDER BY id LIMIT ?", (log_id, limit)
+            ).fetchall()
+        if not found or found[0][0] != log_id + 1 or any(crc32c(blob) != crc for _, crc, blob in found):
+            return None
+        return np.concatenate([np.frombuffer(blob, _RECORD)["row"] for _, _, blob in found]), found[-1][0]
+
     # -- writing ----------------------------------------------------------------------------------
 
     def add(self, case: Case, due_at: int, deadline: int, happened: Happened) -> int:

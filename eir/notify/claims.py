@@ -51,7 +51,7 @@ class Claims:
     ) -> None:
         """Claim for a keeper."""
         self._keeper, self._notes, self._clock, self._monotonic = keeper, notes, clock, monotonic
-        self._claims: dict[int, str] = {}
+        self._claims: dict[int, tuple[str, float]] = {}
         self._done: list[tuple[int, str]] = []
         self._granted: dict[str, float] = {}
         self._fell: list[str] = []
@@ -59,7 +59,8 @@ class Claims:
 
     def told(self, answers: Sequence[Notice], line: int) -> None:
         """Note with which line the others learn what became of claims."""
-        self._done += [(line, claim) for one in answers if (claim := self._claims.pop(one.id, ""))]
+        claims = [self._claims.pop(one.id)[0] for one in answers if one.id in self._claims]
+        self._done += [(line, claim) for claim in claims]
         self._done += [(line, claim) for claim in self._fell]
         self._fell.clear()
 
@@ -100,17 +101,21 @@ class Claims:
             notice = self._keeper.outbox.get(one.notice.id)
             if notice is not None and notice.state == NoticeState.DUE and notice.due_at <= self._clock():
                 ready.append(notice)
-                self._claims[notice.id] = one.claim
+                self._claims[notice.id] = one.claim, self._monotonic()
         return ready
 
-    def given_back(self, notices: Sequence[Notice], sent: set[int]) -> list[str]:
-        """Return the claims of notices that do not go out now after all."""
-        return [self._claims.pop(one.id) for one in notices if one.id not in sent and one.id in self._claims]
+    def held(self, older_seconds: float) -> tuple[list[str], list[str]]:
+        """Return what to claim on, and what to let go: notices that did not go out after all.
 
-    @property
-    def held(self) -> list[str]:
-        """What this daemon is about: to be claimed on, until it is answered and told."""
-        return [*self._claims.values(), *(claim for _, claim in self._done)]
+        Claims that are not so old are just being made use of.
+        """
+        before = self._monotonic() - older_seconds
+        out = {notice.id for notice in self._keeper.outbox.unanswered()} if self._claims else set()
+        unused = [
+            number for number, (_, since) in self._claims.items() if number not in out and since < before
+        ]
+        gone = [self._claims.pop(number)[0] for number in unused]
+        return [*(claim for claim, _ in self._claims.values()), *(claim for _, claim in self._done)], gone
 
     def grant(self, falls: Sequence[str], until: float) -> None:
         """Let cases be cut off here, until a time of the clock that only goes forward."""

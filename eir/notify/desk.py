@@ -13,11 +13,12 @@ done again with the next commit. `act` and the like may be awaited by services.
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol, Self, TypeVar
+from typing import Final, Protocol, Self, TypeVar
 
 import numpy as np
 import structlog
@@ -31,7 +32,7 @@ from eir.notify.clockwatch import ClockWatch
 from eir.notify.follower import Follower
 from eir.notify.judge import NotJudgedError
 from eir.notify.keeper import Judge, Keeper, Sighting, World
-from eir.notify.notebook import CLOCK, HELD, Notebook, Noted
+from eir.notify.notebook import CLOCK, HELD, HISTORY, Held, Notebook, Noted
 from eir.notify.outbox import Outbox
 from eir.notify.redate import Redating
 from eir.notify.schedule import DAY, Shift
@@ -55,6 +56,8 @@ LOG_BYTES_MAX: Final = 64 << 20
 PURGED_AT_ONCE: Final = 1_000
 WRITTEN_BYTES_PER_SECOND_MAX: Final = 20_000_000
 """Of the files of extents, beside commits that wait for the same disk."""
+MANY_SHIFTS: Final = (1 << 31) - 1
+"""Ids are drawn at random in a group: two daemons hardly draw the same."""
 CLOCK_NOTED_SECONDS: Final = 60
 """How often the time is noted, to find out that it went back over a restart."""
 
@@ -94,14 +97,6 @@ class Tables:
         return min((positions.get(feed, 0) for feed in wanted), default=0)
 
 
-class Held(NamedTuple):
-    """Why sending holds, since when, and who held it; the guards have no name."""
-
-    why: str = ""
-    at: int = 0
-    who: str = ""
-
-
 @dataclass
 class Desk:
     """Keeps the cases of a home network. Use `open`; what is not said to be awaited runs in its thread."""
@@ -127,6 +122,8 @@ class Desk:
     watch: ClockWatch = field(init=False)
     census: Census = field(init=False)
     shifts: dict[int, Noted] = field(init=False)
+    redated: int = 0
+    """When shifts last moved deadlines of this process; 0: they did not."""
     _redating: Redating | None = None
     _purged: tuple[int, int] = (0, 0)
     """Number of the case, and id of the notice, up to which was looked for what ended long ago."""
@@ -158,10 +155,11 @@ class Desk:
         tables: Tables,
         clock: Callable[[], int],
         bounds: Bounds,
+        keeper_type: type[Keeper] = Keeper,
     ) -> Self:
         """Put a desk together over the cases of a folder. Raises StorageError."""
         notebook = Notebook(cases)
-        keeper = Keeper(cases, Outbox(cases), judge, policy)
+        keeper = keeper_type(cases, Outbox(cases), judge, policy)
         follower = Follower(keeper, notebook, tables.journal, tables.generation, clock, bounds.look_rows_max)
         return cls(keeper, notebook, follower, tables, clock, bounds, thread)
 
@@ -187,7 +185,7 @@ class Desk:
     def _note_hold(self) -> None:
         """Keep a hold of the guards over a restart."""
         if self.keeper.held != self.held.why:
-            self.notebook.put(HELD, Held(self.keeper.held, self.clock()) if self.keeper.held else Held())
+            self.notebook.put_held(Held(self.keeper.held, self._after_held()))
 
     @property
     def held(self) -> Held:
@@ -233,9 +231,24 @@ class Desk:
         if self._redating is not None:
             if not self._redating.step():
                 log.info("deadlines are those of the shifts", changed=self._redating.changed_count)
+                self.redated = self.clock() if self._redating.changed_count else self.redated
                 self._redating = None
             more = True
         return more
+
+    def sighted(self, seen: Sequence[Sighting]) -> None:
+        """Take sightings of another daemon's checks; durable on return. Raises as `round` does."""
+        self._take(seen)
+        self.commit()
+
+    @property
+    def history(self) -> str:
+        """Name of what those who follow count in: a new one begins when shifts moved deadlines."""
+        name = self.notebook.get(HISTORY)
+        if name is None:
+            name = secrets.token_hex(8)
+            self.notebook.put(HISTORY, name)
+        return f"{name}-{self.redated}"
 
     def _take(self, seen: Sequence[Sighting]) -> None:
         """Open cases, and keep the MSISDNs that checks named."""
@@ -305,23 +318,23 @@ class Desk:
 
     def hold(self, who: str, why: str) -> Held:
         """Hold all sending; durable on return. Raises StorageError."""
-        held = Held(why, self.clock(), who)
+        held = Held(why, self._after_held(), who)
         self.keeper.hold(why)
         self.keeper.held = why
-        self.notebook.put(HELD, held)
+        self.notebook.put_held(held)
         self.commit()
         return held
 
     def release(self) -> None:
         """Send again, and believe the clock as it is; durable on return. Raises StorageError."""
         self.keeper.release()
-        self.notebook.put(HELD, Held())
+        self.notebook.put_held(Held("", self._after_held()))
         self.watch.believe(self.clock(), monotonic())
         self.commit()
 
     def shift(self, shift: Shift, name: str, who: str, why: str) -> Noted:
         """Shift deadlines; durable on return, seen by checks soon after. Raises StorageError."""
-        noted = Noted(max(self.shifts, default=0) + 1, shift, name, self.clock(), who, why)
+        noted = Noted(self.next_shift_id(), shift, name, self.clock(), who, why)
         self._put_shift(noted)
         return noted
 
@@ -334,17 +347,46 @@ class Desk:
         self._put_shift(noted)
         return noted
 
-    def _put_shift(self, noted: Noted) -> None:
-        self.notebook.put_shift(noted)
+    def next_shift_id(self) -> int:
+        """Return the id of the next shift; in a group it must be nobody else's."""
+        if self.notebook.listener is None:
+            return max(self.shifts, default=0) + 1
+        while (drawn := secrets.randbelow(MANY_SHIFTS) + 1) in self.shifts:
+            pass
+        return drawn
+
+    def _put_shift(self, noted: Noted, *, heard: bool = False) -> None:
+        self.notebook.put_shift(noted, heard=heard)
         self.shifts[noted.id] = noted
         self._redate()
-        self.commit()
+        if not heard:
+            self.commit()
 
     def _redate(self) -> None:
         """Work out all deadlines again, a piece in each round."""
         in_force = {one.id: one.shift for one in self.shifts.values() if not one.undone_at}
         self.keeper.shifts = in_force
         self._redating = Redating(self.keeper.cases, list(in_force.values()))
+
+    def _after_held(self) -> int:
+        """Return the time, later than that of the last hold or release: in a group the latest holds."""
+        return max(self.clock(), self.held.at + 1)
+
+    def hear_held(self, held: Held) -> None:
+        """Hold or release as was done at another daemon, unless it was done here later."""
+        if held.at > self.held.at or (held.at == self.held.at and held > self.held):
+            if held.why:
+                self.keeper.hold(held.why)
+                self.keeper.held = held.why
+            else:
+                self.keeper.release()
+            self.notebook.put_held(held, heard=True)
+
+    def hear_shift(self, noted: Noted) -> None:
+        """Shift deadlines as was done at another daemon; what was undone stays so."""
+        mine = self.shifts.get(noted.id)
+        if mine is None or (noted.undone_at and not mine.undone_at):
+            self._put_shift(noted, heard=True)
 
     def use_policy(self, policy: Settings) -> None:
         """Take another policy: cases are looked at again."""

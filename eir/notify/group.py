@@ -75,6 +75,8 @@ class Terms:
     block_seconds: float = 1.0
     address: str = ""
     """Where this daemon is managed, as others reach it."""
+    hear_seconds_max: float = 3.0
+    """Wait for what was told before a claim was granted; then it is not made use of."""
 
 
 @dataclass
@@ -229,7 +231,7 @@ class Group:
 
     async def _heard_up_to(self, last_id: str) -> None:
         """Wait until everything up to an entry was heard. Raises TimeoutError."""
-        async with asyncio.timeout(self.terms.lease_seconds / LEASE_PARTS):
+        async with asyncio.timeout(self.terms.hear_seconds_max):
             while _order(self.member.notes.position) < _order(last_id):
                 await self._heard.wait()
 
@@ -378,10 +380,6 @@ class Group:
         self.counts["taken_over"] += sum(got is Got.TAKEN_OVER for _, got in pairs)
         return [one for one, got in pairs if got is not Got.DENIED], claimed.last_id
 
-    async def given_back(self, notices: Sequence[Notice], sent: set[int]) -> None:
-        """Let go of claimed notices that do not go out now."""
-        await self._let_go(await self.in_thread(self.member.claims.given_back, notices, sent))
-
     async def _let_go(self, claims: Sequence[str]) -> None:
         if self._speaking is not None:
             with contextlib.suppress(StreamUnavailableError):  # their leases run out
@@ -393,7 +391,9 @@ class Group:
 
     async def _renew(self, board: Board) -> None:
         """Claim on what we are about."""
-        claims = await self.in_thread(lambda: self.member.claims.held)
+        held = self.member.claims.held
+        claims, gone = await self.in_thread(held, self.terms.lease_seconds / LEASE_PARTS)
+        await self._release(board, gone)
         for at in range(0, len(claims), CLAIMS_AT_ONCE):
             part = claims[at : at + CLAIMS_AT_ONCE]
             renewed = await board.claim(part, self.member.name, self.terms.lease_seconds)

@@ -8,9 +8,9 @@ asked for all that it knows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Final, Protocol
 
 from eir.notify.case import Case
 from eir.notify.cases import Happened
@@ -18,7 +18,7 @@ from eir.notify.facts import Facts, case_with, facts_of, joined, overruled, sett
 from eir.notify.group_notes import GroupNotes
 from eir.notify.judge import NotJudgedError
 from eir.notify.keeper import STEPS, Judged
-from eir.notify.lines import LAST_STAGES, Order, facts_in, order, read_line
+from eir.notify.lines import LAST_STAGES, Order, Told, facts_in, is_empty, order, read_line
 from eir.notify.messages import ENDINGS
 from eir.notify.outbox import Notice, NoticeState
 from eir.notify.shared_keeper import SharedKeeper
@@ -29,6 +29,16 @@ LATE_SECONDS: Final = 600
 """Facts so old are held against what was resolved here meanwhile."""
 
 
+class Others(Protocol):
+    """Whoever keeps what is no case's: numbers of subscribers, holds of all sending, shifts of deadlines."""
+
+    def hear(self, line: group_pb2.GroupLine) -> None:
+        """Take it from a line."""
+
+    def everything(self) -> Told:
+        """Return all that others may have missed."""
+
+
 class Hearer:
     """Takes in lines. In the keeper's thread; everything is to be committed after it."""
 
@@ -37,8 +47,8 @@ class Hearer:
         self._keeper, self._notes, self._teller, self._cases = keeper, notes, teller, keeper.cases
         self.missed: set[str] = set()
         """Daemons of which something was missed: they are to be asked for all that they know."""
-        self.on_number: Callable[[int, int], None] = lambda _imsi, _msisdn: None
-        """Takes a subscriber's number that another daemon was named."""
+        self.others: Others | None = None
+        """Takes what is no case's."""
 
     def hear(self, entries: Sequence[tuple[str, bytes]], now: int) -> None:
         """Take in entries of the stream."""
@@ -76,7 +86,7 @@ class Hearer:
     def caught_up(self, part: group_pb2.GroupLine, now: int) -> None:
         """Take in a part of everything that another daemon knows; to be committed after it."""
         self._take([part], now, say=False)
-        if not part.cases and not part.notices:
+        if is_empty(part):
             self._notes.hear_to(
                 {**self._notes.heard, part.daemon: max(self._notes.heard.get(part.daemon, 0), part.number)}
             )
@@ -103,9 +113,9 @@ class Hearer:
                     happened = Happened(act.at, act.event, act.who, act.why)
                     self._teller.hush_act(number, happened)
                     self._cases.add_history(number, happened)
-        for line in taken:
-            for named in line.numbers:
-                self.on_number(named.imsi, named.msisdn)
+        if self.others is not None:
+            for line in taken:
+                self.others.hear(line)
 
     def _take_facts(self, known: Sequence[Facts], now: int, *, say: bool) -> None:
         """Place or join facts, by what a check answers now where they are new here."""

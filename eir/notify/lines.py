@@ -17,12 +17,20 @@ from google.protobuf.message import DecodeError
 from eir.notify.case import State
 from eir.notify.facts import Facts
 from eir.notify.messages import ENDINGS
+from eir.notify.schedule import DAY
 from eir.policy.rules import CAUSES
 from eir.proto import group_pb2
 from eir.verdict import Reason
 
 ROWS_MAX: Final = 500
 """Facts, notices and acts in one line: some tens of kilobytes."""
+KEYS_MAX: Final = 10**14
+IMSIS_MIN: Final = 10
+IMSIS_MAX: Final = 2 * 10**15
+"""IMSI codes: a 1, and 1 to 15 digits."""
+TIMES_MAX: Final = 1 << 32
+GRACE_SECONDS_MAX: Final = 36_500 * DAY
+STEPS_MAX: Final = 256
 LAST_STAGES: Final = (*ENDINGS, "cut_off")
 """Stages that are no steps of a timetable."""
 _CAUSES: Final = frozenset(CAUSES.values())
@@ -48,6 +56,8 @@ class Told(NamedTuple):
     notices: Sequence[group_pb2.ToldNotice] = ()
     acts: Sequence[group_pb2.ToldAct] = ()
     numbers: Sequence[group_pb2.ToldNumber] = ()
+    holds: Sequence[group_pb2.ToldHold] = ()
+    shifts: Sequence[group_pb2.ToldShift] = ()
 
     def __bool__(self) -> bool:
         """Tell whether there is anything to tell."""
@@ -75,6 +85,8 @@ def lines(daemon: str, previous: int, number: int, told: Told) -> Iterator[group
             notices=told.notices[part],
             acts=told.acts[part],
             numbers=told.numbers[part],
+            holds=told.holds[part],
+            shifts=told.shifts[part],
         )
         previous = number
 
@@ -88,12 +100,32 @@ def read_line(data: bytes) -> group_pb2.GroupLine | None:
     return line if line.daemon and line.number > line.previous else None
 
 
+def is_empty(line: group_pb2.GroupLine) -> bool:
+    """Tell whether a line tells nothing: the last of everything that a daemon knows."""
+    parts = line.cases, line.notices, line.acts, line.numbers, line.holds, line.shifts
+    return not any(len(part) for part in parts)
+
+
 def facts_in(line: group_pb2.GroupLine) -> Iterator[Facts]:
     """Yield the facts of a line; what this daemon has no word for is left out."""
     for said in line.cases:
-        if said.cause in _CAUSES and 0 < said.state < State.RESOLVED and said.opened_at:
+        if _possible(said):
             times = {name: getattr(said, name) for name in _TIMES}
             yield Facts(said.key, said.imsi, Reason(said.cause), state=State(said.state), **times)
+
+
+def _possible(said: group_pb2.CaseFacts) -> bool:
+    """Tell whether a row of cases has room for what is said, and this daemon a word for it."""
+    return (
+        said.cause in _CAUSES
+        and 0 < said.state < State.RESOLVED
+        and 0 < said.key < KEYS_MAX
+        and IMSIS_MIN <= said.imsi < IMSIS_MAX
+        and said.opened_at > 0
+        and said.grace_seconds <= GRACE_SECONDS_MAX
+        and said.clock_at + said.grace_seconds + said.paused_seconds < TIMES_MAX
+        and said.steps_sent < STEPS_MAX
+    )
 
 
 def _message(facts: Facts) -> group_pb2.CaseFacts:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from eir.notify.cases import Cases
 from eir.notify.schedule import Shift
@@ -29,6 +29,8 @@ SERIAL: Final = "serial"
 """Serial of the last delta whose cases were all looked at."""
 HELD: Final = "held"
 """Since when sending holds, why and by whom."""
+HISTORY: Final = "history"
+"""Name of these cases, for those who follow them."""
 CLOCK: Final = "clock"
 """The time of the last commit that noted it."""
 
@@ -50,6 +52,30 @@ class Noted(NamedTuple):
     undone_why: str = ""
 
 
+class Held(NamedTuple):
+    """Why sending holds, since when, and who held it; the guards have no name.
+
+    Without a reason: it does not hold, since then.
+    """
+
+    why: str = ""
+    at: int = 0
+    who: str = ""
+
+
+class Listener(Protocol):
+    """Who is told what was noted."""
+
+    def named(self, imsi: int, msisdn: int) -> None:
+        """Take a subscriber's number that a check named."""
+
+    def held(self, held: Held) -> None:
+        """Take that all sending holds, or goes on."""
+
+    def shifted(self, noted: Noted) -> None:
+        """Take that deadlines were shifted, or a shift was undone."""
+
+
 class Notebook:
     """The notes of `cases`."""
 
@@ -57,6 +83,8 @@ class Notebook:
         """Make the tables where they are missing."""
         self._cases = cases
         cases.script(SCHEMA)
+        self.listener: Listener | None = None
+        """Told what was noted here that other daemons are to know."""
         self._notes: dict[str, Any] = {
             name: json.loads(value) for name, value in cases.read("SELECT name, value FROM notes")
         }
@@ -77,8 +105,10 @@ class Notebook:
         query = "SELECT imsi, msisdn FROM numbers WHERE imsi IN (SELECT value FROM json_each(?))"
         return dict(self._cases.read(query, json.dumps(list(imsis))))
 
-    def put_number(self, imsi: int, msisdn: int) -> None:
-        """Keep the MSISDN that a check named; durable with the next commit."""
+    def put_number(self, imsi: int, msisdn: int, *, heard: bool = False) -> None:
+        """Keep the MSISDN that a check named, here or (`heard`) elsewhere; durable with the next commit."""
+        if self.listener is not None and not heard:
+            self.listener.named(imsi, msisdn)
         row = (imsi, msisdn)
         self._cases.also(("number", imsi), "REPLACE INTO numbers VALUES (?, ?)", row)
 
@@ -87,8 +117,16 @@ class Notebook:
         rows = self._cases.read("SELECT * FROM shifts ORDER BY id")
         return [_noted(row) for row in rows]
 
-    def put_shift(self, noted: Noted) -> None:
+    def put_held(self, held: Held, *, heard: bool = False) -> None:
+        """Keep why sending holds; durable with the next commit."""
+        self.put(HELD, held)
+        if self.listener is not None and not heard:
+            self.listener.held(held)
+
+    def put_shift(self, noted: Noted, *, heard: bool = False) -> None:
         """Keep a shift, or that it was undone; durable with the next commit."""
+        if self.listener is not None and not heard:
+            self.listener.shifted(noted)
         shift = noted.shift
         row = (*(noted.id, shift.seconds, shift.cause or 0, *shift.tacs, *shift.imsis, *noted[2:]),)
         self._cases.also(("shift", noted.id), _PUT_SHIFT, row)

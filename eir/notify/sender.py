@@ -111,6 +111,8 @@ class Sender:
     """Takes short messages of subscribers, with the name of the SMSC."""
     in_flight_max: int = 256
     draining: bool = False
+    claimed: Callable[[int], Awaitable[Sequence[Notice]]] | None = None
+    """Notices that this daemon, of several, may send now, at most so many; none: there are no others."""
     _flying: set[asyncio.Task[None]] = field(default_factory=set)
     _answers: list[tuple[Notice, Sent]] = field(default_factory=list)
     _arrived: list[tuple[str, smpp34.DeliverSm]] = field(default_factory=list)
@@ -158,13 +160,22 @@ class Sender:
         room = self.in_flight_max - len(self._flying)
         ready: list[Ready] = []
         if room >= self.in_flight_max // 4 and self._bound() and not (self.keeper.held or self.draining):
-            ready = await self.in_thread(self._claim, room)
+            ready = await self._ready(room)
         for one in ready:
             task = asyncio.create_task(self._send(one))
             self._flying.add(task)
             task.add_done_callback(self._flying.discard)
         if not ready:
             await self._wait()
+
+    async def _ready(self, room: int) -> list[Ready]:
+        """Return what goes out now. Raises StorageError."""
+        ready: list[Ready] = []
+        if self.claimed is None:
+            ready = await self.in_thread(self._claim, room)
+        elif notices := await self.claimed(room):
+            ready = await self.in_thread(self._prepare, notices)
+        return ready
 
     async def _wait(self) -> None:
         """Wait for something to come back, and a little longer for what comes with it."""
@@ -192,9 +203,12 @@ class Sender:
     # -- in the keeper's thread -------------------------------------------------------------------
 
     def _claim(self, room: int) -> list[Ready]:
-        """Prepare notices that are due, and make it durable that they go out. Raises StorageError."""
+        """Prepare what is due. Raises StorageError."""
+        return self._prepare(self.keeper.outbox.waiting(self.clock(), room))
+
+    def _prepare(self, waiting: Sequence[Notice]) -> list[Ready]:
+        """Prepare notices, and make it durable that they go out. Raises StorageError."""
         now = self.clock()
-        waiting = self.keeper.outbox.waiting(now, room)
         cases = {notice.id: self.keeper.case_of(notice) for notice in waiting}
         known = self.subscribers({case.imsi for case in cases.values() if case is not None})
         ready, claimed = [], []

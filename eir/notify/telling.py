@@ -18,7 +18,7 @@ from eir.notify.cases import Cases, Happened
 from eir.notify.extents import Rows
 from eir.notify.facts import Facts, facts_of
 from eir.notify.group_notes import GroupNotes
-from eir.notify.lines import LAST_STAGES, Told, lines
+from eir.notify.lines import LAST_STAGES, Told, is_empty, lines
 from eir.notify.outbox import Notice, NoticeState
 from eir.proto import group_pb2
 
@@ -40,6 +40,10 @@ class Teller:
         self._lines = self._cases.read("SELECT count(*) FROM group_lines")[0][0]
         self._answers: list[Notice] = []
         self._named: list[group_pb2.ToldNumber] = []
+        self._holds: list[group_pb2.ToldHold] = []
+        self._shifts: list[group_pb2.ToldShift] = []
+        self.others: Callable[[], Told] = Told
+        """All that is no case's, for who missed something."""
         self._quiet: dict[tuple[int, int], Facts] = {}
         self._heard_acts: set[tuple[int, Happened]] = set()
         self.after: list[Callable[[list[Notice], int], None]] = []
@@ -55,6 +59,14 @@ class Teller:
     def named(self, imsi: int, msisdn: int) -> None:
         """Tell a subscriber's number that a check named."""
         self._named.append(group_pb2.ToldNumber(imsi=imsi, msisdn=msisdn))
+
+    def held(self, hold: group_pb2.ToldHold) -> None:
+        """Tell that all sending holds, or goes on."""
+        self._holds.append(hold)
+
+    def shifted(self, shift: group_pb2.ToldShift) -> None:
+        """Tell that deadlines were shifted."""
+        self._shifts.append(shift)
 
     def hush(self, number: int, facts: Facts) -> None:
         """Do not tell of a case what was heard, unless it became something else here."""
@@ -89,8 +101,10 @@ class Teller:
             [self._notice(one) for one in answers],
             [self._act(*act) for act in acts if act not in self._heard_acts],
             self._named,
+            self._holds,
+            self._shifts,
         )
-        self._named = []
+        self._named, self._holds, self._shifts = [], [], []
         self._quiet.clear()
         self._heard_acts.clear()
         if told:
@@ -159,8 +173,8 @@ class Teller:
                 self.facts_of_row(row, max(int(row["steps_sent"]) - int(row["waits"]), 0)) for row in rows
             ]
             yield from (line for line in lines(name, 0, 1, Told(facts)) if line.cases)
-        told = Told(notices=self._notes.all_said())
-        yield from (line for line in lines(name, 0, 1, told) if line.notices)
+        for told in (Told(notices=self._notes.all_said()), self.others()):
+            yield from (line for line in lines(name, 0, 1, told) if not is_empty(line))
         yield group_pb2.GroupLine(daemon=name, number=number)
 
     # -- words ------------------------------------------------------------------------------------

@@ -71,7 +71,7 @@ class StreamFactsResponse(_message.Message):
     def __init__(self, line: _Optional[_Union[GroupLine, _Mapping]] = ...) -> None: ...
 
 class GroupLine(_message.Message):
-    __slots__ = ("daemon", "number", "previous", "cases", "notices", "acts", "numbers")
+    __slots__ = ("daemon", "number", "previous", "cases", "notices", "acts", "numbers", "holds", "shifts")
     DAEMON_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     PREVIOUS_FIELD_NUMBER: _ClassVar[int]
@@ -79,6 +79,8 @@ class GroupLine(_message.Message):
     NOTICES_FIELD_NUMBER: _ClassVar[int]
     ACTS_FIELD_NUMBER: _ClassVar[int]
     NUMBERS_FIELD_NUMBER: _ClassVar[int]
+    HOLDS_FIELD_NUMBER: _ClassVar[int]
+    SHIFTS_FIELD_NUMBER: _ClassVar[int]
     daemon: str
     number: int
     previous: int
@@ -86,7 +88,9 @@ class GroupLine(_message.Message):
     notices: _containers.RepeatedCompositeFieldContainer[ToldNotice]
     acts: _containers.RepeatedCompositeFieldContainer[ToldAct]
     numbers: _containers.RepeatedCompositeFieldContainer[ToldNumber]
-    def __init__(self, daemon: _Optional[str] = ..., number: _Optional[int] = ..., previous: _Optional[int] = ..., cases: _Optional[_Iterable[_Union[CaseFacts, _Mapping]]] = ..., notices: _Optional[_Iterable[_Union[ToldNotice, _Mapping]]] = ..., acts: _Optional[_Iterable[_Union[ToldAct, _Mapping]]] = ..., numbers: _Optional[_Iterable[_Union[ToldNumber, _Mapping]]] = ...) -> None: ...
+    holds: _containers.RepeatedCompositeFieldContainer[ToldHold]
+    shifts: _containers.RepeatedCompositeFieldContainer[ToldShift]
+    def __init__(self, daemon: _Optional[str] = ..., number: _Optional[int] = ..., previous: _Optional[int] = ..., cases: _Optional[_Iterable[_Union[CaseFacts, _Mapping]]] = ..., notices: _Optional[_Iterable[_Union[ToldNotice, _Mapping]]] = ..., acts: _Optional[_Iterable[_Union[ToldAct, _Mapping]]] = ..., numbers: _Optional[_Iterable[_Union[ToldNumber, _Mapping]]] = ..., holds: _Optional[_Iterable[_Union[ToldHold, _Mapping]]] = ..., shifts: _Optional[_Iterable[_Union[ToldShift, _Mapping]]] = ...) -> None: ...
 
 class CaseFacts(_message.Message):
     __slots__ = ("key", "imsi", "cause", "opened_at", "grace_seconds", "state", "since", "until", "paused_seconds", "seen_at", "clock_at", "warned_at", "noticed_at", "steps_sent", "round_at")
@@ -169,3 +173,45 @@ class ToldNumber(_message.Message):
     imsi: int
     msisdn: int
     def __init__(self, imsi: _Optional[int] = ..., msisdn: _Optional[int] = ...) -> None: ...
+
+class ToldHold(_message.Message):
+    __slots__ = ("at", "why", "who")
+    AT_FIELD_NUMBER: _ClassVar[int]
+    WHY_FIELD_NUMBER: _ClassVar[int]
+    WHO_FIELD_NUMBER: _ClassVar[int]
+    at: int
+    why: str
+    who: str
+    def __init__(self, at: _Optional[int] = ..., why: _Optional[str] = ..., who: _Optional[str] = ...) -> None: ...
+
+class ToldShift(_message.Message):
+    __slots__ = ("id", "seconds", "cause", "first_tac", "last_tac", "first_imsi", "last_imsi", "name", "at", "who", "why", "undone_at", "undone_by", "undone_why")
+    ID_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    CAUSE_FIELD_NUMBER: _ClassVar[int]
+    FIRST_TAC_FIELD_NUMBER: _ClassVar[int]
+    LAST_TAC_FIELD_NUMBER: _ClassVar[int]
+    FIRST_IMSI_FIELD_NUMBER: _ClassVar[int]
+    LAST_IMSI_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    AT_FIELD_NUMBER: _ClassVar[int]
+    WHO_FIELD_NUMBER: _ClassVar[int]
+    WHY_FIELD_NUMBER: _ClassVar[int]
+    UNDONE_AT_FIELD_NUMBER: _ClassVar[int]
+    UNDONE_BY_FIELD_NUMBER: _ClassVar[int]
+    UNDONE_WHY_FIELD_NUMBER: _ClassVar[int]
+    id: int
+    seconds: int
+    cause: int
+    first_tac: int
+    last_tac: int
+    first_imsi: int
+    last_imsi: int
+    name: str
+    at: int
+    who: str
+    why: str
+    undone_at: int
+    undone_by: str
+    undone_why: str
+    def __init__(self, id: _Optional[int] = ..., seconds: _Optional[int] = ..., cause: _Optional[int] = ..., first_tac: _Optional[int] = ..., last_tac: _Optional[int] = ..., first_imsi: _Optional[int] = ..., last_imsi: _Optional[int] = ..., name: _Optional[str] = ..., at: _Optional[int] = ..., who: _Optional[str] = ..., why: _Optional[str] = ..., undone_at: _Optional[int] = ..., undone_by: _Optional[str] = ..., undone_why: _Optional[str] = ...) -> None: ...

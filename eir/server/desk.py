@@ -18,15 +18,19 @@ from typing import TYPE_CHECKING, Final, TextIO
 import structlog
 
 from eir.clock import monotonic
+from eir.config import address
 from eir.errors import ConfigError, StateDamagedError, StorageError
 from eir.notify.backlog import Backlog, Waiting
 from eir.notify.desk import Bounds, Desk, Tables, open_cases
 from eir.notify.judge import Judge
+from eir.notify.keeper import Keeper
 from eir.notify.link import Endpoint, Link
 from eir.notify.messages import Texts, read_texts, shipped_texts
 from eir.notify.sender import Route, Sender, Wording
+from eir.notify.shared_keeper import SharedKeeper
 from eir.notify.smpp import Address, Terms
 from eir.server.follow import password
+from eir.settings import Group as GroupSettings
 from eir.settings import Notices, Smsc
 from eir.whitelist.journal import Journal
 from eir.whitelist.store import locked
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
     from eir.config import Config
     from eir.notify.case_table import CaseTable
     from eir.notify.cases import Cases
+    from eir.notify.group import Group
     from eir.server.state import State
 
 log = structlog.get_logger()
@@ -111,10 +116,31 @@ def _tls(name: str, smsc: Smsc) -> ssl.SSLContext:
 
 def check(config: Config) -> None:
     """Find out at the start what is wrong with texts and SMSCs. Raises ConfigError."""
-    if config.notices.enabled:
+    if config.notices.enabled and config.notices.owner:
+        check_owner(config.notices.owner)
+    elif config.notices.enabled:
+        if config.group.redis_urls.strip():
+            check_group(config.group)
         texts(config.notices)
         for name, smsc in config.smsc.items():
             endpoints(name, smsc)
+
+
+def check_owner(owner: str) -> None:
+    """Raise ConfigError where an owner of cases is no address."""
+    try:
+        address(owner)
+    except ValueError as error:
+        raise ConfigError(f"notices.owner: {owner!r}: allowed is {error}") from None
+
+
+def check_group(says: GroupSettings) -> None:
+    """Find out what is wrong with a group. Raises ConfigError."""
+    try:
+        address(says.address)
+    except ValueError as error:
+        raise ConfigError(f"group.address: {says.address!r}: in a group it is required: {error}") from None
+    password(says.redis_password_file, says.redis_password_variable, "group.redis_")
 
 
 class Casework:
@@ -122,6 +148,7 @@ class Casework:
 
     def __init__(self, state: State) -> None:
         """Check texts and SMSCs. Raises ConfigError."""
+        check(state.config)
         self._state = state
         self.config = state.config.notices
         self._texts = texts(self.config)
@@ -136,6 +163,7 @@ class Casework:
         """Something that should run for ever has ended."""
         self._waiting_at = 0.0
         self._backlog: Backlog | None = None
+        self.group: Group | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="keeper")
         self._cases: Cases | None = None
         self._lock: TextIO | None = None
@@ -183,6 +211,7 @@ class Casework:
             Tables(journal, lambda: store.generation, feeds),
             state.clock,
             bounds,
+            SharedKeeper if state.config.group.redis_urls.strip() else Keeper,
         )
         self.desk = desk = await asyncio.get_running_loop().run_in_executor(self._thread, make)
         desk.failed = self._failed
@@ -191,6 +220,10 @@ class Casework:
         desk.sightings = state.sightings
         self._cases.on_table = self._show
         self._show(self._cases.table)
+        if isinstance(desk.keeper, SharedKeeper):
+            from eir.server.group import group  # redis is not imported where there is no group
+
+            self.group = await group(state, desk, desk.keeper, self.links)
         if self._endpoints:
             desk.sender = self._sender(desk)
         else:
@@ -220,6 +253,8 @@ class Casework:
         )
         for link in self.links:
             link.taker = partial(sender.take, link)
+        if self.group is not None:
+            sender.claimed = self.group.claimed
         return sender
 
     @property
@@ -246,6 +281,12 @@ class Casework:
             state.readiness.fail("cases", desk.storage, required=False)
         elif not self.ended:
             state.readiness.hold("cases")
+        if self.group is not None:
+            state.metrics.group.show(self.group)
+            if self.group.message:
+                state.readiness.fail("group", self.group.message, required=False)
+            else:
+                state.readiness.hold("group")
         if trouble := self._trouble(desk):
             state.readiness.fail("notices", trouble, required=False)
         else:
@@ -276,6 +317,8 @@ class Casework:
         runs = [self.desk.run(), *(link.run() for link in self.links)]
         if self.desk.sender is not None:
             runs.append(self.desk.sender.run())
+        if self.group is not None:
+            runs.append(self.group.run())
         self._jobs = [asyncio.create_task(self._kept_up(run)) for run in runs]
 
     async def _kept_up(self, run: Coroutine[None, None, None]) -> None:

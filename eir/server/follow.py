@@ -16,7 +16,7 @@ from eir.feed.transport import Access, RedisStream, connect
 from eir.metrics import FeedMetrics
 from eir.server.intake import Intake
 from eir.server.state import State
-from eir.settings import Feed
+from eir.settings import Feed, Group
 
 STREAM_PREFIX = "eir:feed:"
 
@@ -32,19 +32,19 @@ def consumers(state: State) -> dict[str, Consumer]:
 
 
 def _consumer(state: State, intake: Intake, name: str, feed: Feed) -> Consumer:
-    reached = access(name, feed)
-    reached.password()  # now, so that a wrong configuration ends the start
+    found = access(name, feed)
+    found.password()  # now, so that a wrong configuration ends the start
     return Consumer(
         name,
         intake,
-        in_turn(reached),
+        in_turn(found),
         FeedMetrics(state.metrics, name),
         state.clock,
         bounds=bounds(state.config, feed),
         pace=Pace(
             read_messages_max=feed.redis_read_messages_max,
             backoff_seconds_max=feed.redis_backoff_seconds_max,
-            silence_seconds_max=feed.redis_silence_seconds_max if len(reached.servers) > 1 else 0,
+            silence_seconds_max=feed.redis_silence_seconds_max if len(found.servers) > 1 else 0,
         ),
     )
 
@@ -57,16 +57,21 @@ def bounds(config: Config, feed: Feed) -> Bounds:
 
 def access(name: str, feed: Feed) -> Access:
     """Return how the servers of a feed are reached."""
+    return reached(feed, feed.redis_stream or STREAM_PREFIX + name)
+
+
+def reached(says: Feed | Group, stream: str) -> Access:
+    """Return how servers are reached, as a section of the configuration says it."""
     return Access(
-        servers(feed.redis_urls),
-        feed.redis_stream or STREAM_PREFIX + name,
-        feed.redis_username,
-        lambda: password(feed.redis_password_file, feed.redis_password_variable),
-        feed.redis_ca_file,
-        feed.redis_certificate_file,
-        feed.redis_key_file,
-        feed.redis_connect_seconds_max,
-        feed.redis_answer_seconds_max,
+        servers(says.redis_urls),
+        stream,
+        says.redis_username,
+        lambda: password(says.redis_password_file, says.redis_password_variable),
+        says.redis_ca_file,
+        says.redis_certificate_file,
+        says.redis_key_file,
+        says.redis_connect_seconds_max,
+        says.redis_answer_seconds_max,
     )
 
 
@@ -85,7 +90,7 @@ def password(file: str, variable: str, where: str = "redis_") -> str:
         raise ConfigError(f"{where}password_variable: {variable} is not set") from None
 
 
-def in_turn(reached: Access) -> Callable[[], Awaitable[RedisStream]]:
+def in_turn(found: Access) -> Callable[[], Awaitable[RedisStream]]:
     """Return what connects, to the next server each time."""
-    turn = cycle(reached.servers)
-    return lambda: connect(reached, next(turn))
+    turn = cycle(found.servers)
+    return lambda: connect(found, next(turn))

@@ -17,9 +17,10 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2
 from eir.config import Config
 from eir.errors import ConfigError
 from eir.interceptors import Context, ErrorBoundary
-from eir.proto import check_pb2, enforcement_pb2, inquiry_pb2, notice_pb2, policy_pb2, sync_pb2
+from eir.proto import check_pb2, enforcement_pb2, group_pb2, inquiry_pb2, notice_pb2, policy_pb2, sync_pb2
 from eir.server.check import CheckService, parse
 from eir.server.enforcement import EnforcementService
+from eir.server.exchange import NoticeGroupService
 from eir.server.inquiry import InquiryService
 from eir.server.notices import NoticeService
 from eir.server.policy import PolicyService
@@ -35,6 +36,7 @@ SYNC: Final = sync_pb2.DESCRIPTOR.services_by_name["RegistrySyncService"].full_n
 ENFORCEMENT: Final = enforcement_pb2.DESCRIPTOR.services_by_name["EnforcementService"].full_name
 POLICY: Final = policy_pb2.DESCRIPTOR.services_by_name["PolicyService"].full_name
 INQUIRY: Final = inquiry_pb2.DESCRIPTOR.services_by_name["InquiryService"].full_name
+GROUP: Final = group_pb2.DESCRIPTOR.services_by_name["NoticeGroupService"].full_name
 NOTICE: Final = notice_pb2.DESCRIPTOR.services_by_name["NoticeService"].full_name
 HEALTH: Final = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 REFLECTION: Final = (
@@ -136,14 +138,14 @@ class Listeners:
         self._drain_seconds_max = limits.drain_seconds_max
         self._core: CoreServer | None = None
         sync, enforcement, policy = SyncService(state), EnforcementService(state), PolicyService(state)
-        inquiry, notices = InquiryService(state), NoticeService(state)
+        inquiry, notices, group = InquiryService(state), NoticeService(state), NoticeGroupService(state)
         guard = ErrorBoundary(state.metrics)
         unary, unary_stream, stream = (
             grpc.unary_unary_rpc_method_handler,
             grpc.unary_stream_rpc_method_handler,
             grpc.stream_stream_rpc_method_handler,
         )
-        manage_services = (SYNC, ENFORCEMENT, POLICY, INQUIRY, NOTICE)
+        manage_services = (SYNC, ENFORCEMENT, POLICY, INQUIRY, NOTICE, GROUP)
         self._health = HealthService((CHECK,)), HealthService(manage_services)
         shown = ReflectionService((CHECK, *manage_services, HEALTH, *REFLECTION), state.draining)
 
@@ -214,6 +216,11 @@ class Listeners:
                     "HoldNotices": unary(guard(notices.hold)),
                     "ReleaseNotices": unary(guard(notices.release)),
                     "GetNoticeStatus": unary(guard(notices.status)),
+                },
+                GROUP: {
+                    "ForwardSightings": unary(guard(group.forward)),
+                    "FollowCases": unary_stream(guard(group.follow)),
+                    "StreamFacts": unary_stream(guard(group.facts)),
                 },
                 HEALTH: health(self._health[1]),
                 **{name: {"ServerReflectionInfo": stream(guard(shown.info))} for name in REFLECTION},

@@ -49,6 +49,10 @@ class NoticeService:
         casework = self._state.casework
         if casework is None:
             raise CasesUnavailableError("this daemon keeps no cases: notices.enabled is false")
+        from eir.server.desk import Casework  # not imported where no cases are kept
+
+        if not isinstance(casework, Casework):
+            raise CasesUnavailableError(f"{casework.damaged}: ask there")
         return casework
 
     def _desk(self) -> Desk:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from eir.feed.consumer import Consumer
     from eir.inquiry.inquirer import Inquirer
     from eir.policy import Policy
+    from eir.server.branch import Branch
     from eir.server.core import CoreServer
     from eir.server.desk import Casework
     from eir.trial.trial import Trial
@@ -65,7 +66,7 @@ class State:
         self.policy_refused = Refused(0, "")
         self.trial: Trial | None = None
         self.core: CoreServer | None = None
-        self.casework: Casework | None = None
+        self.casework: Casework | Branch | None = None
         self._audit: InquiryAudit | None = None
         self._audit_opening = threading.Lock()
         self.sightings = _sightings(config, metrics)

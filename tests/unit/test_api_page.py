@@ -18,7 +18,7 @@ from tests.unit.test_interceptors import ERRORS, made
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "api.md"
-FILES = ("check", "sync", "enforcement", "policy", "inquiry", "notice")
+FILES = ("check", "sync", "enforcement", "policy", "inquiry", "notice", "group")
 TYPES = {
     value: name.removeprefix("TYPE_").lower()
     for name, value in descriptor_pb2.FieldDescriptorProto.Type.items()
@@ -68,6 +68,7 @@ def rows() -> list[str]:
             for index, method in enumerate(service.method):
                 kinds = {
                     (False, False): "unary",
+                    (False, True): "server stream",
                     (True, True): "bidirectional stream",
                 }
                 kind = kinds[method.client_streaming, method.server_streaming]

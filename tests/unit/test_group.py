@@ -6,6 +6,7 @@ import asyncio
 import datetime as dt
 import zoneinfo
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -153,7 +154,7 @@ def test_a_dead_daemons_notice_is_taken_over_and_counted(town: Make) -> None:
         one.seen(KEY, SIM)
         await here.settle()
         going = await one.claim() or await two.claim()
-        dead, alive = (one, two) if one.member.claims.held else (two, one)
+        dead, alive = (one, two) if one.member.claims.held(0)[0] else (two, one)
         dead.take(going)
         dead.kill()
         await alive.send()
@@ -383,5 +384,144 @@ def test_cut_offs_per_hour_are_those_of_all_together(town: Make) -> None:
 
         got = [(await board.claim([f"c{n}"], f"d{n}", 10, PerHour(2, 7))).got[0] for n in range(3)]
         assert [int(one) for one in got] == [1, 1, 0]
+
+    running(work)
+
+
+def test_what_was_told_before_a_claim_was_granted_is_heard_before_it_is_used(town: Make) -> None:
+    async def work() -> None:
+        here = town(2)
+        one, two = here.all
+        one.seen(KEY, SIM)
+        await here.settle()
+        for node in here.all:
+            node.member.claims.candidates(10, node.group.share)
+            node.keeper.commit()
+        owner, other = (one, two) if one.group.share.has(one.case(KEY, SIM)) else (two, one)  # type: ignore[arg-type]
+        here.now += int(2 * LEASE)
+        wanted = other.member.claims.candidates(10, other.group.share)
+        assert len(wanted) == 1
+        await owner.group.announce(owner.group._speaking)  # type: ignore[arg-type]
+        await owner.send()
+        await owner.group.speak()  # told, and let go
+        board = MemoryBoard(here.server)
+        claimed = await board.claim([wanted[0].claim], other.name, LEASE)
+        assert [int(got) for got in claimed.got] == [1]
+        assert claimed.last_id != other.member.notes.position  # not heard yet
+        await other.group.listen()
+        assert claimed.last_id == other.member.notes.position
+        assert other.member.claims.still_due(wanted) == []
+
+    running(work)
+
+
+def test_claims_that_were_not_made_use_of_are_let_go(town: Make) -> None:
+    async def work() -> None:
+        here = town(1)
+        (one,) = here.all
+        one.seen(KEY, SIM)
+        await here.settle()
+        assert len(await one.group.claimed(10)) == 1
+        assert here.server.claims
+        here.now += int(LEASE)
+        await one.turn()
+        assert not here.server.claims
+
+    running(work)
+
+
+def test_a_claim_is_renewed_until_its_answer_is_told(town: Make) -> None:
+    async def work() -> None:
+        here = town(2)
+        one, two = here.all
+        one.seen(KEY, SIM)
+        await here.settle()
+        going = await one.claim() or await two.claim()
+        sender, other = (one, two) if one.member.claims.held(0)[0] else (two, one)
+        for _ in range(20):
+            await here.turns(1, 3)
+            assert await other.claim() == []
+        sender.take(going)
+        sender.answer(going)
+        await here.settle()
+        assert await other.claim() == []
+        assert not here.server.claims
+        assert other.group.counts["taken_over"] == 0
+
+    running(work)
+
+
+def test_lines_beyond_the_bound_are_given_up_and_asked_for(town: Make) -> None:
+    async def work() -> None:
+        here = town(2)
+        one, two = here.all
+        await here.settle()
+        one.member.teller._lines_max = 10
+        here.cut.add(0)
+        await one.turn()
+        for number in range(40):
+            one.seen(KEY + number, SIM)
+        assert one.member.counts["lines_dropped"] > 0
+        here.cut.clear()
+        await here.settle()
+        await here.settle()
+        assert all(two.case(KEY + number, SIM) == one.case(KEY + number, SIM) for number in range(40))
+        assert two.together
+
+    running(work)
+
+
+def test_lines_of_a_backup_that_was_restored_are_taken(town: Make, tmp_path: Path) -> None:
+    async def work() -> None:
+        here = town(1)
+        (one,) = here.all
+        await here.settle()
+        one.kill()
+        backup = (one.folder / "cases.db").read_bytes()
+        one.start()
+        one.seen(KEY, SIM)
+        await here.settle()
+        one.kill()
+        for path in one.folder.iterdir():
+            path.unlink()
+        (one.folder / "cases.db").write_bytes(backup)
+        one.start()
+        assert one.case(KEY, SIM) is None
+        await here.settle()
+        assert one.case(KEY, SIM) is not None
+        assert one.member.counts["lines_strange"] == 1
+
+    running(work)
+
+
+def test_garbage_in_the_stream_is_counted_and_passed_over(town: Make) -> None:
+    async def work() -> None:
+        here = town(2)
+        board = MemoryBoard(here.server)
+        for data in (b"", b"garbage", b"\x0a\x01a"):
+            await board.add(data)
+        here.all[0].seen(KEY, SIM)
+        await here.turns(3)
+        assert here.all[1].case(KEY, SIM) is not None
+        assert here.all[1].member.counts["lines_refused"] == 3
+
+    running(work)
+
+
+def test_a_new_sim_of_an_unregistered_phone_has_the_grace_of_the_first_everywhere(town: Make) -> None:
+    async def work() -> None:
+        here = town(2)
+        one, two = here.all
+        causes = one.settings.cause
+        cause = replace(causes["not_registered"], clock_start="first_sighting")
+        settings = replace(one.settings, cause={**causes, "not_registered": cause})
+        for node in here.all:
+            node.keeper.use_policy(settings)
+            node.answers |= {(KEY, SIM): Reason.NOT_REGISTERED, (KEY, OTHER): Reason.NOT_REGISTERED}
+        one.seen(KEY, SIM, START)
+        two.seen(KEY, OTHER, START + 100)
+        await here.turns(3)
+        for node in here.all:
+            assert {node.case(KEY, sim).clock_at for sim in (SIM, OTHER)} == {START}  # type: ignore[union-attr]
 
     running(work)

@@ -1,0 +1,241 @@
+"""Daemons that keep the same cases over a real Redis server, with a real SMSC end."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from integration.test_notices import CONFIG, DAY, POLICY
+from redis_server import RedisServer, free_port, redis_running
+from running import Daemon, operation
+from smsc_end import SmscEnd, smsc_end, wait_for
+
+from eir.proto import check_pb2, notice_pb2
+
+KEYS = [35_693_803_564_000 + number for number in range(40)]
+GROUP = """
+[group]
+redis_urls = "{redis}"
+address = "127.0.0.1:{port}"
+lease_seconds = 1.5
+"""
+
+
+class Node:
+    """One daemon of a group, on ports that it keeps."""
+
+    def __init__(self, folder: Path, number: int, smsc: SmscEnd, group: str) -> None:
+        self.folder, self.number, self.smsc, self.group = folder / f"n{number}", number, smsc, group
+        self.folder.mkdir()
+        self.ahead = folder / "ahead"
+        self.port = free_port()
+        self.start()
+
+    def start(self) -> None:
+        more = self.group.format(port=self.port)
+        (self.folder / "eir.toml").write_text(CONFIG.format(port=self.smsc.port, more=more))
+        (self.folder / "policy.toml").write_text(POLICY)
+        self.daemon = Daemon(
+            self.folder / "data",
+            config=self.folder / "eir.toml",
+            policy=self.folder / "policy.toml",
+            manage_listen=f"127.0.0.1:{self.port}",
+            ahead=self.ahead,
+        )
+
+    def kill(self) -> None:
+        self.daemon.process.kill()
+        self.daemon.wait()
+
+    def state(self) -> str:
+        for state in ("together", "joining", "away"):
+            if self.daemon.metric(f'eir_group_state{{state="{state}"}}'):
+                return state
+        return ""
+
+    def events(self, event: str) -> int:
+        return int(self.daemon.metric(f'eir_group_events_total{{event="{event}"}}'))
+
+    def register(self, now: int) -> None:
+        self.daemon.push(
+            *(operation("REGISTER", str(key)) for key in KEYS),
+            *(operation("SUBSCRIBER", imsi=sim(key), msisdn=msisdn(key), language="en") for key in KEYS),
+            complete_until=now,
+        )
+
+    def check(self, key: int) -> Any:
+        return self.daemon.check(f"{key}0", sim(key))
+
+    def deadline(self, key: int) -> int:
+        return int(self.check(key).deadline)
+
+    def status(self, key: int) -> str:
+        return check_pb2.EquipmentStatus.Name(self.check(key).status).removeprefix("EQUIPMENT_STATUS_")
+
+    def warned(self, *keys: int) -> bool:
+        return all(self.deadline(key) and self.case(key).found.warned_at for key in keys)
+
+    def case(self, key: int) -> Any:
+        request = notice_pb2.GetCaseRequest(imei=f"{key}0", imsi=sim(key), who="test")
+        return self.daemon.notices.GetCase(request, timeout=10)
+
+
+def sim(key: int) -> str:
+    return f"43211{key % 10**10:010}"
+
+
+def msisdn(key: int) -> str:
+    return f"98912{key % 10**7:07}"
+
+
+class Scene:
+    """An SMSC, a Redis server, and daemons whose clocks go together."""
+
+    def __init__(self, folder: Path, smsc: SmscEnd, redis: RedisServer) -> None:
+        self.folder, self.smsc, self.redis = folder, smsc, redis
+        self.ahead = folder / "ahead"
+        self.ahead.write_text("0")
+        self.nodes: list[Node] = []
+
+    def node(self, group: str = "") -> Node:
+        says = group or GROUP.replace("{redis}", self.redis.url)
+        self.nodes.append(Node(self.folder, len(self.nodes), self.smsc, says))
+        self.nodes[-1].register(self.now)
+        return self.nodes[-1]
+
+    @property
+    def now(self) -> int:
+        return int(time.time()) + int(self.ahead.read_text())
+
+    def together(self) -> None:
+        for node in self.nodes:
+            if node.daemon.process.poll() is None:
+                wait_for(lambda node=node: node.state() == "together", node.state())
+
+    def told(self) -> Counter[str]:
+        """How many messages each subscriber got; a text has one part or two."""
+        bodies = [(event.destination_addr, event.short_message) for event in list(self.smsc.taken)]
+        return Counter(to for to, body in bodies if body[:3] != b"\x05\x00\x03" or body[5] == 1)
+
+
+@pytest.fixture
+def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
+    monkeypatch.setenv("SMSC_PASSWORD", "secret")
+    with smsc_end() as smsc, redis_running(tmp_path / "redis") as redis:
+        made = Scene(tmp_path, smsc, redis)
+        try:
+            yield made
+        finally:
+            for node in made.nodes:
+                with contextlib.suppress(ProcessLookupError):
+                    node.daemon.signal(signal.SIGCONT)
+                node.daemon.stop()
+
+
+def everywhere(nodes: list[Node], holds: Callable[[Node], object], what: str) -> None:
+    for node in nodes:
+        wait_for(lambda node=node: holds(node), f"{what} at {node.number}")
+
+
+def test_each_is_told_once_and_all_know(scene: Scene) -> None:
+    nodes = [scene.node() for _ in range(3)]
+    scene.together()
+    for number, key in enumerate(KEYS):
+        nodes[number % 3].check(key)
+    everywhere(nodes, lambda node: all(node.deadline(key) for key in KEYS[:5]), "deadlines")
+    wait_for(lambda: len(scene.told()) == len(KEYS), "all are told")
+    everywhere(nodes, lambda node: node.warned(*KEYS), "warned")
+    for key in KEYS[:6]:
+        assert len({node.deadline(key) for node in nodes}) == 1
+        assert len({node.case(key).found.opened_at for node in nodes}) == 1
+    assert set(scene.told().values()) == {1}
+    # A hold at one is a hold at all, and so is its release.
+    request = notice_pb2.HoldNoticesRequest(who="maryam", why="a bad delta")
+    nodes[1].daemon.notices.HoldNotices(request, timeout=10)
+    status = notice_pb2.GetNoticeStatusRequest()
+    everywhere(nodes, lambda node: node.daemon.notices.GetNoticeStatus(status).held_by == "maryam", "held")
+    nodes[2].daemon.notices.ReleaseNotices(notice_pb2.ReleaseNoticesRequest(who="m", why="seen"), timeout=10)
+    everywhere(nodes, lambda node: not node.daemon.notices.GetNoticeStatus(status).held_why, "released")
+    # Deadlines that one shifts are shifted everywhere.
+    before = nodes[0].deadline(KEYS[0])
+    shift = notice_pb2.Shift(seconds=5 * DAY)
+    nodes[0].daemon.notices.ShiftDeadlines(
+        notice_pb2.ShiftDeadlinesRequest(shift=shift, who="m", why="amnesty"), timeout=10
+    )
+    everywhere(nodes, lambda node: node.deadline(KEYS[0]) == before + 5 * DAY, "shifted")
+
+
+def test_a_daemon_that_dies_amid_sending_is_made_up_for(scene: Scene) -> None:
+    nodes = [scene.node() for _ in range(2)]
+    scene.together()
+    taken = scene.smsc.smsc
+    taken.answer = lambda number: None  # taken, and never answered
+    for key in KEYS:
+        nodes[0].check(key)
+    wait_for(lambda: len(scene.told()) >= len(KEYS) // 4, "some are on their way")
+    nodes[0].kill()
+    taken.answer = lambda number: f"again{number}"
+    wait_for(lambda: len(scene.told()) == len(KEYS), "all are told by the other")
+    wait_for(lambda: nodes[1].warned(*KEYS), "all are warned")
+    told = scene.told()
+    assert max(told.values()) == 2
+    sent = sum(told.values())
+    assert sent > len(KEYS)
+    wait_for(lambda: nodes[1].events("taken_over") >= sent - len(KEYS), "what may be a repeat is counted")
+    nodes[0].start()
+    scene.together()
+    everywhere(nodes, lambda node: node.warned(*KEYS), "warned")
+    time.sleep(1)
+    assert sum(scene.told().values()) == sent
+
+
+def test_redis_that_is_killed_paused_and_flushed(scene: Scene) -> None:
+    nodes = [scene.node() for _ in range(2)]
+    scene.together()
+    scene.redis.signal(signal.SIGSTOP)
+    nodes[0].check(KEYS[0])
+    wait_for(lambda: nodes[0].deadline(KEYS[0]), "a case opens without Redis")
+    scene.redis.signal(signal.SIGCONT)
+    wait_for(lambda: scene.told(), "told once Redis is there")
+    everywhere(nodes, lambda node: node.warned(KEYS[0]), "warned")
+    scene.redis.kill()
+    nodes[1].check(KEYS[1])
+    wait_for(lambda: nodes[1].state() == "away", "away")
+    assert "group: " in nodes[1].daemon.http("/readyz")[1]
+    assert nodes[1].daemon.http("/readyz")[0] == 200
+    time.sleep(1)
+    assert msisdn(KEYS[1]) not in scene.told()
+    scene.redis.start()
+    scene.together()
+    wait_for(lambda: msisdn(KEYS[1]) in scene.told(), "told when Redis is there again")
+    everywhere(nodes, lambda node: node.warned(KEYS[1]), "warned")
+    scene.redis.client().flushall()
+    nodes[0].check(KEYS[2])
+    nodes[1].check(KEYS[3])
+    everywhere(nodes, lambda node: node.warned(*KEYS[2:4]), "warned")
+    assert set(scene.told().values()) == {1}
+    assert len(scene.told()) == 4
+
+
+def test_a_daemon_that_comes_later_knows_all_and_tells_nobody_again(scene: Scene) -> None:
+    first = scene.node()
+    scene.together()
+    for key in KEYS:
+        first.check(key)
+    wait_for(lambda: len(scene.told()) == len(KEYS), "all are told")
+    wait_for(lambda: first.warned(*KEYS), "all are warned")
+    scene.redis.client().delete("eir:notices:lines")
+    second = scene.node()
+    scene.together()
+    wait_for(lambda: all(second.deadline(key) for key in KEYS), "deadlines")
+    for key in KEYS:
+        assert second.case(key).found.warned_at == first.case(key).found.warned_at
+    assert second.events("caught_up") == 1
+    time.sleep(1)
+    assert set(scene.told().values()) == {1}
