@@ -172,7 +172,7 @@ class Store:
         stop_children()
         with self._rebuilding, self._lock:
             self.journal.close()
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, ValueError):  # ValueError: it was closed before
                 self._lock_file.truncate(0)
             self._lock_file.close()
 

@@ -107,7 +107,7 @@ def test_a_file_cut_short_anywhere_is_refused():
         (64 + 8, "<Q", (384,), "section 1 lies outside"),
         (64 + 8, "<Q", (2**64 - 64,), "section 1 lies outside"),
         (64 + 16, "<Q", (2**63,), "section 1 lies outside"),
-        (64 + 32, "<I", (1,), "section 1 lies outside"),
+        (64 + 32, "<I", (1,), "not in the order of their numbers, each once"),
     ],
 )
 def test_fields_that_cannot_be_are_refused_though_the_checksum_is_right(at, form, values, message):
