@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eir.identity import SERIALS
-from eir.whitelist.hashtable import I64, Ragged
+from eir.whitelist.hashtable import I64, Ragged, find_sorted, gather
 from eir.whitelist.imsi_blocks import ImsiBlocks
 from eir.whitelist.items import KIND_SHIFT, REGISTERED, TWO_WORDS, Item, piece_parts
 from eir.whitelist.rows import U64
@@ -247,6 +247,15 @@ class Shard:
             out.append(self._far_tacs[word & 0xFFFFFF] * SERIALS + (word >> 24 & 0xFFFFF))
             place += 1
         return out
+
+    def pieces_of(self, tacs: U64) -> Ragged:
+        """Range pieces of sorted TACs."""
+        entry = find_sorted(self.tac_numbers, tacs)
+        first = self.tacs["ranges_first"].astype(np.int64)
+        counts = np.zeros(len(tacs), np.int64)
+        begin, there = counts.copy(), np.flatnonzero(entry >= 0)
+        begin[there], counts[there] = first[entry[there]], np.diff(first)[entry[there]]
+        return gather(self.ranges, begin, counts)
 
     def paired_keys(self, tac: int, first: int, last: int) -> U64:
         """Keys of serials first to last whose state is paired, or more."""

@@ -8,7 +8,7 @@ Reading never locks: a generation and all it holds are immutable.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -23,6 +23,7 @@ from eir.whitelist.overlay import IMSI_BLOCKS_SECTION, Overlay, Table, table_sec
 from eir.whitelist.rows import U64
 from eir.whitelist.segment import Kind, Segment, pack
 from eir.whitelist.shard import KeyColumns, Shard, pieces_at
+from eir.whitelist.shard_links import links_of
 
 TABLES: Final = (
     "registered",
@@ -219,7 +220,7 @@ class Generation:
             extra = overlay_runs(extra, at, join(parts_extra))
         return KeyColumns(keys, head, extra)
 
-    def _by_shard(self, wanted: U64, scale: int = 1) -> Iterator[tuple[Shard, int, int]]:
+    def _by_shard(self, wanted: U64, scale: int) -> Iterator[tuple[Shard, int, int]]:
         """Cut sorted keys, of which a TAC has `scale`, by the shards that may have them."""
         edges = np.searchsorted(wanted, np.array(self.shard_tacs, np.uint64) * np.uint64(scale)).tolist()
         for shard, start, end in zip(self.shards, edges, [*edges[1:], len(wanted)], strict=False):
@@ -240,24 +241,20 @@ class Generation:
         return np.concatenate(found)
 
     def read_links(self, keys: U64) -> Ragged:
-        """Keys of the other slots of sorted keys. One by one: links change seldom."""
-        runs = [list(self.links(int(key))) for key in keys]
-        counts = np.array([len(run) for run in runs], np.int64)
-        return Ragged.of(counts, np.array([other for run in runs for other in run], np.uint64))
+        """Keys of the other slots of sorted keys."""
+        return self._read_runs(Table.LINKS, keys, SERIALS, links_of)
 
     def read_ranges(self, tacs: U64) -> Ragged:
         """Pieces of sorted TACs."""
-        _, extra, missing = self._read_above(Table.RANGES, tacs)
-        if not len(missing):
-            return extra
-        wanted = tacs[missing]
-        at, runs = [], []
-        for shard, start, end in self._by_shard(wanted):
-            entry = find_sorted(shard.tac_numbers, wanted[start:end])
-            there = np.flatnonzero(entry >= 0)
-            first = shard.tacs["ranges_first"].astype(np.int64)
-            at.append(missing[start:end][there])
-            runs.append(gather(shard.ranges, first[entry[there]], np.diff(first)[entry[there]]))
+        return self._read_runs(Table.RANGES, tacs, 1, Shard.pieces_of)
+
+    def _read_runs(self, table: Table, keys: U64, scale: int, of: Callable[[Shard, U64], Ragged]) -> Ragged:
+        """Words of sorted keys, of which a TAC has `scale`; `of` reads those that no overlay has."""
+        _, extra, missing = self._read_above(table, keys)
+        wanted, at, runs = keys[missing], [], []
+        for shard, start, end in self._by_shard(wanted, scale):
+            at.append(missing[start:end])
+            runs.append(of(shard, wanted[start:end]))
         return overlay_runs(extra, np.concatenate(at), join(runs)) if at else extra
 
     def registered_in_ranges(self) -> int:
