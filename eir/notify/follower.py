@@ -148,8 +148,12 @@ class Follower:
                 self._read = serial
                 self.look_at_all()
                 return
-            self._waiting.append(self._work(record))
             self._read = record.serial
+            try:
+                self._waiting.append(self._work(record))
+            except JournalDamagedError:
+                log.exception("a delta cannot be read: all cases are looked at again", serial=record.serial)
+                self.look_at_all()
 
     def _next(self) -> Work | None:
         """Return the work that goes on: the oldest, but small ones before what is left of it."""
