@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 STATES: Final = ("due", "submitted", "accepted", "delivered", "failed", "expired", "cancelled")
 STAGES: Final = ("first", "reminder", "last", "cut_off", "resolved", "restored")
 _UNITS: Final = {"d": 86_400, "h": 3_600}
-_SPAN: Final = re.compile(r"([+-]?)([0-9]{1,4})([dh])")
+_SPAN: Final = re.compile(r"([0-9]{1,4})([dh])")
 
 
 @click.group()
@@ -195,13 +195,14 @@ def release(who: str, why: str, yes: bool, address: str) -> None:
 def _span(_: click.Context, __: click.Parameter, text: str) -> int:
     match = _SPAN.fullmatch(text)
     if match is None:
-        raise click.BadParameter(f"{text!r} is no span of time: 30d, 12h, -5d")
-    sign, number, unit = match.groups()
-    return int(f"{sign}{number}") * _UNITS[unit]
+        raise click.BadParameter(f"{text!r} is no span of time: 30d, 12h")
+    number, unit = match.groups()
+    return int(number) * _UNITS[unit]
 
 
-@notices.command(context_settings={"ignore_unknown_options": True})
+@notices.command()
 @click.argument("span", callback=_span)
+@click.option("--earlier", is_flag=True, help="To an earlier time.")
 @click.option("--cause", type=click.Choice(CAUSES), help="Of this cause; of all unless given.")
 @click.option("--tacs", nargs=2, default=("", ""), metavar="FIRST LAST", help="Of this range of TACs.")
 @click.option("--imsi-prefix", default="", help="Of IMSIs that begin so: a network code, or longer.")
@@ -213,6 +214,7 @@ def _span(_: click.Context, __: click.Parameter, text: str) -> int:
 @client.manage_address
 def shift(
     span: int,
+    earlier: bool,
     cause: str | None,
     tacs: tuple[str, str],
     imsi_prefix: str,
@@ -223,15 +225,16 @@ def shift(
     as_json: bool,
     address: str,
 ) -> None:
-    """Move the deadlines of a cohort by SPAN: 30d, 12h, or -5d; `eir notices unshift` undoes it.
+    """Move the deadlines of a cohort by SPAN: 30d, or 12h; `eir notices unshift` undoes it.
 
     Says how many cases it covers, and asks before it acts when run on a terminal.
     """
     from eir.proto import notice_pb2
 
+    seconds = -span if earlier else span
     request = notice_pb2.ShiftDeadlinesRequest(
         shift=notice_pb2.Shift(
-            seconds=span,
+            seconds=seconds,
             cause=f"VERDICT_REASON_{cause.upper()}" if cause else None,
             first_tac=tacs[0],
             last_tac=tacs[1],
@@ -248,7 +251,7 @@ def shift(
             if not yes and on_terminal():
                 cases = count(answer.case_count, "case")
                 click.confirm(
-                    f"Move the deadlines of {cases} by {span / 3600:+g} hours?", abort=True, err=True
+                    f"Move the deadlines of {cases} by {seconds / 3600:+g} hours?", abort=True, err=True
                 )
             request.dry_run = False
             answer = stub.ShiftDeadlines(request, timeout=CALL_SECONDS_MAX)

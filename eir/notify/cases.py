@@ -423,6 +423,11 @@ class Cases:
         """Let a statement be part of the next commit; of several about the same row, the last."""
         self._also[row] = statement, values
 
+    def pending(self, row: tuple[object, ...]) -> tuple[object, ...] | None:
+        """Return the values that the next commit has for a row; None where it has none."""
+        found = self._also.get(row)
+        return found[1] if found is not None else None
+
     def read(self, query: str, *values: object) -> list[Any]:
         """Return the rows of a query over what is committed. Raises StorageError, JournalDamagedError."""
         with storage_errors("reading cases.db", FILE):

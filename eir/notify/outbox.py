@@ -138,7 +138,10 @@ class Outbox:
         return self._select("state = 2 ORDER BY id")
 
     def get(self, notice_id: int) -> Notice | None:
-        """Return one notice."""
+        """Return one notice, as the next commit makes it."""
+        changed = self._cases.pending(("notice", notice_id))
+        if changed is not None and len(changed) == len(Notice._fields):
+            return _notice(changed)
         return next(iter(self._select("id = ?", notice_id)), None)
 
     def of_message(self, smsc: str, message_ids: Sequence[str]) -> Notice | None:

@@ -27,7 +27,7 @@ from eir.notify.keeper import CAUSE_NAMES, Keeper
 from eir.notify.link import Fate, Link, Sent
 from eir.notify.messages import ENDINGS, Texts, Values
 from eir.notify.outbox import Notice
-from eir.notify.receipts import read_receipt
+from eir.notify.receipts import Receipt, read_receipt, spellings
 from eir.notify.schedule import HOUR
 from eir.notify.segmentation import Parts, segment
 from eir.notify.smpp import Address
@@ -41,6 +41,9 @@ GROUP_SECONDS: Final = 0.02
 TON_INTERNATIONAL: Final = 1
 NPI_E164: Final = 1
 """An MSISDN's type of number and numbering plan (SMPP 3.4 clauses 5.2.5, 5.2.6)."""
+EARLY_SECONDS: Final = 5
+"""How long a receipt is kept that names no message yet: it may have come before the answer."""
+EARLY_MAX: Final = 10_000
 NO_MSISDN: Final = "no MSISDN known"
 
 
@@ -116,6 +119,8 @@ class Sender:
     _flying: set[asyncio.Task[None]] = field(default_factory=set)
     _answers: list[tuple[Notice, Sent]] = field(default_factory=list)
     _arrived: list[tuple[str, smpp34.DeliverSm]] = field(default_factory=list)
+    _early: list[tuple[str, Receipt, int]] = field(default_factory=list)
+    """Receipts that name no message yet, and since when."""
     _woken: asyncio.Event = field(default_factory=asyncio.Event)
 
     def take(self, link: Link, message: smpp34.DeliverSm) -> None:
@@ -150,7 +155,7 @@ class Sender:
     async def _once(self) -> None:
         """Note what came back, send what is due, and wait for either."""
         answers, arrived = self._answers, self._arrived
-        if answers or arrived:
+        if answers or arrived or self._early:
             self._answers, self._arrived = [], []
             try:
                 await self.in_thread(self._note, answers, arrived)
@@ -256,10 +261,18 @@ class Sender:
                 self.keeper.counts[f"sent_{sent.fate.value}"] += 1
                 if sent.status:
                     self.keeper.counts[f"status_{sent.status}"] += 1
+        self.keeper.commit()  # receipts look for the ids of what was accepted
+        early, self._early = self._early, []
         for smsc, message in arrived:
             receipt = read_receipt(message)
             if receipt is not None:
-                self.keeper.receipt(smsc, receipt, now)
+                early.append((smsc, receipt, now))
             elif self.incoming is not None:
                 self.incoming(smsc, message)
+        for smsc, receipt, since in early:
+            known = self.keeper.outbox.of_message(smsc, spellings(receipt.message_id)) is not None
+            if known or now - since >= EARLY_SECONDS or len(self._early) >= EARLY_MAX:
+                self.keeper.receipt(smsc, receipt, now)
+            else:
+                self._early.append((smsc, receipt, since))
         self.keeper.commit()

@@ -164,3 +164,55 @@ def test_cut_off_after_a_restart_and_let_in_again(scene: Scene) -> None:
         assert verdict(daemon) == ("WHITELISTED", 0)
     finally:
         daemon.stop()
+
+
+def test_what_was_on_its_way_when_the_daemon_was_killed_goes_out_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SMSC_PASSWORD", "secret")
+    with smsc_end() as smsc:
+        scene = Scene(tmp_path, smsc, "portable")
+        smsc.smsc.answer = lambda number: None
+        daemon = scene.start()
+        try:
+            register(daemon, scene.now)
+            daemon.check(IMEI, SIM)
+            wait_for(lambda: smsc.taken)
+            daemon.process.kill()
+            daemon.wait()
+            before = len(smsc.taken)
+            # One that throttles, then takes: what it refused is tried again some minutes later.
+            smsc.smsc.answer = lambda number: 0x58 if number <= before + 1 else f"id{number}"
+            daemon = scene.start()
+            wait_for(lambda: len(smsc.taken) > before)
+            wait_for(lambda: daemon.metric('eir_notice_submission_errors_total{status="0x58"}') == 1)
+            assert daemon.metric("eir_notices_repeated_total") == 1
+            wait_for(lambda: daemon.metric('eir_smsc_throttled_total{smsc="main"}') == 1)
+            scene.go_on(301)
+            wait_for(lambda: case(daemon).found.warned_at)
+            assert [one.attempts for one in case(daemon).notices] == [3]
+            # Receipts: of nothing that was sent, then the right one, then once more.
+            message_id = case(daemon).notices[0].message_ids[0]
+            smsc.deliver(b"id:nonsense stat:DELIVRD err:000")
+            for _ in range(2):
+                smsc.deliver(f"id:{message_id} stat:DELIVRD err:000".encode())
+            wait_for(lambda: daemon.metric('eir_notice_receipts_total{outcome="unknown"}') == 1)
+            wait_for(lambda: daemon.metric('eir_notice_receipts_total{outcome="delivered"}') == 1)
+        finally:
+            daemon.stop()
+
+
+def test_without_an_smsc_cases_open_and_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMSC_PASSWORD", "secret")
+    with smsc_end() as smsc:
+        scene = Scene(tmp_path, smsc, "portable")
+    daemon = scene.start()  # the SMSC is gone
+    try:
+        register(daemon, scene.now)
+        wait_for(lambda: verdict(daemon)[1])
+        wait_for(lambda: "notices: not bound: main" in daemon.http("/readyz")[1])
+        assert daemon.http("/readyz")[0] == 200
+        assert daemon.metric('eir_smsc_bound{smsc="main"}') == 0
+        wait_for(lambda: daemon.metric('eir_cases{cause="never_activated",state="open"}') == 1)
+    finally:
+        assert daemon.stop() == 0

@@ -11,12 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import smpp34
 from test_link import SECONDS_MAX, Smsc
 
 from eir.errors import StorageError
 from eir.notify.cases import Cases
 from eir.notify.keeper import Judged, Keeper, Sighting, World
-from eir.notify.link import Endpoint, Link
+from eir.notify.link import Endpoint, Fate, Link, Sent
 from eir.notify.messages import read_texts, shipped_texts
 from eir.notify.outbox import NoticeState, Outbox
 from eir.notify.sender import NO_MSISDN, Route, Sender, Wording
@@ -269,3 +270,24 @@ def test_what_could_not_be_noted_is_not_sent_and_goes_out_later(
         assert notice.attempts == 1
 
     run(tmp_path, test)
+
+
+def test_receipts_before_their_answer_and_twice_at_once(tmp_path: Path) -> None:
+    async def test(office: Office) -> None:
+        await office.open_cases(1)
+        notice = await office.in_thread(office.keeper.outbox.waiting, NOON, 1)
+        sent = await office.in_thread(office.keeper.submitted, notice[0], "smsc0", NOON)  # type: ignore[index]
+        receipt = smpp34.DeliverSm("98912", "EIR", b"id:early stat:DELIVRD", esm_class=4)
+        sender, counts = office.sender, office.keeper.counts
+        await office.in_thread(sender._note, [], [("smsc0", receipt), ("smsc0", receipt)])
+        assert not counts["receipts_unknown"]
+        await office.in_thread(sender._note, [(sent, Sent(Fate.ACCEPTED, ("early",)))], [])
+        assert (counts["receipts_delivered"], counts["receipts_unknown"]) == (1, 0)
+        await office.in_thread(
+            sender._note, [], [("smsc0", smpp34.DeliverSm("9", "EIR", b"id:none stat:DELIVRD", esm_class=4))]
+        )
+        office.now += 5
+        await office.in_thread(sender._note, [], [])
+        assert counts["receipts_unknown"] == 1
+
+    run(tmp_path, test, count=0, prefixes=())
