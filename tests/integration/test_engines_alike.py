@@ -22,6 +22,8 @@ greylisted = "whitelisted"
 """
 OWN = ("process_", "python_", "eir_build_info", "eir_check_connections", "eir_load_duration", "eir_start_")
 """Metrics that tell of the process, or of what one engine alone has."""
+TIMED = r"_(bucket|sum)\b|_seconds(\{|$)|timestamp|_bytes|eir_cases_commit_duration"
+"""Those whose values are of the clock; how often the keeper commits is, too."""
 
 
 def traffic(daemon: Daemon) -> None:
@@ -59,8 +61,7 @@ def samples(text: str) -> dict[str, float]:
         if line.startswith("#"):
             found[line] = 0.0
         elif not name.startswith(OWN):
-            timed = re.search(r"_(bucket|sum)\b|_seconds(\{|$)|timestamp|_bytes", name)
-            found[name] = 0.0 if timed else float(value)
+            found[name] = 0.0 if re.search(TIMED, name) else float(value)
     return found
 
 
