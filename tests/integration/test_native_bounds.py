@@ -1,6 +1,7 @@
 """Peers of the native engine that cost more than they bring, on real sockets: bounded, counted, harmless."""
 
 import contextlib
+import gzip
 import threading
 import time
 from collections.abc import Iterator
@@ -143,6 +144,19 @@ def test_a_flood_ends_its_connection_and_is_counted(daemon: Daemon, name: str) -
         codes = [came.code for came in one.frames() if came.kind == GOAWAY]
         assert codes == [CALM]
     assert closed(daemon, cause) == before + 1
+
+
+@pytest.mark.usefixtures("others")
+def test_bombs_end_their_connection_and_are_counted(daemon: Daemon) -> None:
+    """Of 1,000 bytes each, 300,000 when they are decompressed: taken for a while, and no longer."""
+    before, bombs = closed(daemon, "flood"), refused(daemon, "message")
+    bomb = message(gzip.compress(bytes(300_001)), compressed=True)
+    with client(daemon) as one, contextlib.suppress(OSError):
+        for call in range(1, 2001, 2):
+            one.send(one.headers(call, "CheckEquipment", ("grpc-encoding", "gzip")), one.data(call, bomb))
+        assert [came.code for came in one.frames() if came.kind == GOAWAY] == [CALM]
+    assert closed(daemon, "flood") == before + 1
+    assert 100 < refused(daemon, "message") - bombs < 400
 
 
 @pytest.mark.usefixtures("others")

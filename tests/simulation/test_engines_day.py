@@ -265,4 +265,4 @@ def test_a_few_hours(tmp_path: Path) -> None:
 @pytest.mark.sim
 @pytest.mark.timeout(1800)
 def test_a_day(tmp_path: Path) -> None:
-    day(tmp_path, hours=24, questions_count=4000)
+    day(tmp_path, hours=24, questions_count=2000)

@@ -271,3 +271,48 @@ fn calls_that_wait_for_the_connection_are_served_in_turn_and_forgotten_when_rese
     assert_eq!(rest.iter().filter(|sent| sent.0 == kind::HEADERS).count(), 2);
     assert_eq!((pair.connection.blocked.len(), pair.service.calls), (0, 0));
 }
+
+#[test]
+fn messages_compressed_to_next_to_nothing_are_taken_for_a_while() {
+    use std::io::Write;
+    let gzip = |bytes: &[u8]| {
+        let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        out.write_all(bytes).unwrap();
+        let packed = out.finish().unwrap();
+        let head = (packed.len() as u32).to_be_bytes();
+        frame(kind::DATA, LAST, 1, &[&[1], &head[..], &packed].concat())
+    };
+    let call = |id: u32, data: &[u8]| {
+        let mut block = headers(id, "BatchCheckEquipment", WHOLE)[9..].to_vec();
+        block.extend(b"\x00\x0dgrpc-encoding\x04gzip");
+        let mut data = data.to_vec();
+        data[8] = id as u8;
+        data[7] = (id >> 8) as u8;
+        [frame(kind::HEADERS, WHOLE, id, &block), data].concat()
+    };
+    // As large as they come, and as a core node sends them: different in every row.
+    let rows = (0..1500).flat_map(|row: u64| {
+        [
+            b"\x0a\x0e".to_vec(),
+            format!("{:014}", row.wrapping_mul(0x9e37_79b9_7f4a) % 100_000_000_000_000).into(),
+        ]
+    });
+    let honest = gzip(&rows.flatten().collect::<Vec<u8>>());
+    let mut pair = Pair::new(Limits::default());
+    pair.receive(&window(0, 1 << 30));
+    for id in 0..20 {
+        let sent = pair.receive(&call(2 * id + 1, &honest));
+        assert_eq!((sent.last().unwrap().0, pair.connection.credit), (kind::HEADERS, 10_000), "{id}");
+    }
+    let bomb = gzip(&vec![0; (1 << 20) + 1]);
+    let mut pair = Pair::new(Limits::default());
+    let mut told = 0;
+    while !pair.connection.over() {
+        told += 1;
+        let sent = pair.receive(&call(2 * told + 1, &bomb));
+        assert!(told < 60);
+        assert_eq!(status_of(&sent), b"8");
+    }
+    assert!(told > 20);
+    assert_eq!(pair.service.counters.abuses[abuse::FLOOD].get(), 1);
+}

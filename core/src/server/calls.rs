@@ -1,5 +1,7 @@
 //! The calls of a connection: messages out of data, answers into frames, windows, deadlines.
 
+use std::borrow::Cow;
+
 use super::answer::{Failure, code};
 use super::connection::{Broken, Connection};
 use super::frame::{self, Code, kind};
@@ -13,6 +15,9 @@ const ANSWERS_BYTES: usize = 16 << 10;
 /// Frames of the peer that an answer brings credit for: resets, and windows that it opens as it reads.
 const CREDIT_PER_CALL: i64 = 4;
 const BYTES_PER_CREDIT: usize = 2 << 10;
+/// Columns of digits are compressed to an eighth at best; what grows by more takes credit for the rest.
+const GROWTH_TIMES: usize = 8;
+const GROWTH_BYTES_PER_CREDIT: usize = 4 << 10;
 
 impl Connection {
     /// Content of a call came; it may be its end.
@@ -41,7 +46,7 @@ impl Connection {
             stream.body.extend_from_slice(content);
             self.run_body(id, stream, service, now);
         }
-        Ok(())
+        self.cost(0)
     }
 
     fn run_body<S: Source>(&mut self, id: u32, mut stream: Stream, service: &mut Service<S>, now: u64) {
@@ -89,9 +94,10 @@ impl Connection {
             }
             used += whole;
             stream.stands_since = stream::NEVER;
-            if let Err(failure) = answer(stream, rest[0] != 0, message, service, false) {
-                stream.end = Some(End::Failure(failure));
-            }
+            let opened = self.opened(stream, rest[0] != 0, message, service);
+            let answered =
+                opened.and_then(|message| service.call(stream.method, &message, &stream.client, false));
+            stream.end = answered.err().map(End::Failure);
             self.earn(CREDIT_PER_CALL);
             if service.answer.len() >= ANSWERS_BYTES {
                 self.flush(id, stream, service);
@@ -109,9 +115,15 @@ impl Connection {
         service: &mut Service<S>,
         now: u64,
     ) {
-        let late = now >= stream.deadline;
+        let message = match self.opened(stream, compressed, message, service) {
+            Ok(message) => message,
+            Err(failure) => {
+                stream.end = Some(End::Failure(failure));
+                return;
+            }
+        };
         if stream.method == Method::HealthWatch {
-            match service.health_status(message) {
+            match service.health_status(&message) {
                 Ok(known) => {
                     stream.unknown = known.is_none();
                     watch(stream, service);
@@ -120,9 +132,36 @@ impl Connection {
             }
             return;
         }
-        let result = answer(stream, compressed, message, service, late);
+        let result = service.call(stream.method, &message, &stream.client, now >= stream.deadline);
         stream.end = Some(result.map_or_else(End::Failure, |()| End::Ok));
         self.earn(CREDIT_PER_CALL);
+    }
+
+    /// A message as it was before it was compressed. What grew far costs as much as frames that bring no call.
+    fn opened<'m, S: Source>(
+        &mut self,
+        stream: &Stream,
+        compressed: bool,
+        message: &'m [u8],
+        service: &Service<S>,
+    ) -> Result<Cow<'m, [u8]>, Failure> {
+        if !compressed {
+            return Ok(message.into());
+        }
+        let opened = if self.credit < 0 {
+            let text = "the connection has sent too much that is compressed to next to nothing";
+            Err(Failure::Bound(bound::MESSAGE, text.into()))
+        } else {
+            service.inflated(stream.encoding, message)
+        };
+        let bytes = match &opened {
+            Ok(message) => message.len(),
+            Err(Failure::Bound(..)) => service.limits.message_bytes_max,
+            Err(_) => 0,
+        };
+        let grown = bytes.saturating_sub(GROWTH_TIMES * message.len());
+        self.credit -= (grown / GROWTH_BYTES_PER_CREDIT) as i64;
+        opened.map(Cow::Owned)
     }
 
     /// Sends what is answered, as far as windows admit; the rest is held.
@@ -312,20 +351,6 @@ fn watch<S: Source>(stream: &mut Stream, service: &mut Service<S>) {
     if service.shared.ended() {
         stream.end = Some(End::Ok);
     }
-}
-
-fn answer<S: Source>(
-    stream: &Stream,
-    compressed: bool,
-    message: &[u8],
-    service: &mut Service<S>,
-    late: bool,
-) -> Result<(), Failure> {
-    if !compressed {
-        return service.call(stream.method, message, &stream.client, late);
-    }
-    let message = service.inflated(stream.encoding, message)?;
-    service.call(stream.method, &message, &stream.client, late)
 }
 
 /// The first message of some content, and its bytes with the prefix; None where it is not whole.
