@@ -78,7 +78,7 @@ bench-peers: setup
 	$(BIN)/python -m bench.peers --population $(firstword $(subst $(COMMA), ,$(POPULATIONS))) --size $(SIZE)
 
 # The budgets of checks at full size, by the native engine (docs/performance.md). It takes two idle cores, 24 GiB of
-# memory and about 40 minutes; EIR_BENCH_DATA names a folder that has the data directories, or is to keep them.
+# memory and about 40 minutes; BENCH_DATA names a folder that has the data directories, or is to keep them.
 bench-checks: setup
 	-./tests/peers.sh --bench
 	$(BIN)/python -m bench.all --suite checks --populations P1,P2 --size 300000000

@@ -3,7 +3,7 @@
     population ──build──► data/bench/NAME ──links, copies──► a directory of its own
 
 Segment files never change, so a copy has them as links; the registry is copied.
-EIR_BENCH_DATA names another folder to keep them in.
+BENCH_DATA names another folder to keep them in.
 
     python -m bench.datadir --population P1 --size 300000000    builds one ahead of its benchmarks
 """
@@ -27,7 +27,7 @@ from eir.clock import now_seconds
 from eir.whitelist import imsi_index, schema
 from eir.whitelist.segment import VERSION
 
-FOLDER = Path(os.environ.get("EIR_BENCH_DATA") or ROOT / "data" / "bench")
+FOLDER = Path(os.environ.get("BENCH_DATA") or ROOT / "data" / "bench")
 
 
 def path_of(population: Population) -> Path:

@@ -30,6 +30,7 @@ from eir.metrics import Metrics
 from eir.policy import Policy, compile_policy, default_policy_text
 from eir.server.enforcement import ALLOW_ALL
 from eir.server.listeners import Listeners
+from eir.server.priority import prefer_checks
 from eir.server.state import State
 from eir.whitelist.feeds import REMOVED_PERCENT_MAX, FeedRules, GuardLimits
 from eir.whitelist.store import Limits, Store, locked
@@ -155,6 +156,7 @@ async def _serve(config: Config) -> None:
             tasks += [asyncio.create_task(consumer.run()) for consumer in state.consumers.values()]
             tasks.append(asyncio.create_task(_reload(state, hangup)))
             if state.core is not None:
+                prefer_checks()
                 tasks.append(asyncio.create_task(state.core.run()))
             if state.casework is not None:
                 state.casework.start()

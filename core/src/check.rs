@@ -135,6 +135,7 @@ impl Tables {
                     .filter_map(|asked| asked.key.as_mut())
                     .for_each(|slot| step(&mut slot.place));
             }
+            group.iter().filter_map(|asked| asked.key.as_ref()).for_each(|slot| slot.place.fetch());
             for asked in &mut group {
                 asked.other_slots = asked.key.as_mut().map(|slot| self.other_slots(slot));
             }
@@ -142,6 +143,8 @@ impl Tables {
                 let slots = group.iter_mut().filter_map(|asked| asked.other_slots.as_mut());
                 slots.filter_map(|slots| slots.first.as_mut()).for_each(|slot| step(&mut slot.place));
             }
+            let others = group.iter().filter_map(|asked| asked.other_slots.as_ref()?.first.as_ref());
+            others.for_each(|slot| slot.place.fetch_record());
             for asked in &mut group {
                 let (verdict, place) = self.judge(asked, now);
                 if verdict.unpaired.is_some() && self.cases.is_some() {
@@ -162,7 +165,12 @@ impl Tables {
     fn read<'a>(&self, question: &Question<'a>) -> Asked<'a, '_> {
         let imei = parse_imei(question.imei, self.policy.placeholders());
         let key = match imei.subject {
-            Subject::Key(key) => Some(self.slot(key)),
+            Subject::Key(key) => {
+                if !self.exempt_types.is_empty() {
+                    self.generation.prefetch_type(key);
+                }
+                Some(self.slot(key))
+            }
             Subject::Raw(..) | Subject::Nothing => None,
         };
         Asked { question: *question, imei, imsi: parse_imsi(question.imsi), key, other_slots: None }

@@ -62,6 +62,12 @@ impl Generation {
         }
     }
 
+    /// Fetches what is known of the device type of a key's TAC.
+    #[inline]
+    pub fn prefetch_type(&self, key: u64) {
+        self.common.tables.table(Table::Tacs).prefetch(key / SERIALS);
+    }
+
     /// Row of an IMEI key, its owner not looked up yet.
     #[inline]
     pub fn find<'a>(&'a self, key: u64, place: &mut Place<'a>) -> Found<'a> {

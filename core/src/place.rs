@@ -179,6 +179,32 @@ impl<'a> Place<'a> {
         Step::Line(line, position)
     }
 
+    /// Fetches the record of a key whose state says that it has one.
+    #[inline]
+    pub fn fetch_record(&self) {
+        if let (Step::Done(State::More { rank }), Some(shard)) = (self.next, self.shard) {
+            shard.prefetch_record(rank);
+        }
+    }
+
+    /// Fetches what else is read of a key whose state is known: its record, its links, the ranges around it.
+    #[inline]
+    pub fn fetch(&self) {
+        let (Step::Done(state), Some(shard), Some((record, next))) = (self.next, self.shard, self.records)
+        else {
+            return;
+        };
+        self.fetch_record();
+        if state == State::Absent {
+            let tac = record.ranges_first as usize..next.ranges_first as usize;
+            shard.ranges.prefetch(tac, self.serial + 1);
+        }
+        let far = record.far_first as usize..next.far_first as usize;
+        if !far.is_empty() && shard.linked.may_have(self.key()) {
+            shard.far.prefetch(far, self.serial);
+        }
+    }
+
     /// State of the key in the shard.
     #[inline]
     fn state(&mut self) -> State {

@@ -233,6 +233,14 @@ impl Shard {
         flag | block << 16 | number & 0xFFFF
     }
 
+    /// Fetches what `record` reads, where its begin was fetched before.
+    #[inline]
+    pub(crate) fn prefetch_record(&self, rank: u64) {
+        if let Some(first) = self.more_first.get(rank as usize) {
+            prefetch(&self.words, *first as usize);
+        }
+    }
+
     pub(crate) fn record(&self, rank: u64) -> Option<Row<'_>> {
         let rank = usize::try_from(rank).ok()?;
         let (first, end) = (self.more_first.get(rank)?, self.more_first.get(rank.checked_add(1)?)?);

@@ -22,8 +22,8 @@ const DAY_SECONDS: u64 = 86_400;
 const CHARACTERS_MAX: usize = 64;
 const IMEI_CHARACTERS: usize = 14;
 const IMSI_CHARACTERS: usize = 15;
-/// Places in which sightings are remembered, to leave out repeats.
-const SLOTS: usize = 1 << 14;
+/// Places in which sightings are remembered, to leave out repeats: 2 MiB a thread.
+const SLOTS: usize = 1 << 18;
 
 /// Which checks are kept: `Wanted` of eir/decisions/keep.py, and the bounds of the queue.
 #[derive(Clone, Debug, Default)]

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 from typing import Final
 
 import structlog
@@ -33,8 +34,8 @@ WRITE_SECONDS: Final = 0.25
 """Pause between two writes."""
 GROUP_RECORDS: Final = 256
 """Records encoded at a time: some milliseconds of the interpreter."""
-PAUSE_SECONDS: Final = 0.001
-"""Between two groups, for the checks."""
+PAUSE_SHARE: Final = 3
+"""Between two groups, so many times as long as one took: the interpreter and the processor are the checks' first."""
 PARTS: Final = 16
 """Files that `bytes_max` is dealt out to: the oldest is deleted as a whole."""
 CHARACTERS_MAX: Final = 64
@@ -123,9 +124,10 @@ class DecisionLog:
         while left > 0:
             group = [self._queue.popleft() for _ in range(min(left, GROUP_RECORDS))]
             left -= len(group)
+            began = monotonic()
             self._write(group)
             if left:
-                self._stop.wait(PAUSE_SECONDS)
+                self._stop.wait(PAUSE_SHARE * (monotonic() - began))
         self._metrics.decision_bytes.set(self._files.bytes_kept)
 
     def _write(self, group: list[Entry | str]) -> None:

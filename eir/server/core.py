@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 FEED_SECONDS: Final = 0.05
 """Pause between two looks at what the server has put aside: a case is durable 200 ms after its sighting."""
+PAUSE_SHARE: Final = 3
+"""Where there is much, so many times as long as it took: what overflows meanwhile is counted."""
 STREAM_ANSWER_BYTES: Final = 256
 """Of the bytes that wait for a stream's client, so many are counted for each request read ahead."""
 
@@ -97,14 +100,17 @@ class CoreServer:
 
     async def run(self) -> None:
         """Feed the decision log and the policy on trial until cancelled."""
+        pause = FEED_SECONDS
         while True:
-            await asyncio.sleep(FEED_SECONDS)
+            await asyncio.sleep(pause)
+            began = monotonic()
             try:
                 self.feed()
                 self._engine.free_retired()
             except Exception:
                 self._state.metrics.upkeep_failures.inc()
                 log.exception("what the check server put aside was lost")
+            pause = max(FEED_SECONDS, PAUSE_SHARE * (monotonic() - began))
 
     def feed(self) -> None:
         """Take what the server has put aside."""
