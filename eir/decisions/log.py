@@ -35,7 +35,7 @@ WRITE_SECONDS: Final = 0.25
 GROUP_RECORDS: Final = 256
 """Records encoded at a time: some milliseconds of the interpreter."""
 PAUSE_SHARE: Final = 3
-"""Between two groups, so many times as long as one took: the interpreter and the processor are the checks' first."""
+"""Between two groups, so many times as long as one took: interpreter and processor are the checks' first."""
 PARTS: Final = 16
 """Files that `bytes_max` is dealt out to: the oldest is deleted as a whole."""
 CHARACTERS_MAX: Final = 64

@@ -25,7 +25,11 @@ for name in ("check-0", "writer"):
 ready.wait()
 prefer_checks()
 child = []
-thread = threading.Thread(target=lambda: child.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id())))
+
+def note():
+    child.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+thread = threading.Thread(target=note)
 thread.start()
 thread.join()
 print(*(os.getpriority(os.PRIO_PROCESS, threads[name]) for name in ("check-0", "writer")), *child)
