@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -173,6 +174,7 @@ def import_(
         policy=load_policy(config.policy) if dry_run else None,
     )
     outcomes: list[Outcome] = []
+    gc.disable()  # of an import millions of objects stay, and none of them in a circle
     try:
         with target(config, data_dir, address, create=create) as where:
             for file in files:
@@ -182,6 +184,7 @@ def import_(
                 if outcomes[-1].refused:
                     break
     finally:
+        gc.enable()
         if as_json:
             show_json([as_values(outcome, options) for outcome in outcomes])
     left = files[len(outcomes) :]
@@ -310,14 +313,15 @@ def _show_report(report: Report) -> None:
     faults = sorted(report.faults, key=lambda fault: fault.line)
     for fault in faults[:SHOWN_MAX]:
         where = f"line {fault.line}" + (f", {fault.column}" if fault.column else "")
-        note(f"{where}: {fault.message} ({fault.reason.name})\n    {fault.value}")
+        shown = f"\n    {fault.value}" if fault.value else ""
+        note(f"{where}: {fault.message} ({fault.reason.name}){shown}")
     if report.fault_count > SHOWN_MAX:
         note(f"... and {report.fault_count - min(len(faults), SHOWN_MAX):,} more; --json shows up to 1,000")
         for reason, number in report.counts.most_common():
             note(f"    {reason.name}: {number:,}")
     for what, remark in report.warnings.items():
-        lines = f" (line {', '.join(map(str, remark.lines))})" if remark.lines else ""
-        note(f"warning: {remark.rows:,} {remark.text or what.value}{lines} ({what.name})")
+        lines = f", line {', '.join(map(str, remark.lines))}" if remark.lines else ""
+        note(f"warning: {remark.text or what.value}: {count(remark.rows, 'row')}{lines} ({what.name})")
 
 
 def _show_effects(effects: tuple[TableEffect, ...]) -> None:

@@ -100,7 +100,8 @@ class DaemonTarget:
         answer = client.sync(self._channel).GetFeedPosition(
             sync_pb2.GetFeedPositionRequest(), timeout=client.CALL_SECONDS_MAX
         )
-        now = {feed.feed: feed for feed in answer.feeds}
+        # A stream that is followed is told of before its first delta.
+        now = {feed.feed: feed for feed in answer.feeds if feed.sequence}
         same = answer.serial >= read.serial and all(
             record.feed in now and now[record.feed].sequence >= record.sequence for record in read.feeds
         )

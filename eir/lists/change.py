@@ -13,7 +13,6 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from eir.identity import imei_text, imsi_text
-from eir.lists import fields
 from eir.proto import sync_pb2
 from eir.whitelist.rows import U64, Op
 
@@ -33,21 +32,16 @@ class Batch:
     imsi: U64 | None = None
     former_imsi: U64 | None = None
     msisdn: U64 | None = None
-    language: U64 | None = None
     texts: tuple[str, ...] = ()
     role: int = 0
     cause: int = 0
     authority: str = ""
+    language: str = ""
 
     def __len__(self) -> int:
         """Return the number of operations."""
         column = self.imei if self.imei is not None else self.imsi
         return len(self.texts) if self.texts else 0 if column is None else len(column)
-
-    @property
-    def as_messages(self) -> bool:
-        """Tell whether it travels as messages: columns cannot say it."""
-        return bool(self.texts) or self.op == Op.SUBSCRIBER
 
 
 class Subject(NamedTuple):
@@ -95,10 +89,10 @@ class Change:
     def payloads(self) -> Iterator[tuple[bytes, int]]:
         """Iterate over serialized DeltaRows, each with its number of rows."""
         for batch in self.batches:
-            size = MESSAGE_ROWS if batch.as_messages else COLUMN_ROWS
+            size = MESSAGE_ROWS if batch.texts else COLUMN_ROWS
             for start in range(0, len(batch), size):
                 end = min(start + size, len(batch))
-                rows = _messages(batch, start, end) if batch.as_messages else _columns(batch, start, end)
+                rows = _messages(batch, start, end) if batch.texts else _columns(batch, start, end)
                 yield rows.SerializeToString(), end - start
 
 
@@ -107,12 +101,13 @@ def _columns(batch: Batch, start: int, end: int) -> sync_pb2.DeltaRows:
         kind=int(batch.op),  # type: ignore[arg-type]
         row_count=end - start,
         authority=batch.authority,
+        language=batch.language,
     )
     if batch.op in (Op.BLOCK, Op.UNBLOCK):
         columns.block_cause = batch.cause  # type: ignore[assignment]
     elif batch.op in (Op.PAIR, Op.UNPAIR):
         columns.role = batch.role  # type: ignore[assignment]
-    for name in ("imei", "imei_last", "imsi", "former_imsi"):
+    for name in ("imei", "imei_last", "imsi", "former_imsi", "msisdn"):
         column: U64 | None = getattr(batch, name)
         if column is not None and (part := column[start:end]).any():
             setattr(columns, name, np.ascontiguousarray(part, "<u8").tobytes())
@@ -123,16 +118,11 @@ def _messages(batch: Batch, start: int, end: int) -> sync_pb2.DeltaRows:
     rows = sync_pb2.DeltaRows()
     for place in range(start, end):
         out = rows.operations.add(kind=int(batch.op))
-        if batch.texts:
-            out.imei = batch.texts[place]
+        out.imei = batch.texts[place]
         if batch.imsi is not None:
             out.imsi = imsi_text(int(batch.imsi[place]))
         if batch.former_imsi is not None and batch.former_imsi[place]:
             out.former_imsi = imsi_text(int(batch.former_imsi[place]))
-        if batch.msisdn is not None:
-            out.msisdn = imsi_text(int(batch.msisdn[place]))
-        if batch.language is not None:
-            out.language = fields.language_text(int(batch.language[place]))
         if batch.op in (Op.BLOCK, Op.UNBLOCK):
             out.block_cause, out.authority = batch.cause, batch.authority  # type: ignore[assignment]
         elif batch.op in (Op.PAIR, Op.UNPAIR):

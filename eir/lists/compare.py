@@ -19,9 +19,10 @@ from eir.lists import present
 from eir.lists.blocks import Mask
 from eir.lists.change import Batch, Change
 from eir.lists.clash import Settled
-from eir.lists.fields import CHANGES
+from eir.lists.fields import CHANGES, language_text
 from eir.lists.report import EXAMPLES_MAX, FAULTS_MAX, Reason, Remarkable, Report
 from eir.whitelist.hashtable import contains, find_sorted
+from eir.whitelist.order import distinct
 from eir.whitelist.rows import RAW, U8, U64, BlockCause, Op
 from eir.whitelist.shard import KeyColumns
 from eir.whitelist.tables import Generation
@@ -250,7 +251,9 @@ def numbers(have: Numbers, settled: Settled, report: Report) -> Change:
     else:
         put, gone = ~same, have.imsi[~contains(imsi, have.imsi)]
     change.add(Batch(Op.SUBSCRIBER, imsi=gone))
-    change.add(Batch(Op.SUBSCRIBER, imsi=imsi[put], msisdn=msisdn[put], language=language[put]))
+    for code in distinct(language[put]).tolist():
+        at = np.flatnonzero(put & (language == np.uint64(code)))
+        change.add(Batch(Op.SUBSCRIBER, imsi=imsi[at], msisdn=msisdn[at], language=language_text(code)))
     change.removed, change.changed = len(gone), int((put & listed).sum())
     change.added = int(put.sum()) - change.changed
     change.after = change.before + change.added - change.removed

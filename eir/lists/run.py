@@ -176,7 +176,7 @@ def _separator(line: bytes) -> str:
 def _check(outcome: Outcome) -> None:
     if outcome.report.fault_count:
         raise ListRefusedError(
-            f"{outcome.file}: {outcome.report.fault_count:,} faults",
+            f"{outcome.file}: {outcome.report.fault_count:,} fault{'s' * (outcome.report.fault_count != 1)}",
             fault_count=outcome.report.fault_count,
         )
 

@@ -185,7 +185,7 @@ class Operation(_message.Message):
     def __init__(self, kind: _Optional[_Union[OperationKind, str]] = ..., imei: _Optional[str] = ..., imei_last: _Optional[str] = ..., imei_other: _Optional[str] = ..., imsi: _Optional[str] = ..., former_imsi: _Optional[str] = ..., role: _Optional[_Union[PairRole, str]] = ..., block_cause: _Optional[_Union[BlockCause, str]] = ..., authority: _Optional[str] = ..., exempt_cause: _Optional[_Union[ExemptCause, str]] = ..., until: _Optional[int] = ..., in_use_since: _Optional[int] = ..., msisdn: _Optional[str] = ..., language: _Optional[str] = ..., tac: _Optional[str] = ..., device_type: _Optional[str] = ..., reference: _Optional[str] = ...) -> None: ...
 
 class OperationColumns(_message.Message):
-    __slots__ = ("kind", "row_count", "imei", "imei_last", "imei_other", "imsi", "former_imsi", "time", "role", "block_cause", "authority", "exempt_cause", "reference")
+    __slots__ = ("kind", "row_count", "imei", "imei_last", "imei_other", "imsi", "former_imsi", "time", "role", "block_cause", "authority", "exempt_cause", "reference", "msisdn", "language")
     KIND_FIELD_NUMBER: _ClassVar[int]
     ROW_COUNT_FIELD_NUMBER: _ClassVar[int]
     IMEI_FIELD_NUMBER: _ClassVar[int]
@@ -199,6 +199,8 @@ class OperationColumns(_message.Message):
     AUTHORITY_FIELD_NUMBER: _ClassVar[int]
     EXEMPT_CAUSE_FIELD_NUMBER: _ClassVar[int]
     REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    MSISDN_FIELD_NUMBER: _ClassVar[int]
+    LANGUAGE_FIELD_NUMBER: _ClassVar[int]
     kind: OperationKind
     row_count: int
     imei: bytes
@@ -212,7 +214,9 @@ class OperationColumns(_message.Message):
     authority: str
     exempt_cause: ExemptCause
     reference: str
-    def __init__(self, kind: _Optional[_Union[OperationKind, str]] = ..., row_count: _Optional[int] = ..., imei: _Optional[bytes] = ..., imei_last: _Optional[bytes] = ..., imei_other: _Optional[bytes] = ..., imsi: _Optional[bytes] = ..., former_imsi: _Optional[bytes] = ..., time: _Optional[bytes] = ..., role: _Optional[_Union[PairRole, str]] = ..., block_cause: _Optional[_Union[BlockCause, str]] = ..., authority: _Optional[str] = ..., exempt_cause: _Optional[_Union[ExemptCause, str]] = ..., reference: _Optional[str] = ...) -> None: ...
+    msisdn: bytes
+    language: str
+    def __init__(self, kind: _Optional[_Union[OperationKind, str]] = ..., row_count: _Optional[int] = ..., imei: _Optional[bytes] = ..., imei_last: _Optional[bytes] = ..., imei_other: _Optional[bytes] = ..., imsi: _Optional[bytes] = ..., former_imsi: _Optional[bytes] = ..., time: _Optional[bytes] = ..., role: _Optional[_Union[PairRole, str]] = ..., block_cause: _Optional[_Union[BlockCause, str]] = ..., authority: _Optional[str] = ..., exempt_cause: _Optional[_Union[ExemptCause, str]] = ..., reference: _Optional[str] = ..., msisdn: _Optional[bytes] = ..., language: _Optional[str] = ...) -> None: ...
 
 class PushDeltaResponse(_message.Message):
     __slots__ = ("accepted", "chunk_durable", "applied", "refused")

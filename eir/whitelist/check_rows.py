@@ -40,6 +40,9 @@ def check_rows(rows: Rows, bad: BadRows) -> None:
     if rows.time is not None and present & {Op.EXEMPT, Op.GRANDFATHER}:
         late = (rows.time > SECONDS_MAX) & (rows.op != Op.SUBSCRIBER)
         bad.add(late, RowReason.TIME_INVALID, f"time: 0 to {SECONDS_MAX} seconds since the Unix epoch")
+    if Op.SUBSCRIBER in present and rows.time is not None:
+        wrong = (rows.op == Op.SUBSCRIBER) & ~_imsi_valid(rows.time)
+        bad.add(wrong, RowReason.FIELD_INVALID, "msisdn: not 1 and the 1 to 15 digits of a number")
     if Op.SUBSCRIBER in present and rows.name is not None:
         lone = (rows.op == Op.SUBSCRIBER) & (rows.name != 0) & (rows.column("time") == 0)
         bad.add(lone, RowReason.FIELD_NOT_TAKEN, "language: a row without msisdn does not take it")

@@ -358,8 +358,7 @@ class Journal(Database):
     def subscribers(self, imsis: Iterable[int]) -> dict[int, Subscriber]:
         """Look subscribers up by IMSI code. Raises JournalDamagedError naming a damaged row."""
         with self._lock, storage_errors("reading the journal"):
-            found = (subscribers.of_imsi(self._db, imsi) for imsi in imsis)
-            return {subscriber.imsi: subscriber for subscriber in found if subscriber}
+            return {subscriber.imsi: subscriber for subscriber in subscribers.known(self._db, list(imsis))}
 
     def subscribers_of(self, msisdn: int, count_max: int) -> list[Subscriber]:
         """Look subscribers up by MSISDN. Raises JournalDamagedError naming a damaged row."""

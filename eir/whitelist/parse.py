@@ -71,7 +71,7 @@ FIELDS: Final[dict[Op, Fields]] = {
 }
 """What each kind takes, besides a reference. EXEMPT and UNEXEMPT need an IMEI or an IMSI."""
 
-COLUMN_KINDS: Final = frozenset(FIELDS) - {Op.REPLACE_SIM, Op.SUBSCRIBER, Op.TAC}
+COLUMN_KINDS: Final = frozenset(FIELDS) - {Op.REPLACE_SIM, Op.TAC}
 """Kinds that OperationColumns may carry."""
 _OPERATION_FIELDS: Final = [field.name for field in sync_pb2.Operation.DESCRIPTOR.fields]
 _SPECIAL_FIELDS: Final = frozenset({"kind", "reference"})
@@ -378,7 +378,7 @@ def _from_columns(
     """Make rows of columns: views of the payload's arrays, checked whole."""
     op, count = _check_columns(columns, where)
     arrays: dict[str, Any] = {}
-    for name in ("imei", "imei_last", "imei_other", "imsi", "former_imsi", "time"):
+    for name in ("imei", "imei_last", "imei_other", "imsi", "former_imsi", "time", "msisdn"):
         data = getattr(columns, name)
         if not data:
             continue
@@ -388,6 +388,10 @@ def _from_columns(
     names, name_index = [""], 0
     if op in (Op.BLOCK, Op.UNBLOCK):
         names, name_index = ["", columns.authority or feed], 1
+    elif columns.language:
+        names, name_index = ["", columns.language], 1
+    if "msisdn" in arrays:
+        arrays["time"] = arrays.pop("msisdn")  # no kind has both
     cause = int(columns.role or columns.block_cause or columns.exempt_cause)
     cause = cause or {Op.PAIR: int(Role.OWNER), Op.EXEMPT: int(ExemptCause.OTHER)}.get(op, 0)
     rows = Rows(
@@ -430,6 +434,8 @@ def _check_columns(columns: sync_pb2.OperationColumns, where: str) -> tuple[Op, 
     for name, enum in _ENUMS.items():
         if not 0 <= getattr(columns, name) <= max(enum):
             raise DeltaInvalidError(f"{where}.{name}: {getattr(columns, name)} is not one of its enum")
+    if columns.language and not delta.LANGUAGE.fullmatch(columns.language):
+        raise DeltaInvalidError(f"{where}.language: a two-letter code of ISO 639-1 is needed")
     if columns.authority and not delta.NAME.fullmatch(columns.authority):
         raise DeltaInvalidError(f"{where}.authority: 1 to 64 of a-z, 0-9, '-', '_', '.' are needed")
     if len(columns.reference.encode()) > delta.ROW_REFERENCE_BYTES_MAX:

@@ -8,7 +8,8 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from typing import TYPE_CHECKING
+from itertools import compress
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -118,7 +119,7 @@ class PendingDelta:
         left_out[disputed] = True
         # A refused delta changes nothing: names become durable with it.
         plan = planning.make(store.generation, rows, store.names_of(rows, provisional=True), left_out)
-        _check_subscribers(store.journal, rows, plan)
+        subscribers = _check_subscribers(store.journal, rows, plan)
         bad = tuple(sorted([*self._bad, *told, *plan.bad.report()], key=lambda row: row.row)[:BAD_ROWS_MAX])
         ignored = plan.bad.count
         if ignored and not self.ignore_bad_rows:
@@ -133,15 +134,15 @@ class PendingDelta:
             return applied
         serial = store.generation.serial + 1
         before = store.counts
-        store.publish(plan, serial, lambda: self._journal(plan, rows, serial, content_sha256, ignored))
+        store.publish(plan, serial, lambda: self._journal(plan, subscribers, serial, content_sha256, ignored))
         effects = store.effects(plan, before)
         return Applied(serial, False, False, effects, ignored, bad)
 
-    def _journal(self, plan: Plan, rows: Rows, serial: int, content_sha256: bytes, ignored: int) -> None:
+    def _journal(self, plan: Plan, given: _Given, serial: int, content_sha256: bytes, ignored: int) -> None:
         store, journal = self._store, self._store.journal
         token = self._token if self._token is not None else journal.new_token()
         with journal.transaction():
-            store.names_of(rows)
+            store.names_of(given.rows)
             before = journal.subscriber_count()
             journal.commit_delta(
                 self._header,
@@ -151,9 +152,9 @@ class PendingDelta:
                 committed_at=store.clock(),
                 ignored_row_count=ignored,
                 counts={effect.table: (effect.added, effect.removed) for effect in store.effects(plan)},
-                subscribers=_subscribers(rows, plan),
+                subscribers=given.subscribers,
             )
-            plan.added["subscribers"] = int(np.count_nonzero(rows.column("time")[plan.subscribers]))
+            plan.added["subscribers"] = sum(1 for one in given.subscribers if one.msisdn)
             plan.change["subscribers"] = journal.subscriber_count() - before
             counts = {table: store.counts[table] + plan.change[table] for table in TABLES}
             journal.meta_set(COUNTS_KEY, json.dumps(counts))
@@ -173,23 +174,37 @@ def _subscribers(rows: Rows, plan: Plan) -> list[Subscriber]:
     if not len(at):
         return []
     imsi, msisdn, name = rows.column("imsi")[at], rows.column("time")[at], rows.column("name")[at]
-    return [
-        Subscriber(code, number, rows.names[place])
-        for code, number, place in zip(imsi.tolist(), msisdn.tolist(), name.tolist(), strict=True)
-    ]
+    languages = map(rows.names.__getitem__, name.tolist())
+    return list(map(Subscriber, imsi.tolist(), msisdn.tolist(), languages))
 
 
-def _check_subscribers(journal: Journal, rows: Rows, plan: Plan) -> None:
+class _Given(NamedTuple):
+    """Rows of a delta, and the subscribers among them that are usable."""
+
+    rows: Rows
+    subscribers: list[Subscriber]
+
+
+def _check_subscribers(journal: Journal, rows: Rows, plan: Plan) -> _Given:
     """Refuse subscribers that are set to what they are, or removed though they are not there."""
     wanted = _subscribers(rows, plan)
-    known = journal.subscribers(subscriber.imsi for subscriber in wanted)
+    known = journal.subscribers(subscriber.imsi for subscriber in wanted) if wanted else {}
+    same, gone = [], []
     for row, subscriber in zip(plan.subscribers.tolist(), wanted, strict=True):
         present = known.get(subscriber.imsi)
-        if subscriber.msisdn and present == subscriber:
-            plan.bad.add(np.array([row]), RowReason.ALREADY_THERE, "the subscriber has this number already")
-        elif not subscriber.msisdn and present is None:
-            plan.bad.add(np.array([row]), RowReason.NOT_THERE, "there is no such subscriber to remove")
-    plan.subscribers = plan.subscribers[~plan.bad.mask[plan.subscribers]]
+        if not subscriber.msisdn:
+            if present is None:
+                gone.append(row)
+        elif present == subscriber:
+            same.append(row)
+    for found, reason, message in (
+        (same, RowReason.ALREADY_THERE, "the subscriber has this number already"),
+        (gone, RowReason.NOT_THERE, "there is no such subscriber to remove"),
+    ):
+        plan.bad.add(np.array(found, np.int64), reason, message)
+    usable = ~plan.bad.mask[plan.subscribers]
+    plan.subscribers = plan.subscribers[usable]
+    return _Given(rows, wanted if usable.all() else list(compress(wanted, usable.tolist())))
 
 
 def _left_out(rows: Rows) -> Bools:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from crc32c import crc32c
 
@@ -182,8 +182,7 @@ class AuditRecord:
     detail: str
 
 
-@dataclass(frozen=True)
-class Subscriber:
+class Subscriber(NamedTuple):
     """A subscriber: IMSI code, MSISDN as a number after a leading 1 (0: remove), language."""
 
     imsi: int

@@ -8,12 +8,19 @@ The caller holds the connection and its transaction.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Sequence
+from typing import Final
+
+from crc32c import crc32c
 
 from eir.errors import JournalDamagedError
 from eir.identity import imsi_text, mask
-from eir.whitelist.schema import Subscriber, checked, with_checksum
+from eir.whitelist.schema import Subscriber, checked
+
+KNOWN_AT_ONCE: Final = 20_000
+"""Rows looked up in one statement."""
 
 
 def write(db: sqlite3.Connection, given: Sequence[Subscriber]) -> int:
@@ -21,29 +28,53 @@ def write(db: sqlite3.Connection, given: Sequence[Subscriber]) -> int:
 
     Each table is written in its own order: pages are then touched once.
     """
-    given = sorted(given, key=lambda subscriber: subscriber.imsi)
-    imsis = [(subscriber.imsi,) for subscriber in given]
-    # What a damaged row said is not known: its MSISDN is left, and leads nowhere.
-    db.executemany(
-        "DELETE FROM msisdns WHERE imsi = ?1 AND msisdn = (SELECT msisdn FROM subscribers WHERE imsi = ?1)",
-        imsis,
-    )
-    removed = db.executemany("DELETE FROM subscribers WHERE imsi = ?", imsis).rowcount
-    added = [subscriber for subscriber in given if subscriber.msisdn]
-    db.executemany(
-        "INSERT INTO subscribers VALUES (?, ?, ?, ?)",
-        (with_checksum("subscribers", one.imsi, one.msisdn, one.language) for one in added),
-    )
-    db.executemany(
-        "INSERT OR IGNORE INTO msisdns VALUES (?, ?)", sorted((one.msisdn, one.imsi) for one in added)
-    )
+    given = sorted(given)
+    removed = 0
+    if db.execute("SELECT 1 FROM subscribers LIMIT 1").fetchone():
+        imsis = [(imsi,) for imsi, _, _ in given]
+        # What a damaged row said is not known: its MSISDN is left, and leads nowhere.
+        db.executemany(
+            "DELETE FROM msisdns WHERE imsi = ?1 AND"
+            " msisdn = (SELECT msisdn FROM subscribers WHERE imsi = ?1)",
+            imsis,
+        )
+        removed = db.executemany("DELETE FROM subscribers WHERE imsi = ?", imsis).rowcount
+    added = [(*one, checksum(*one)) for one in given if one.msisdn]
+    db.executemany("INSERT INTO subscribers VALUES (?, ?, ?, ?)", added)
+    by_number = sorted((msisdn, imsi) for imsi, msisdn, _, _ in added)
+    db.executemany("INSERT OR IGNORE INTO msisdns VALUES (?, ?)", by_number)
     return len(added) - removed
+
+
+def checksum(imsi: int, msisdn: int, language: str) -> int:
+    """Return `row_checksum` of a subscriber, three times as fast."""
+    return crc32c(b"('subscribers', %d, %d, %a)" % (imsi, msisdn, language))
+
+
+def known(db: sqlite3.Connection, imsis: Sequence[int]) -> list[Subscriber]:
+    """Return those of these IMSI codes that are there. Raises JournalDamagedError."""
+    found: list[Subscriber] = []
+    for start in range(0, len(imsis), KNOWN_AT_ONCE):
+        rows = db.execute(
+            "SELECT s.* FROM json_each(?) AS j CROSS JOIN subscribers AS s ON s.imsi = j.value",
+            (json.dumps(imsis[start : start + KNOWN_AT_ONCE]),),
+        )
+        found += map(_checked, rows)
+    return found
+
+
+def _checked(row: tuple[int, int, str, int]) -> Subscriber:
+    """Return a row without its checksum. Raises JournalDamagedError."""
+    imsi, msisdn, language, stored = row
+    if checksum(imsi, msisdn, language) != stored:
+        checked("subscribers", row)  # says so
+    return Subscriber(imsi, msisdn, language)
 
 
 def of_imsi(db: sqlite3.Connection, imsi: int) -> Subscriber | None:
     """Return a subscriber by IMSI code. Raises JournalDamagedError."""
     row = db.execute("SELECT * FROM subscribers WHERE imsi = ?", (imsi,)).fetchone()
-    return Subscriber(*checked("subscribers", row)) if row else None
+    return _checked(row) if row else None
 
 
 def of_msisdn(db: sqlite3.Connection, msisdn: int, count_max: int) -> list[Subscriber]:
@@ -56,7 +87,7 @@ def of_msisdn(db: sqlite3.Connection, msisdn: int, count_max: int) -> list[Subsc
 def after(db: sqlite3.Connection, imsi: int, count_max: int) -> list[Subscriber]:
     """Return the next subscribers by IMSI code, at most so many. Raises JournalDamagedError."""
     rows = db.execute("SELECT * FROM subscribers WHERE imsi > ? ORDER BY imsi LIMIT ?", (imsi, count_max))
-    return [Subscriber(*checked("subscribers", row)) for row in rows]
+    return [_checked(row) for row in rows]
 
 
 def verify(db: sqlite3.Connection) -> list[JournalDamagedError]:

@@ -135,6 +135,8 @@ def test_lists_are_published_as_the_deltas_they_amount_to(server: RedisServer, t
         tables = ("--tables", str(one.data_dir))
         refused = publish(delta, code=3)
         assert (refused["published"], refused["reason"]) == (False, "LIST_REFUSED"), "compared with nothing"
+        beside = eir("import", str(stolen), "--data-dir", str(one.data_dir), "--dry-run")
+        assert beside.returncode == 0, f"a stream without deltas is no other daemon: {beside.stderr}"
         dry = publish(stolen, *tables, "--dry-run")
         assert (dry["rows"]["added"], dry["published"]) == (20, False)
         assert publish(stolen, *tables, "--heartbeat")["sequence"] == 1

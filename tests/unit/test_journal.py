@@ -452,10 +452,10 @@ def test_subscribers_are_set_replaced_and_removed_with_their_delta(journal: Jour
     assert journal.subscribers([one.imsi, 10, 11]) == {one.imsi: one, 10: two}
     assert journal.subscriber_count() == 2
     _commit(
-        journal, 2, subscribers=[replace(one, language="en"), Subscriber(10, 0, ""), Subscriber(12, 13, "")]
+        journal, 2, subscribers=[one._replace(language="en"), Subscriber(10, 0, ""), Subscriber(12, 13, "")]
     )
     assert journal.subscribers([one.imsi, 10, 12]) == {
-        one.imsi: replace(one, language="en"),
+        one.imsi: one._replace(language="en"),
         12: Subscriber(12, 13, ""),
     }
     assert journal.subscriber_count() == 2
@@ -467,9 +467,9 @@ def test_subscribers_are_found_by_msisdn_as_they_are_now(journal: Journal) -> No
     _commit(journal, 1, subscribers=[one, two, three])
     assert journal.subscribers_of(shared, 9) == [three, two, one]
     assert journal.subscribers_of(shared, 2) == [three, two]
-    moved = replace(two, msisdn=1989120000002)
-    _commit(journal, 2, subscribers=[replace(one, msisdn=0, language=""), moved, replace(three, language="")])
-    assert journal.subscribers_of(shared, 9) == [replace(three, language="")]
+    moved = two._replace(msisdn=1989120000002)
+    _commit(journal, 2, subscribers=[one._replace(msisdn=0, language=""), moved, three._replace(language="")])
+    assert journal.subscribers_of(shared, 9) == [three._replace(language="")]
     assert journal.subscribers_of(moved.msisdn, 9) == [moved]
     assert journal.subscribers_of(1, 9) == []
     assert journal._one("SELECT count(*) FROM msisdns") == 2

@@ -227,7 +227,7 @@ def test_columns_are_the_rows_that_operations_are(op: Op) -> None:
         value = GOOD[name]
         if name.startswith("imei"):
             value = _column(*[int(value)] * 2)
-        elif name.endswith("imsi"):
+        elif name.endswith(("imsi", "msisdn")):
             value = _column(*[int("1" + value)] * 2)
         elif name in times:
             value = _column(value, value)
@@ -263,6 +263,7 @@ def test_columns_come_after_operations_and_keep_their_numbers() -> None:
         ({"kind": Op.PAIR, "imei": 100_100_000_000, "imsi": 10}, RowReason.IMEI_SPECIAL),
         ({"kind": Op.PAIR, "imei": 101_700_000_000, "imsi": 10}, RowReason.IMEI_SPECIAL),
         ({"kind": Op.PAIR, "imei": int(IMEI), "imsi": 20}, RowReason.IMSI_INVALID),
+        ({"kind": Op.SUBSCRIBER, "imsi": 10, "msisdn": 20}, RowReason.FIELD_INVALID),
         ({"kind": Op.PAIR, "imei": int(IMEI), "imsi": 9}, RowReason.IMSI_INVALID),
         ({"kind": Op.PAIR, "imei": int(IMEI), "imsi": 2 * 10**15}, RowReason.IMSI_INVALID),
         ({"kind": Op.PAIR, "imei": int(IMEI), "imsi": 10**16}, RowReason.IMSI_INVALID),
@@ -274,7 +275,7 @@ def test_columns_come_after_operations_and_keep_their_numbers() -> None:
     ],
 )
 def test_rows_of_columns_that_are_bad(values: dict[str, int], reason: RowReason) -> None:
-    good = {"imei": 6, "imsi": 10, "imei_last": 0, "imei_other": 7, "time": 0}
+    good = {"imei": 6, "imsi": 10, "imei_last": 0, "imei_other": 7, "time": 0, "msisdn": 0}
     sent = {name: _column(good[name], value) for name, value in values.items() if name != "kind"}
     rows, bad = _parse(columns=[{"kind": values["kind"], "row_count": 2, **sent}])
     assert [(row.row, row.reason) for row in bad] == [(101, reason)]
