@@ -211,10 +211,11 @@ class Node:
     def submit(self, due: Sequence[Notice]) -> list[Notice]:
         going = []
         for notice in due:
-            if self.keeper.case_of(notice) is None:
+            case = self.keeper.case_of(notice)
+            if case is None:
                 self.keeper.cancelled(notice, self.clock())
             else:
-                going.append(self.keeper.submitted(notice, "main", self.clock()))
+                going.append(self.keeper.submitted(notice, case, "main", self.clock()))
         self.keeper.commit()
         return going
 

@@ -288,6 +288,12 @@ class Cases:
                     found[pair[:2]] = max(pair[2], found.get(pair[:2], 0))
         return found
 
+    def noticed_since(self, since: int) -> tuple[U64, U32]:
+        """Return the IMSI codes of cases that had a notice after a second, and when."""
+        rows = [one.rows[one.rows["noticed_at"] > np.uint32(max(since, 0))] for one in self._extents]
+        found = np.concatenate([np.empty(0, ROW), *rows])
+        return found["imsi"].astype(np.uint64), found["noticed_at"].astype(np.uint32)
+
     def states(self) -> dict[State, int]:
         """Count the cases by state."""
         counts = self._tally.sum(axis=0)

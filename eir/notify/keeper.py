@@ -22,6 +22,7 @@ import numpy as np
 from eir.notify.case import GRACE_WAITS, Case, Event, State, step
 from eir.notify.cases import Cases, Happened
 from eir.notify.outbox import Notice, NoticeState, Outbox
+from eir.notify.rate import Rate
 from eir.notify.receipts import Outcome, Receipt, spellings
 from eir.notify.schedule import (
     DAY,
@@ -39,6 +40,10 @@ from eir.notify.schedule import (
     shift_of,
     timetable_of,
 )
+from eir.notify.schedule import (
+    notice as next_notice,
+)
+from eir.notify.told import Told
 from eir.policy.rules import CAUSES, ORDER
 from eir.policy.settings import Settings
 from eir.verdict import Reason
@@ -100,34 +105,6 @@ class World:
 
 
 @dataclass
-class Rate:
-    """Events of the current hour, by the clock."""
-
-    per_hour_max: int = 0
-    hour: int = 0
-    count: int = 0
-
-    def over(self, now: int) -> bool:
-        """Tell whether this hour has had all it may have."""
-        if now // HOUR != self.hour:
-            self.hour, self.count = now // HOUR, 0
-        return self.count >= self.per_hour_max
-
-    def note(self, now: int) -> bool:
-        """Count one; tell whether it is more than there may be."""
-        over = self.over(now)
-        self.count += 1
-        return over
-
-    def hours_until_room(self, now: int) -> int:
-        """Count one that finds no room; return how many hours those before it fill."""
-        self.over(now)
-        hours = self.count // max(self.per_hour_max, 1)
-        self.count += 1
-        return max(hours, 1)
-
-
-@dataclass
 class Keeper:
     """Keeps the cases of a home network; everything it did is durable after `commit`."""
 
@@ -147,6 +124,11 @@ class Keeper:
     _opened: Rate = field(default_factory=Rate)
     _due: Rate = field(default_factory=Rate)
     _fallen: Rate = field(default_factory=Rate)
+    _told: Told = field(default_factory=Told)
+    _going: dict[int, int] = field(default_factory=dict)
+    """Notices of timetables that are with an SMSC, by the IMSI of the subscriber."""
+    _going_to: dict[int, int] = field(default_factory=dict)
+    """The other way round."""
     _kept: str = ""
     """What is durable besides cases and notices."""
 
@@ -168,6 +150,7 @@ class Keeper:
         self._opened.per_hour_max = says.cases_per_hour_max
         self._due.per_hour_max = says.notices_per_hour_max
         self._fallen.per_hour_max = says.cut_offs_per_hour_max
+        self._told.spacing_seconds = says.spacing_hours_min * HOUR
 
     @property
     def _rates(self) -> tuple[Rate, ...]:
@@ -209,7 +192,7 @@ class Keeper:
         elif at - case.seen_at < SEEN_AGAIN_SECONDS:
             return
         seen = step(case, Event.SIGHTED, at)
-        if not seen.clock_at:
+        if not seen.clock_at and seen.state == State.OPEN:
             seen = replace(seen, clock_at=self._clock_at(case.cause, at, case.key))
         self._put(number, seen, at, "" if seen.state == case.state else "sighted")
 
@@ -374,6 +357,12 @@ class Keeper:
     def _fall(self, number: int, case: Case, now: int, world: World, judged: Judged) -> None:
         """Cut a case off, unless it is in order by now or something holds the deadline back."""
         table = self._tables[case.cause]
+        if now >= case.seen_at + table.absent_seconds:
+            # Not seen for so long, while it waited for its turn.
+            missed = step(case, Event.MISSED, max(case.seen_at + table.absent_seconds, case.since))
+            self._put(number, missed, now, "absence")
+            self._cancel([number], now)
+            return
         falls = falls_at(case, table, self._shift(case))
         free = may_fall(
             falls, table, now, complete_until=world.complete_until, clock_doubtful=world.clock_doubtful
@@ -381,12 +370,22 @@ class Keeper:
         if not free or not judged.enforced or self.held or self._fallen.over(now):
             self.counts["waiting"] += 1
             self.counts[f"waiting_{self._held_back_by(judged, falls, world, free=free)}"] += 1
-            self._put(number, case, now, "", due_at=self._falls_later(judged, table, now, free=free))
+            self._wait(number, case, self._falls_later(judged, table, now, free=free), now)
             return
         if self.claimed is not None and not self.claimed(case):
             self._put(number, case, now, "", due_at=now + 1)
             return
         self._fell(number, replace(step(case, Event.FELL, now), waits=False), now, "cut off")
+
+    def _wait(self, number: int, case: Case, falls_later: int, now: int) -> None:
+        """Let a deadline wait; what else there is of the case goes on meanwhile."""
+        table = self._tables[case.cause]
+        told = next_notice(case, table, now, self._shift(case))
+        if told is not None and told.at <= now:
+            self._notice(number, case, told, now)
+            return
+        absent = case.seen_at + table.absent_seconds
+        self._put(number, case, now, "", due_at=min(falls_later, absent, told.at if told else absent))
 
     def _fell(self, number: int, case: Case, now: int, what: str) -> None:
         """Note that a case is cut off, and let its subscriber be told."""
@@ -416,7 +415,10 @@ class Keeper:
         elif not judged.enforced:
             at = now + HOUR
         else:
-            at = (now // HOUR + self._fallen.hours_until_room(now)) * HOUR
+            place, at = self._fallen.in_line(now)
+            morning = moved_into(at, table.cut_off_hours, table.zone)
+            # Who waited longer comes first on the next day, too.
+            return at if morning == at else morning + min(place, HOUR - 1)
         return moved_into(at, table.cut_off_hours, table.zone)
 
     def _notice(self, number: int, case: Case, due: Due, now: int) -> None:
@@ -429,8 +431,21 @@ class Keeper:
 
     # -- what an SMSC says ------------------------------------------------------------------------
 
-    def submitted(self, notice: Notice, smsc: str, now: int) -> Notice:
+    def spaced_at(self, notice: Notice, case: Case, now: int) -> int:
+        """Return the first second from now on at which a notice keeps its distance from the last one.
+
+        He may have several cases; what ends one is told at once.
+        """
+        if notice.stage not in STEPS:
+            return now
+        if self._going.get(case.imsi, notice.id) != notice.id:
+            return now + RETRY_SECONDS[0]
+        return max(self._told.free_at(case.imsi), now)
+
+    def submitted(self, notice: Notice, case: Case, smsc: str, now: int) -> Notice:
         """Note that a notice goes out once this is durable."""
+        if notice.stage in STEPS:
+            self._going[case.imsi], self._going_to[notice.id] = notice.id, case.imsi
         attempts = notice.attempts + 1
         sent = notice._replace(state=NoticeState.SUBMITTED, smsc=smsc, attempts=attempts, changed_at=now)
         self.outbox.put(sent)
@@ -484,6 +499,8 @@ class Keeper:
         self.counts["accepted"] += 1
         self.counts[f"accepted_{notice.stage}"] += 1
         case = self._any_case_of(notice)
+        if case is not None and notice.stage in STEPS:
+            self._told.note(case.imsi, now)
         if case is None or notice.stage not in STEPS or case.state == State.WITHDRAWN:
             return
         if case.state == State.RESOLVED:
@@ -522,6 +539,8 @@ class Keeper:
 
     def _answered(self, notice: Notice) -> None:
         self.outbox.put(notice)
+        if imsi := self._going_to.pop(notice.id, 0):
+            self._going.pop(imsi, None)
         if self.answered is not None:
             self.answered(notice)
 
@@ -537,6 +556,7 @@ class Keeper:
 
     def restarted(self, now: int) -> int:
         """Send again what a kill left without an answer; return how many may be repeats."""
+        self._told.load(*self.cases.noticed_since(now - self._told.spacing_seconds))
         unanswered = self.outbox.unanswered()
         for notice in unanswered:
             self.outbox.put(notice._replace(state=NoticeState.DUE, due_at=now, changed_at=now))

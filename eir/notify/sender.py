@@ -21,7 +21,7 @@ import smpp34
 import structlog
 
 from eir.errors import StorageError
-from eir.identity import imei_text, imsi_text
+from eir.identity import imei_15, imsi_text
 from eir.notify.case import Case
 from eir.notify.keeper import CAUSE_NAMES, Keeper
 from eir.notify.link import Fate, Link, Sent
@@ -85,7 +85,7 @@ class Wording:
     def text(self, case: Case, stage: str, language: str, ends: int, now: int) -> str:
         """Return what a notice says of a case; where its clock does not run, of a grace that begins now."""
         ends = ends or now + case.grace_seconds
-        values = Values(imei_text(case.key), ends, now, self.zone, self.code, self.helpline)
+        values = Values(imei_15(case.key), ends, now, self.zone, self.code, self.helpline)
         cause = "" if stage in ENDINGS else CAUSE_NAMES[case.cause]
         return self.texts.fill(language, cause, stage, values)
 
@@ -223,12 +223,14 @@ class Sender:
                 self.keeper.cancelled(notice, now)
             elif (awake := self.keeper.awake_at(now)) > now:
                 self.keeper.postponed(notice, now, awake)
+            elif (spaced := self.keeper.spaced_at(notice, case, now)) > now:
+                self.keeper.postponed(notice, now, spaced)
             elif (subscriber := known.get(case.imsi)) is None or not subscriber.msisdn:
                 self.keeper.postponed(notice, now, now + HOUR, NO_MSISDN)
             elif (route := self._route(case)) is not None:
                 ends = self.keeper.deadline_of(case)
                 text = self.wording.text(case, notice.stage, subscriber.language, ends, now)
-                sent = self.keeper.submitted(notice, route.link.endpoint.name, now)
+                sent = self.keeper.submitted(notice, case, route.link.endpoint.name, now)
                 destination = Address(str(subscriber.msisdn)[1:], TON_INTERNATIONAL, NPI_E164)
                 ready.append(Ready(sent, route, destination, segment(text, notice.id & 0xFF)))
                 claimed.append(notice)

@@ -116,7 +116,7 @@ def test_warned_and_paired_in_time(scene: Scene) -> None:
         assert verdict(daemon)[0] == "GREYLISTED"
         wait_for(lambda: verdict(daemon)[1])
         assert abs(verdict(daemon)[1] - opened - 10 * DAY) <= 2
-        wait_for(lambda: "IMEI ending in 564380" in smsc.text())
+        wait_for(lambda: "IMEI ending in 643809" in smsc.text())
         wait_for(lambda: case(daemon).notices[0].state == notice_pb2.NOTICE_STATE_ACCEPTED)
         for message_id in case(daemon).notices[0].message_ids:
             smsc.deliver(f"id:{message_id} stat:DELIVRD err:000".encode())

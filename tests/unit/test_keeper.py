@@ -62,10 +62,11 @@ class Desk:
     def claim(self, now: int) -> list[Notice]:
         going = []
         for notice in self.keeper.outbox.waiting(now, 1000):
-            if self.keeper.case_of(notice) is None:
+            case = self.keeper.case_of(notice)
+            if case is None:
                 self.keeper.cancelled(notice, now)
             else:
-                going.append(self.keeper.submitted(notice, "main", now))
+                going.append(self.keeper.submitted(notice, case, "main", now))
         self.keeper.commit()
         return going
 
@@ -531,7 +532,80 @@ def test_deadlines_beyond_the_rate_wait_for_the_hours_with_room(tmp_path: Path) 
     at += 60
     assert desk.keeper.tick(at, FOREVER, 100) == 7
     assert desk.keeper.tick(at + 60, FOREVER, 100) == 0
-    hour = (at // HOUR + 1) * HOUR
-    assert [desk.keeper.tick(hour + after, FOREVER, 100) for after in (0, HOUR, 2 * HOUR)] == [2, 2, 1]
-    assert desk.cases.states()[State.CUT_OFF] == 7
+    hour, cut = (at // HOUR + 1) * HOUR, []
+    for now in range(hour, hour + 3 * HOUR, 60):
+        desk.keeper.tick(now, FOREVER, 100)
+        cut += [n for n in range(7) if n not in cut and desk.cases.get(n).state == State.CUT_OFF]
+        assert len(cut) <= 4 + 2 * ((now - hour) // HOUR)
+    assert cut[:5] == [0, 1, 2, 3, 4], "who waited longest comes first"
+    assert sorted(cut) == [0, 1, 2, 3, 4, 5, 6]
     desk.cases.close()
+
+
+def test_a_subscriber_of_several_cases_gets_one_notice_at_a_time(desk: Desk) -> None:
+    for number in range(3):
+        desk.seen(START, key=KEY + number)
+    desk.keeper.tick(START, FOREVER, 10)
+    desk.keeper.commit()
+    one, other, _ = desk.keeper.outbox.waiting(START, 10)
+    case, later = desk.cases.get(one.number), desk.cases.get(other.number)
+    assert desk.keeper.spaced_at(one, case, START) == START
+    sent = desk.keeper.submitted(one, case, "main", START)
+    assert desk.keeper.spaced_at(one, case, START) == START
+    assert desk.keeper.spaced_at(other, later, START) == START + 60, "the first has no answer yet"
+    desk.keeper.accepted(sent, ("m",), START + 5)
+    desk.keeper.commit()
+    assert desk.keeper.spaced_at(other, later, START + 60) == START + 5 + DAY
+    assert desk.keeper.spaced_at(other._replace(stage="resolved"), later, START + 60) == START + 60
+    desk.cases.close()
+    desk.start()
+    desk.keeper.restarted(START + 120)
+    assert desk.keeper.spaced_at(other, later, START + 120) == START + 5 + DAY
+
+
+def test_one_that_fails_is_in_nobodys_way(desk: Desk) -> None:
+    for number in range(2):
+        desk.seen(START, key=KEY + number)
+    desk.keeper.tick(START, FOREVER, 10)
+    desk.keeper.commit()
+    one, other = desk.keeper.outbox.waiting(START, 10)
+    sent = desk.keeper.submitted(one, desk.cases.get(0), "main", START)
+    desk.keeper.refused(sent, "0x08", START, permanent=False)
+    assert desk.keeper.spaced_at(other, desk.cases.get(1), START) == START
+
+
+def test_who_is_absent_while_his_deadline_waits_is_not_cut_off(desk: Desk) -> None:
+    desk.seen(START)
+    desk.run(START, 25)
+    desk.run(START + 25 * DAY, 8, World(START))
+    seen = desk.case().seen_at
+    assert desk.case().state == State.OPEN
+    desk.keeper.tick(seen + 31 * DAY, FOREVER, 10)
+    assert desk.case().state == State.ABSENT
+
+
+def test_a_grace_does_not_begin_in_a_withdrawal(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, policy(clock_start="first_sighting"))
+    desk.seen(START)
+    desk.keeper.act(0, Event.WITHDRAW, START, START + 5 * DAY, "court", "4711")
+    desk.seen(START + 2 * DAY)
+    assert desk.case().clock_at == 0
+    desk.keeper.tick(START + 5 * DAY, FOREVER, 10)
+    desk.seen(START + 6 * DAY)
+    assert desk.case().clock_at == START + 6 * DAY
+    desk.cases.close()
+
+
+def test_a_deadline_that_waits_keeps_no_notice_back(desk: Desk) -> None:
+    """The last warning came late; the deadline waits for the feed, and the warning is sent all the same."""
+    desk.seen(START)
+    desk.run(START, 21)
+    lag = World(START + 20 * DAY)
+    for now in range(START + 21 * DAY, START + 31 * DAY, 6 * HOUR):
+        desk.seen(now)
+        desk.keeper.tick(now, lag, 10)
+        desk.keeper.commit()
+    assert [stage for _, stage in desk.said] == ["first", "reminder", "reminder"]
+    desk.run(START + 31 * DAY, 3, lag)
+    assert desk.said[3:] == [(31 * 24, "last")]
+    assert desk.case().state == State.OPEN

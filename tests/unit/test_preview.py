@@ -49,7 +49,9 @@ def test_what_waits_and_what_comes_due_is_told_and_nothing_is_changed(tmp_path: 
     keeper.commit()
     assert looked(keeper, START, 1, shown_max=1).counts == {(NEVER, "first"): 2}
     for notice in keeper.outbox.waiting(START, 10):
-        keeper.accepted(keeper.submitted(notice, "main", START), ("a",), START)
+        keeper.accepted(
+            keeper.submitted(notice, keeper.cases.get(notice.number), "main", START), ("a",), START
+        )
     keeper.commit()
     assert looked(keeper, START, 24).counts == {}
     assert looked(keeper, START + 9 * DAY, 48).counts == {(NEVER, "reminder"): 2}

@@ -128,7 +128,7 @@ def test_what_a_subscriber_gets(tmp_path: Path) -> None:
         await office.until(NoticeState.ACCEPTED, 1)
         taken = office.smscs[0].taken
         text = b"".join(sorted(event.short_message for event in taken)).decode("latin-1")
-        assert "IMEI ending in 564380" in text
+        assert "IMEI ending in 643809" in text
         assert "1 December 2026" in text
         assert {event.destination_addr for event in taken} == {"989120000001"}
         assert office.cases.get(0).warned_at == NOON
@@ -276,7 +276,7 @@ def test_receipts_before_their_answer_and_twice_at_once(tmp_path: Path) -> None:
     async def test(office: Office) -> None:
         await office.open_cases(1)
         notice = await office.in_thread(office.keeper.outbox.waiting, NOON, 1)
-        sent = await office.in_thread(office.keeper.submitted, notice[0], "smsc0", NOON)  # type: ignore[index]
+        sent = await office.in_thread(office.keeper.submitted, notice[0], office.cases.get(0), "smsc0", NOON)  # type: ignore[index]
         receipt = smpp34.DeliverSm("98912", "EIR", b"id:early stat:DELIVRD", esm_class=4)
         sender, counts = office.sender, office.keeper.counts
         await office.in_thread(sender._note, [], [("smsc0", receipt), ("smsc0", receipt)])

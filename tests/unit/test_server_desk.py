@@ -58,7 +58,7 @@ def test_sighted_warned_paired_told(tmp_path: Path) -> None:
         made.seen()
         outbox = made.desk.keeper.outbox
         await made.until(lambda: outbox.counts()[NoticeState.ACCEPTED] == 1)
-        assert "IMEI ending in 564380" in text_of(smsc)
+        assert "IMEI ending in 643809" in text_of(smsc)
         assert {event.destination_addr for event in smsc.taken} == {"989120000001"}
         parts = len(smsc.taken)
         await made.delta(PAIR)

@@ -195,7 +195,7 @@ def test_what_would_be_sent_is_told_and_nothing_is_sent(tmp_path: Path) -> None:
         assert [(one.cause, one.stage, one.count) for one in told.counts] == [
             (Reason.NEVER_ACTIVATED, "first", 1)
         ]
-        assert "IMEI ending in 564380" in told.shown[0].text
+        assert "IMEI ending in 643809" in told.shown[0].text
         assert told.shown[0].msisdn == "989120000001"
         with pytest.raises(InvalidRequestError, match="hours"):
             await service.preview(notice_pb2.PreviewNoticesRequest(who="me").SerializeToString(), CONTEXT)
