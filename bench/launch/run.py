@@ -1,0 +1,710 @@
+"""A launch, step by step: the daemon's own store, checks, cases, keeper and sender, on a simulated clock.
+
+    step: deltas ──► sightings ──► what is due ──► sent ──► cut-offs, held against the model
+
+A kill drops everything that is not on disk, wherever it falls; the parts are
+opened again from their files some steps later.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+
+import eir.notify.desk
+from bench.deltas import CONTENT, slices
+from eir.errors import DeltaGuardError
+from eir.identity import imei_15
+from eir.notify.case import Event, State
+from eir.notify.case_table import CaseTable
+from eir.notify.cases import Cases
+from eir.notify.desk import Bounds, Desk, Tables
+from eir.notify.judge import Judge
+from eir.notify.keeper import CAUSE_NAMES, Sighting
+from eir.notify.link import Fate, Sent
+from eir.notify.messages import read_texts, shipped_texts
+from eir.notify.outbox import Notice
+from eir.notify.schedule import Shift
+from eir.notify.sender import Ready, Route, Sender, Wording
+from eir.notify.smpp import Address
+from eir.policy import compile_policy
+from eir.proto import sync_pb2
+from eir.whitelist.delta import Header
+from eir.whitelist.files import FileLayer
+from eir.whitelist.journal import Journal
+from eir.whitelist.operation import Operation, message
+from eir.whitelist.rows import ExemptCause, Op, Role, Rows
+from eir.whitelist.store import Limits, Store
+
+from . import engine
+from .model import CUT, HELD, OPEN, WITHDRAWN, Plain, Registry, Rules
+from .people import (
+    BAD_DELTA_DAY,
+    DAY,
+    HOUR,
+    PLACEHOLDER,
+    SECOND_OPERATOR,
+    START,
+    UTC_OFFSET,
+    Kind,
+    People,
+    Remedy,
+)
+from .smsc import Smsc
+
+CODE, HELPLINE = "*7777#", "02127480000"
+ENFORCED_DAY = 25
+"""Until then the second operator's subscribers are warned only."""
+OUTAGE = (8.4, 8.65)
+"""Days between which the SMSC is away: six hours."""
+REPAIRED_DAY = BAD_DELTA_DAY + 8 / 24
+RELEASED_DAY = BAD_DELTA_DAY + 9 / 24
+DOWN_STEPS = 3
+"""Steps that the daemon is away after a kill."""
+DUE_CASES_MAX = 2_000
+CLAIM_MAX = 512
+"""Notices in flight at a time: what a kill may repeat."""
+FOLD_EVERY_DAYS = 2
+MODEL_STATES = {State.OPEN: OPEN, State.ABSENT: "ABSENT", State.HELD: HELD, State.WITHDRAWN: WITHDRAWN}
+MODEL_STATES |= {State.CUT_OFF: CUT}
+POLICY = """
+name = "launch"
+home_plmns = ["43211", "43220"]
+moved_sim = "case"
+placeholders = ["353653080000000"]
+[cause.unowned_slot]
+mode = "enforce"
+grace_days = 20
+[cause.owned_by_other]
+mode = "enforce"
+grace_days = 15
+[cause.never_activated]
+mode = "enforce"
+grace_days = 15
+[cause.not_registered]
+mode = "enforce"
+grace_days = 20
+clock_start = "first_sighting"
+[notices]
+reminders_after_days = [5, 10]
+last_before_days = 3
+warned_days_min = 7
+absent_days = 10
+cases_per_imei_max = 5
+cases_per_hour_max = {cases}
+notices_per_hour_max = {notices}
+cut_offs_per_hour_max = {cut_offs}
+[operator.second]
+imsi = ["43220"]
+[[phase]]
+rules = ["unowned_slot", "owned_by_other", "never_activated", "not_registered"]
+mode = "notify"
+operators = ["second"]
+valid_until = {enforced}
+"""
+
+
+def batched(rows: Iterable[Any], most: int) -> Iterator[Sequence[Any]]:
+    """Cut rows into parts of at most so many."""
+    given = list(rows)
+    for at in range(0, len(given), most):
+        yield given[at : at + most]
+
+
+class KilledError(BaseException):
+    """The daemon was killed. Nothing in it may catch this."""
+
+
+class Queue:
+    """Sightings that wait for the keeper; those it took are the model's once they are on disk."""
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self.waiting: list[tuple[int, Sighting]] = []
+        self.taken: list[tuple[int, Sighting]] = []
+
+    def take(self, limit: int) -> list[Sighting]:
+        """Take those that waited longest."""
+        part, self.waiting = self.waiting[:limit], self.waiting[limit:]
+        self.taken += part
+        return [sighting for _, sighting in part]
+
+
+def rules_for(people: People) -> Rules:
+    """Return the rules of a launch; its ceilings are above what comes without a bad delta."""
+    normal = people.sighted_at[~np.isin(people.sighted, people.victims)]
+    _, first = np.unique(people.sighted[~np.isin(people.sighted, people.victims)], return_index=True)
+    most = int(np.bincount((normal[first] - START) // HOUR).max())
+    count = people.subscribers
+    return Rules(
+        utc_offset=UTC_OFFSET,
+        grace={
+            "unowned_slot": 20 * DAY,
+            "owned_by_other": 15 * DAY,
+            "never_activated": 15 * DAY,
+            "not_registered": 20 * DAY,
+        },
+        clock={
+            "unowned_slot": "first_notice",
+            "owned_by_other": "first_notice",
+            "never_activated": "first_notice",
+            "not_registered": "first_sighting",
+        },
+        reminders=(5 * DAY, 10 * DAY),
+        last_before=3 * DAY,
+        first_after=0,
+        awake=(9, 21),
+        cut_off=(9, 16),
+        spacing=DAY,
+        warned_min=7 * DAY,
+        absent=10 * DAY,
+        cases_per_imei_max=5,
+        cases_per_hour_max=most * 5 // 4 + 10,
+        notices_per_hour_max=count * 8 // 100 + 200,
+        cut_offs_per_hour_max=count * 14 // 10_000 + 1,
+    )
+
+
+def policy_for(rules: Rules) -> str:
+    """Policy that says what the rules say."""
+    enforced = dt.date(2026, 11, 1) + dt.timedelta(ENFORCED_DAY)
+    return POLICY.format(
+        cases=rules.cases_per_hour_max,
+        notices=rules.notices_per_hour_max,
+        cut_offs=rules.cut_offs_per_hour_max,
+        enforced=enforced,
+    )
+
+
+@dataclass
+class Launch:
+    """One launch: what runs, what happens to it, and what comes of it."""
+
+    people: People
+    folder: Path
+    step_seconds: int
+    kills: tuple[tuple[float, str], ...] = ((17.3, ""), (33.45, "sending"))
+    """Days, and where the kill must fall; empty: anywhere."""
+    now: int = START
+    model: Plain = field(init=False)
+    smsc: Smsc = field(init=False)
+    store: Store = field(init=False)
+    desk: Desk = field(init=False)
+    sender: Sender = field(init=False)
+    queue: Queue = field(init=False)
+    counts: Counter[str] = field(default_factory=Counter)
+    _points: int = -1
+    """Points until the kill; negative: none is due."""
+    _where: str = ""
+    _in_claim: dict[int, tuple[int, str]] = field(default_factory=dict)
+    """Notices that the SMSC took, and whose answers are not on disk."""
+
+    def __post_init__(self) -> None:
+        """Make the registry as it is at the start, on disk and in the model."""
+        people = self.people
+        self.random = Random(people.seed)
+        self.rules = rules_for(people)
+        self.policy = compile_policy(policy_for(self.rules))
+        self.keys, self.sims = people.keys.tolist(), people.sims.tolist()
+        self.model = Plain(self.rules, self.keys, self.sims, Registry())
+        self.model.enforced_from = (SECOND_OPERATOR, SECOND_OPERATOR * 2, START + ENFORCED_DAY * DAY)
+        self.numbers = dict(zip(self.sims, people.numbers.tolist(), strict=False))
+        for pair in people.second_sims.tolist():
+            self.numbers[self.sims[pair]] = 1_979_000_000_000 + pair
+        self.model.unreachable = {sim for sim, number in self.numbers.items() if not number}
+        self.model.unreachable |= people.refused
+        self.pair_of: dict[tuple[str, str], int] = {}
+        self.pair_by = {
+            (key, sim): pair for pair, (key, sim) in enumerate(zip(self.keys, self.sims, strict=True))
+        }
+        texts = read_texts(shipped_texts(), "texts", default="fa", code=CODE, helpline=HELPLINE)
+        self.wording = Wording(texts, dt.timezone(dt.timedelta(seconds=UTC_OFFSET)), CODE, HELPLINE)
+        self.smsc = Smsc(
+            self.random,
+            texts,
+            CODE,
+            HELPLINE,
+            {self._msisdn(sim) for sim in people.refused},
+            per_step_max=people.subscribers * self.step_seconds // 100_000 + 40,
+        )
+        self._noted_next = self._sighted_next = self._cut_id = 0
+        self._looked_serial = 0
+        self._acts = self._plan_acts()
+        self.start()
+        self._load()
+
+    def _msisdn(self, sim: int) -> str:
+        return str(self.numbers[sim])[1:]
+
+    # -- starting, killing ------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Open everything from its files, as the daemon does."""
+        limits = Limits(rebuild_bytes_per_second_max=0)
+        self.store = store = Store.open(self.folder, clock=lambda: self.now, limits=limits)
+        self.checker = checker = engine.checker(store, self.policy, lambda: self.now)
+        vars(eir.notify.desk)["monotonic"] = lambda: float(self.now)
+        self.desk = desk = Desk.open(
+            Cases.open(self.folder, FileLayer()),
+            ThreadPoolExecutor(max_workers=1),
+            Judge(lambda: checker, lambda: self.now),
+            self.policy.settings,
+            Tables(
+                Journal.open(self.folder / "registry.db", read_only=True),
+                lambda: store.generation,
+                frozenset({"registry"}),
+            ),
+            lambda: self.now,
+            Bounds(due_cases_max=DUE_CASES_MAX),
+        )
+        self.queue = desk.sightings = Queue()
+        desk.keeper.cases.on_table = self._show
+        self._show(desk.keeper.cases.table)
+        commit = desk.keeper.commit
+
+        def committed() -> None:
+            self.point()
+            commit()
+            for pair, seen in self.queue.taken:
+                self.model.sighted(pair, seen.at, self.now)
+            self.queue.taken.clear()
+            self.point()
+
+        desk.keeper.commit = committed  # type: ignore[method-assign]
+
+        async def unused(*_: object) -> None:
+            raise NotImplementedError
+
+        self.sender = Sender(
+            desk.keeper,
+            [Route(self.smsc, Address("EIR", 5))],  # type: ignore[arg-type]
+            self.wording,
+            desk.subscribers,
+            unused,
+            lambda: self.now,
+        )
+
+    def _show(self, table: CaseTable) -> None:
+        """Let checks find the cases."""
+        self.checker.cases = table
+
+    def _kill(self) -> None:
+        """Drop the daemon: what it had in memory is gone."""
+        self._points = -1
+        self.counts["kills"] += 1
+        for pair, stage in self._in_claim.values():
+            self.model.in_flight(pair, stage)
+        self.counts["in flight at kills"] += len(self._in_claim)
+        self._in_claim.clear()
+        self.desk.keeper.cases.close()
+        self.desk.tables.journal.close()
+        self.store.close()
+
+    def _restart(self) -> None:
+        self.start()
+        self.counts["sent again after kills"] += self.desk.keeper.counts["repeated"]
+        self._rounds()
+        self.model.touched(list(self.model.by_key), self.now)
+
+    def _rounds(self) -> None:
+        """Let the desk do what waits."""
+        while self.desk.round() or self.desk.follower.behind or self.queue.waiting:
+            pass
+
+    def point(self, where: str = "") -> None:
+        """Fall here, where a kill is due."""
+        if self._points >= 0 and self._where in ("", where):
+            self._points -= 1
+            if self._points < 0:
+                raise KilledError
+
+    # -- the registry -----------------------------------------------------------------------------
+
+    def _load(self) -> None:
+        """Load the registry of the first day."""
+        people, registry = self.people, self.model.registry
+        of = people.of
+        paired, moved, second = of(Kind.PAIRED), of(Kind.MOVED), of(Kind.SECOND_SLOT)
+        sims = people.sims
+        registered = [people.keys[paired], people.keys[moved], people.keys[second], people.keys[of(Kind.NEW)]]
+        registered.append(people.keys[people.pair_kind == Kind.SHOP])
+        everywhere = np.unique(np.concatenate(registered))
+        owned = np.concatenate((people.keys[paired], people.keys[moved]))
+        owners = np.concatenate((sims[paired], people.sim_of(moved + 10**10)))
+        self._rows("registry", Op.REGISTER, imei=everywhere)
+        self._rows("registry", Op.PAIR, cause=Role.OWNER, imei=owned, imsi=owners)
+        self._rows("registry", Op.LINK, imei=people.keys[second] - 1, imei_other=people.keys[second])
+        self._rows("registry", Op.GRANDFATHER, imei=people.keys[of(Kind.GRANDFATHERED)])
+        exempt = np.array(list(people.exempt_until), np.int64)
+        until = np.array(list(people.exempt_until.values()), np.int64)
+        self._rows("registry", Op.EXEMPT, cause=ExemptCause.TRAVELLER, imei=people.keys[exempt], time=until)
+        known = np.array(sorted((sim, number) for sim, number in self.numbers.items() if number), np.int64)
+        languages = known[:, 0] % 5 // 4 + 1
+        self._rows("numbers", Op.SUBSCRIBER, imsi=known[:, 0], time=known[:, 1], name=languages)
+        registry.registered = set(everywhere.tolist())
+        registry.owner = dict(zip(owned.tolist(), owners.tolist(), strict=True))
+        for key in people.keys[second].tolist():
+            registry.twin[key], registry.twin[key - 1] = key - 1, key
+        registry.in_use_before = set(people.keys[of(Kind.GRANDFATHERED)].tolist())
+        registry.exempt_until = dict(zip(people.keys[exempt].tolist(), until.tolist(), strict=True))
+        registry.placeholders = {PLACEHOLDER}
+        self.store.rebuild()
+
+    def _rows(self, feed: str, op: Op, *, cause: int = 0, **columns: Any) -> None:
+        """Apply rows of one kind, as columns."""
+        store = self.store
+        count = len(next(iter(columns.values())))
+        if not count:
+            return
+        position = store.position(feed)
+        header = Header(feed, position + 1, position, count, complete_until=self.now, override_guards=True)
+        pending = store.push(header)
+        for part in slices(count):
+            length = part.stop - part.start
+            given: dict[str, Any] = {
+                name: column[part].astype(np.uint16 if name == "name" else np.uint64)
+                for name, column in columns.items()
+            }
+            if cause:
+                given["cause"] = np.full(length, cause, np.uint8)
+            if "name" in columns:
+                given["names"] = ["", "fa", "en"]
+            pending.take(Rows(np.full(length, op, np.uint8), **given), [])
+        pending.apply(CONTENT)
+
+    def push(self, feed: str, rows: Sequence[Operation], **header: Any) -> None:
+        """Send operations as a feed does."""
+        store = self.store
+        position = store.position(feed)
+        pending = store.push(Header(feed, position + 1, position, len(rows), **header))
+        digest = hashlib.sha256()
+
+        for index, part in enumerate(batched(rows, 10_000) if rows else [()]):
+            payload = sync_pb2.DeltaRows(operations=map(message, part)).SerializeToString()
+            digest.update(payload)
+            pending.chunk(index, payload)
+        pending.commit(digest.digest())
+
+    def _deltas(self) -> None:
+        """Send what the registry and the operators noted, as far as their feeds are."""
+        until = self.people.complete_until(self.now)
+        if until <= self.model.complete_until:
+            return
+        first, noted_at = self._noted_next, self.people.noted_at
+        last = int(np.searchsorted(noted_at, until, "right"))
+        rows: dict[str, list[Operation]] = {"registry": [], "numbers": []}
+        keys: list[int] = []
+        numbered: list[int] = []
+        for pair, what in self.people.noted[first:last]:
+            if what == Remedy.NUMBER:
+                rows["numbers"] += self._number(pair)
+                numbered.append(pair)
+            else:
+                rows["registry"] += self._remedy(pair, what)
+                keys.append(self.keys[pair])
+        for feed, given in rows.items():
+            if given:
+                self.push(feed, given, complete_until=until)
+        if not rows["registry"]:
+            self.store.heartbeat("registry", self.store.position("registry"), until)
+        self._noted_next, self.model.complete_until = last, until
+        for pair in numbered:
+            sim = self.sims[pair]
+            self.model.unreachable -= {sim} - self.people.refused
+            self.model.reachable_since[sim] = self.model.possible["send"]
+        self._changed(keys)
+
+    def _number(self, pair: int) -> list[Operation]:
+        sim = self.sims[pair]
+        self.numbers[sim] = 1_989_000_000_000 + pair
+        return [Operation(Op.SUBSCRIBER, imsi=sim, time=self.numbers[sim], name="fa")]
+
+    def _remedy(self, pair: int, what: Remedy) -> list[Operation]:
+        """Rows of a remedy; the model's registry is told the same."""
+        key, sim, registry = self.keys[pair], self.sims[pair], self.model.registry
+        match what:
+            case Remedy.DECLARED:
+                # The owner of the other slot becomes this one's, and declares the SIM.
+                host = registry.owner.get(registry.twin[key])
+                if host is None:  # un-paired by the bad delta
+                    return []
+                registry.utilizers[key].add(sim)
+                registry.owner[key] = host
+                return [
+                    Operation(Op.PAIR, key, imsi=host, cause=Role.OWNER),
+                    Operation(Op.PAIR, key, imsi=sim, cause=Role.UTILIZER),
+                ]
+            case Remedy.EXEMPTED:
+                registry.exempt_until[key] = self.people.end * 2
+                row = Operation(Op.EXEMPT, key, time=self.people.end * 2, cause=ExemptCause.TRAVELLER)
+                return [row]
+            case Remedy.TRANSFERRED:
+                former = registry.owner[key]
+                registry.owner[key] = sim
+                return [Operation(Op.PAIR, key, imsi=sim, former_imsi=former, cause=Role.OWNER)]
+        registry.owner[key] = sim
+        pair_row = Operation(Op.PAIR, key, imsi=sim, cause=Role.OWNER)
+        if key in registry.registered:
+            return [pair_row]
+        registry.registered.add(key)
+        return [Operation(Op.REGISTER, key), pair_row]
+
+    def _changed(self, keys: Iterable[int]) -> None:
+        """Let the desk follow the delta that touched these keys."""
+        twins = self.model.registry.twin
+        near = sorted({one for key in keys for one in (key, twins.get(key, key))})
+        self._rounds()
+        self.model.touched(near, self.now)
+
+    def _bad_delta(self) -> None:
+        """Un-pair a share of all pairs: the guard refuses it, then somebody overrides the guard."""
+        victims = self.people.victims.tolist()
+        registry = self.model.registry
+        rows = [
+            Operation(Op.UNPAIR, self.keys[p], imsi=self.sims[p], cause=Role.OWNER)
+            for p in victims
+            if registry.owner.get(self.keys[p]) == self.sims[p]
+        ]
+        try:
+            self.push("registry", rows, complete_until=self.model.complete_until)
+            self.model.say("the guard let a bad delta through", -1, self.now)
+        except DeltaGuardError:
+            self.counts["refused by the guard"] += 1
+        self.push("registry", rows, complete_until=self.model.complete_until, override_guards=True)
+        self.unpaired = [(int(row.imei), row.imsi) for row in rows]
+        for key, _ in self.unpaired:
+            del registry.owner[key]
+            registry.utilizers.pop(key, None)
+        self._changed([key for key, _ in self.unpaired])
+        self.counts["un-paired by a bad delta"] = len(rows)
+
+    def _repair(self) -> None:
+        """Pair again what was un-paired."""
+        rows = [Operation(Op.PAIR, key, imsi=sim, cause=Role.OWNER) for key, sim in self.unpaired]
+        self.push("registry", rows, complete_until=self.model.complete_until)
+        self.model.registry.owner.update(self.unpaired)
+        self._changed([key for key, _ in self.unpaired])
+
+    # -- people who act ---------------------------------------------------------------------------
+
+    def _shifts(self) -> Iterator[tuple[int, Shift]]:
+        """Shifts in force now: one that stays, one that is undone."""
+        everywhere = (0, 99_999_999)
+        if self.now >= START + 22 * DAY:
+            cause = next(reason for reason, name in CAUSE_NAMES.items() if name == "never_activated")
+            yield 1, Shift(4 * DAY, cause, everywhere, (0, 1 << 51))
+        if START + 27 * DAY <= self.now < START + 32 * DAY:
+            yield 2, Shift(12 * DAY, None, everywhere, (SECOND_OPERATOR, SECOND_OPERATOR + (1 << 40)))
+
+    def _move_deadlines(self) -> None:
+        shifts, before = dict(self._shifts()), self.desk.keeper.shifts
+        if shifts == before:
+            return
+        for number in shifts.keys() - before.keys():
+            self.desk.shift(shifts[number], "a cohort", "an operator", "an amnesty")
+        for number in before.keys() - shifts.keys():
+            self.desk.unshift(number, "an operator", "it is over")
+        self._rounds()
+        self.model.shifts = {
+            name: (s.seconds, CAUSE_NAMES[s.cause] if s.cause else "", *s.imsis) for name, s in shifts.items()
+        }
+        self.model.look_again(self.now)
+
+    def _plan_acts(self) -> list[tuple[int, int]]:
+        """When somebody holds or withdraws cases, and how many."""
+        few = max(self.people.subscribers // 2_000, 2)
+        return [(START + int(day * DAY), few) for day in (3.5, 9.5, 15.5, 21.5)]
+
+    def _act(self) -> None:
+        """Hold some open cases, and withdraw others."""
+        while self._acts and self._acts[0][0] <= self.now:
+            _, few = self._acts.pop(0)
+            pairs = sorted(pair for pair, course in self.model.courses.items() if course.state == OPEN)
+            for nth, pair in enumerate(self.random.sample(pairs, min(few, len(pairs)))):
+                keeper, until = self.desk.keeper, self.now + (4 + nth % 5) * DAY
+                number = keeper.cases.number(self.keys[pair], self.sims[pair])
+                event, state = (Event.HOLD, HELD) if nth % 3 else (Event.WITHDRAW, WITHDRAWN)
+                self.desk.act(number, event, until, "court", "a dispute")
+                self.model.act(pair, state, until, self.now)
+                self.counts[f"people: {state}"] += 1
+
+    # -- a step -----------------------------------------------------------------------------------
+
+    def run(self, each_day: Callable[[int], None] = lambda _: None) -> None:
+        """Run all days."""
+        kills = [(START + int(day * DAY), where) for day, where in self.kills]
+        down = 0
+        for number, now in enumerate(range(START, self.people.end + 1, self.step_seconds)):
+            self.now = now
+            sending = not START + OUTAGE[0] * DAY <= now < START + OUTAGE[1] * DAY
+            self.model.went_by(now, self.step_seconds, sending=sending and not down)
+            if down:
+                down -= 1
+                if down:
+                    continue
+                self._restart()
+            if kills and now >= kills[0][0] and self.model.is_awake(now):
+                _, self._where = kills.pop(0)
+                self._points = self.random.randrange(30 if self._where else 40)
+            try:
+                self._step(number, sending=sending)
+            except KilledError:
+                self._kill()
+                down = DOWN_STEPS
+            if number and number % (DAY // self.step_seconds) == 0:
+                self.model.lost(now)
+                each_day((now - START) // DAY)
+        if down:
+            self._restart()
+
+    def _step(self, number: int, *, sending: bool) -> None:
+        # A kill falls before or after what goes to the registry's store in one transaction.
+        self._deltas()
+        self._once("bad", BAD_DELTA_DAY, self._bad_delta)
+        self._once("repaired", REPAIRED_DAY, self._repair)
+        self._once("released", RELEASED_DAY, self._release)
+        self._move_deadlines()
+        self._sightings()
+        self._act()
+        self._tick()
+        self.smsc.bound.set() if sending else self.smsc.bound.clear()
+        self.smsc.room = self.smsc.per_step_max
+        self._receipts()
+        while sending and not self.desk.keeper.held and self._send():
+            pass
+        self.model.look_for_late(self.now)
+        if number % (FOLD_EVERY_DAYS * DAY // self.step_seconds) == 0:
+            self._fold()
+
+    def _once(self, what: str, day: float, work: Callable[[], None]) -> None:
+        if self.now >= START + day * DAY and not self.counts[f"done: {what}"]:
+            self.counts[f"done: {what}"] = 1
+            work()
+
+    def _release(self) -> None:
+        if self.model.held != bool(self.desk.keeper.held):
+            self.model.say("the sending is held, or not, and should not be", -1, self.now)
+        if not self.model.held:
+            self.model.say("a bad delta did not hold the sending", -1, self.now)
+        self.desk.release()
+        self.model.release()
+
+    def _sightings(self) -> None:
+        """Phones that were seen since the last step."""
+        last = int(np.searchsorted(self.people.sighted_at, self.now, "right"))
+        seen = slice(self._sighted_next, last)
+        self._sighted_next = last
+        pairs, at = self.people.sighted[seen].tolist(), self.people.sighted_at[seen].tolist()
+        self.queue.waiting = [
+            (p, Sighting(self.keys[p], self.sims[p], when)) for p, when in zip(pairs, at, strict=True)
+        ]
+        self._rounds()
+
+    def _tick(self) -> None:
+        """Do what is due; then hold the cut-offs against the model."""
+        while self.desk.tick() or self.desk.keeper.cases.due(self.now, 1):
+            pass
+        self.model.passes(self.now)
+        self._look_at_cut_offs()
+
+    def _look_at_cut_offs(self) -> None:
+        """Hold the cut-offs that are on disk against the model."""
+        cases = self.desk.keeper.cases
+        found = cases.read(
+            "SELECT id, number FROM history WHERE id > ? AND event = 'cut off' ORDER BY id", self._cut_id
+        )
+        self._cut_id = cases.read("SELECT coalesce(max(id), 0) FROM history")[0][0]
+        for _, number in found:
+            case = cases.get(number)
+            self.model.cut_off(self.pair_by[case.key, case.imsi], self.now)
+
+    def _receipts(self) -> None:
+        while arrived := self.smsc.receipts(self.now, 5_000):
+            self.sender._note((), arrived)
+            self.point()
+
+    def _send(self) -> int:
+        """Claim what is due, give it to the SMSC, note what it says."""
+        sender = self.sender
+        ready = sender._claim(CLAIM_MAX)
+        if ready:
+            self.point("sending")
+        answers: list[tuple[Notice, Sent]] = []
+        told: list[tuple[int, str, Sent]] = []
+        for one in ready:
+            taken, sent = self.smsc.submit(one.destination.digits, one.parts, self.now)
+            pair, stage = self._who(one)
+            if taken:
+                self.model.taken(pair, stage, self.now)
+                self._in_claim[one.notice.id] = pair, stage
+                if sent.fate == Fate.LOST:
+                    self.model.in_flight(pair, stage)
+            answers.append((one.notice, sent))
+            told.append((pair, stage, sent))
+            self.point("sending")
+        sender._note(answers, ())
+        for pair, stage, sent in told:
+            if sent.fate == Fate.ACCEPTED:
+                self.model.answered(pair, stage, self.now)
+            elif sent.fate == Fate.PERMANENT:
+                self.model.refused_for_good(pair, stage, self.now)
+        self._in_claim.clear()
+        self.point()
+        return len(ready)
+
+    def _who(self, ready: Ready) -> tuple[int, str]:
+        """Read from what is on the wire whom it is for, and what it says."""
+        stage, imei = self.smsc.read(ready.parts)
+        case = self.desk.keeper.cases.get(ready.notice.number)
+        if imei != imei_15(case.key)[-6:] or ready.destination.digits != self._msisdn(case.imsi):
+            self.model.say("a message to another, or of another phone", -1, self.now)
+        return self.pair_by[case.key, case.imsi], stage
+
+    def _fold(self) -> None:
+        """Write the oldest extent, as the daemon does beside its work."""
+        cases = self.desk.keeper.cases
+        if folding := cases.begin_fold():
+            self.point()
+            folding.write()
+            self.point()
+            cases.end_fold(folding)
+
+    # -- the end ----------------------------------------------------------------------------------
+
+    def compare(self) -> None:
+        """Hold every case on disk against the model."""
+        model, cases = self.model, self.desk.keeper.cases
+        found: set[int] = set()
+        for number in range(cases._count):
+            case = cases.get(number)
+            if not cases.has(number) or case.state == State.RESOLVED:
+                continue
+            pair = self.pair_by[case.key, case.imsi]
+            found.add(pair)
+            course = model.courses.get(pair)
+            if course is None:
+                model.say("a case that should not be", pair, self.now)
+                continue
+            ours = (MODEL_STATES[case.state], CAUSE_NAMES[case.cause], case.opened_at, case.warned_at)
+            theirs = (course.state, course.cause, course.opened, course.warned)
+            if ours != theirs:
+                model.say(f"a case that differs: {ours[0]}, and not {theirs[0]}", pair, self.now)
+            elif case.state != State.CUT_OFF and case.deadline != course.end:
+                model.say("a deadline that differs", pair, self.now)
+        for pair in model.courses.keys() - found:
+            model.say("a case that is missing", pair, self.now)
+        model.lost(self.now)
+
+    def close(self) -> None:
+        """Close the files."""
+        self.desk.close()
+        self.store.close()
