@@ -85,6 +85,7 @@ bench-checks: setup
 
 docs: setup
 	$(BIN)/python -m bench.report
+	$(BIN)/python -m eir.notify.drawing docs/notices.md
 
 # What tests and benchmarks talk to, beside Python: installed when root, named when missing.
 peers:

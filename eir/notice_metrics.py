@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from eir.notify.case import TRANSITIONS, State
+from eir.notify.incoming import RESULTS
 from eir.notify.keeper import CAUSE_NAMES, HELD_BACK_BY
 from eir.notify.link import PERMANENT, THROTTLING, Fate, Link
 from eir.notify.receipts import Outcome
@@ -94,6 +95,10 @@ class NoticeMetrics:
             "notice_submission_errors_total", "Refused submissions, by command_status of SMPP.", "status"
         )
         self._receipts = self._counter("notice_receipts_total", "Delivery receipts, by outcome.", "outcome")
+        self._incoming = self._counter(
+            "incoming_messages_total", "Short messages of subscribers, by what became of them.", "result"
+        )
+        self._replies = self._counter("replies_total", "Answers to short messages, by result.", "result")
         self._failed = self._counter("notices_failed_total", "Notices refused for good.")
         self._cancelled = self._counter("notices_cancelled_total", "Notices cancelled while they waited.")
         self._repeated = self._counter(
@@ -178,6 +183,10 @@ class NoticeMetrics:
         self._add(self._errors.labels("other"), "other status", every - named)
         for outcome in RECEIPTS:
             self._add(self._receipts.labels(outcome), ("receipt", outcome), counts[f"receipts_{outcome}"])
+        for result in RESULTS:
+            self._add(self._incoming.labels(result), ("incoming", result), counts[f"incoming_{result}"])
+        for result in ("sent", "dropped"):
+            self._add(self._replies.labels(result), ("reply", result), counts[f"replies_{result}"])
 
     def _update_link(self, link: Link) -> None:
         name = link.endpoint.name

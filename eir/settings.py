@@ -217,6 +217,10 @@ class Notices:
     )
     drain_seconds_max: int = bounded(5, 0, 60, "wait for answers of SMSCs when stopping")
     kept_days: int = bounded(400, 1, 3650, "days that resolved cases and their notices are kept")
+    sender_hourly_questions_max: int = bounded(
+        5, 0, 1000, "IMEIs that a subscriber may ask for by SMS in an hour; 0: nobody is answered"
+    )
+    questions_per_second_max: int = bounded(10, 1, 10_000, "IMEIs asked for by SMS that are answered, in all")
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,19 @@ from eir.policy.rules import CAUSES
 
 ENDINGS: Final = ("resolved", "restored")
 """Texts without a cause: a warned subscriber's case was resolved; one that was cut off is let in again."""
+INQUIRY: Final = "inquiry"
+STATUSES: Final = (
+    "not_found",
+    "registered",
+    "activated",
+    "in_use_before",
+    "stolen",
+    "lost",
+    "barred",
+    "cloned",
+    "no_phone",
+)
+"""Texts under `inquiry`: what the public is told of an IMEI (PublicStatus in inquiry.proto)."""
 PARTS_MAX: Final = 2
 IMEI_DIGITS_SHOWN: Final = 6
 
@@ -66,12 +79,15 @@ _MONTHS: Final = {
         "اسفند",
     ],
 }
+_GROUPS: Final = {**dict.fromkeys(CAUSES, STAGES), INQUIRY: STATUSES}
+"""Tables of a language, and the texts in each."""
 _FORMS: Final = {
     "alphabet": ("gsm7", "ucs2"),
     "calendar": tuple(_MONTHS),
     "digits": ("latin", "persian"),
 }
 _PLACEHOLDERS: Final = ("imei", "deadline", "days", "code", "helpline")
+_INQUIRY_PLACEHOLDERS: Final = ("imei", "code", "helpline")
 
 
 @dataclass(frozen=True)
@@ -162,7 +178,8 @@ def read_texts(text: str, source: str, *, default: str, code: str, helpline: str
     for name, language in languages.items():
         for cause, stage in language.texts:
             where = f"{source}: {'.'.join(filter(None, (name, cause, stage)))}"
-            _check(where, language, language.texts[cause, stage])
+            allowed = _INQUIRY_PLACEHOLDERS if cause == INQUIRY else _PLACEHOLDERS
+            _check(where, language, language.texts[cause, stage], allowed)
             for values in _longest(code, helpline):
                 filled = language.fill(cause, stage, values)
                 _check_alphabet(where, language, filled)
@@ -186,13 +203,13 @@ def _language(where: str, table: Any) -> Language:
                 f"{where}.{name}: {forms[name]!r} cannot be used; allowed: {', '.join(allowed)}"
             )
     wanted: dict[tuple[str, str], Any] = {("", ending): table.get(ending) for ending in ENDINGS}
-    for cause in CAUSES:
-        stages = table.get(cause)
-        if not isinstance(stages, dict):
-            raise ConfigError(f"{where}.{cause}: is missing; allowed: a table of {', '.join(STAGES)}")
-        _refuse_others(f"{where}.{cause}", stages, STAGES)
-        wanted |= {(cause, stage): stages.get(stage) for stage in STAGES}
-    _refuse_others(where, table, (*_FORMS, *ENDINGS, *CAUSES))
+    for name, stages in _GROUPS.items():
+        group = table.get(name)
+        if not isinstance(group, dict):
+            raise ConfigError(f"{where}.{name}: is missing; allowed: a table of {', '.join(stages)}")
+        _refuse_others(f"{where}.{name}", group, stages)
+        wanted |= {(name, stage): group.get(stage) for stage in stages}
+    _refuse_others(where, table, (*_FORMS, *ENDINGS, *_GROUPS))
     for (cause, stage), text in wanted.items():
         if not isinstance(text, str) or not text.strip():
             raise ConfigError(
@@ -207,7 +224,7 @@ def _refuse_others(where: str, table: Mapping[str, Any], known: tuple[str, ...])
             raise ConfigError(f"{where}.{name}: is not known; allowed: {', '.join(known)}")
 
 
-def _check(where: str, language: Language, text: str) -> None:
+def _check(where: str, language: Language, text: str, allowed: tuple[str, ...]) -> None:
     """Refuse placeholders that nothing fills, and characters that cannot be sent."""
     try:
         fields = list(Formatter().parse(text))
@@ -215,10 +232,10 @@ def _check(where: str, language: Language, text: str) -> None:
         raise ConfigError(f"{where}: {error}; a brace that is meant is written twice") from None
     for literal, name, form, conversion in fields:
         _check_alphabet(where, language, literal)
-        if name is not None and (name not in _PLACEHOLDERS or form or conversion):
+        if name is not None and (name not in allowed or form or conversion):
             raise ConfigError(
                 f"{where}: placeholder {{{name}}} is not known; allowed: "
-                + ", ".join(f"{{{known}}}" for known in _PLACEHOLDERS)
+                + ", ".join(f"{{{known}}}" for known in allowed)
             )
 
 

@@ -52,6 +52,26 @@ class Parts:
         return HEADER_INDICATED if len(self.bodies) > 1 else 0
 
 
+_CHARACTERS: Final = {code: character for character, code in _CODES.items()}
+
+
+def gsm7_text(octets: bytes) -> str | None:
+    """Read GSM-7, one character an octet; None where there is none of such a code.
+
+    An escape with a code that is not in its table shows the code's own character (TS 23.038 clause 6.2.1.1).
+    """
+    found, at = [], 0
+    while at < len(octets):
+        escaped = octets[at] == _ESCAPE and at + 1 < len(octets)
+        code = octets[at : at + 2] if escaped else octets[at : at + 1]
+        at += len(code)
+        character = _CHARACTERS.get(code) or _CHARACTERS.get(code[-1:])
+        if character is None:
+            return None
+        found.append(character)
+    return "".join(found)
+
+
 def in_gsm7(text: str) -> bool:
     """Tell whether every character is in the GSM-7 alphabet."""
     return _CODES.keys() >= set(text)

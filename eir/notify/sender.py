@@ -99,6 +99,14 @@ class Ready(NamedTuple):
     parts: Parts
 
 
+class Reply(NamedTuple):
+    """An answer to a short message, by the SMSC that brought it: sent once, and kept nowhere."""
+
+    smsc: str
+    destination: Address
+    text: str
+
+
 @dataclass
 class Sender:
     """Sends for one keeper. `run` runs until cancelled."""
@@ -122,6 +130,37 @@ class Sender:
     _early: list[tuple[str, Receipt, int]] = field(default_factory=list)
     """Receipts that name no message yet, and since when."""
     _woken: asyncio.Event = field(default_factory=asyncio.Event)
+    _reference: int = 0
+    _replies: list[Reply] = field(default_factory=list)
+    _replying: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def reply(self, reply: Reply) -> None:
+        """Answer a short message; to be called while one is taken, in the keeper's thread."""
+        self._replies.append(reply)
+
+    def _answer_all(self) -> None:
+        """Send the answers; more than may be on their way at a time are left out, and counted."""
+        replies, self._replies = self._replies, []
+        for reply in replies:
+            if len(self._replying) >= self.in_flight_max or self.draining:
+                self.keeper.counts["replies_dropped"] += 1
+                continue
+            task = asyncio.create_task(self._reply(reply))
+            self._replying.add(task)
+            task.add_done_callback(self._replying.discard)
+
+    async def _reply(self, reply: Reply) -> None:
+        """Send one answer."""
+        route = next((one for one in self.routes if one.link.endpoint.name == reply.smsc), None)
+        sent = Sent(Fate.UNSENT)
+        if route is not None:
+            parts = segment(reply.text, self._reference)
+            self._reference = (self._reference + 1) & 0xFF
+            try:
+                sent = await route.link.send(route.sender, reply.destination, parts)
+            except ValueError as error:
+                log.warning("an answer cannot be sent", error=str(error))
+        self.keeper.counts["replies_sent" if sent.fate == Fate.ACCEPTED else "replies_dropped"] += 1
 
     def take(self, link: Link, message: smpp34.DeliverSm) -> None:
         """Take what an SMSC delivers: a link's taker."""
@@ -148,9 +187,10 @@ class Sender:
                     log.warning("notices: storage failed", error=error.message)
                     await asyncio.sleep(1)
         finally:
-            for task in self._flying:
+            going = [*self._flying, *self._replying]
+            for task in going:
                 task.cancel()
-            await asyncio.gather(*self._flying, return_exceptions=True)
+            await asyncio.gather(*going, return_exceptions=True)
 
     async def _once(self) -> None:
         """Note what came back, send what is due, and wait for either."""
@@ -162,6 +202,7 @@ class Sender:
             except StorageError:
                 # Noted in memory: the next commit makes it durable.
                 log.warning("notices: answers wait for the disk", answers=len(answers))
+            self._answer_all()
         room = self.in_flight_max - len(self._flying)
         ready: list[Ready] = []
         if room >= self.in_flight_max // 4 and self._bound() and not (self.keeper.held or self.draining):

@@ -22,6 +22,8 @@ from eir.config import address
 from eir.errors import ConfigError, StateDamagedError, StorageError
 from eir.notify.backlog import Backlog, Waiting
 from eir.notify.desk import Bounds, Desk, Tables, open_cases
+from eir.notify.incoming import Bounds as QuestionBounds
+from eir.notify.incoming import Incoming
 from eir.notify.judge import Judge
 from eir.notify.keeper import Keeper
 from eir.notify.link import Endpoint, Link
@@ -29,6 +31,7 @@ from eir.notify.messages import Texts, read_texts, shipped_texts
 from eir.notify.sender import Route, Sender, Wording
 from eir.notify.shared_keeper import SharedKeeper
 from eir.notify.smpp import Address, Terms
+from eir.server.answering import Answering
 from eir.server.follow import password
 from eir.settings import Group as GroupSettings
 from eir.settings import Notices, Smsc
@@ -250,6 +253,16 @@ class Casework:
             desk.in_thread,
             self._state.clock,
             in_flight_max=wanted.in_flight_max,
+        )
+        own = {smsc.sender for smsc in self._state.config.smsc.values()}
+        bounds = QuestionBounds(wanted.sender_hourly_questions_max, wanted.questions_per_second_max)
+        sender.incoming = Answering(
+            Incoming(bounds, own, desk.keeper.counts),
+            self._state.inquiring,
+            desk.tables.journal,
+            lambda: self.wording,
+            sender.reply,
+            self._state.clock,
         )
         for link in self.links:
             link.taker = partial(sender.take, link)

@@ -121,7 +121,7 @@ def test_an_address_is_host_and_port() -> None:
 def test_every_bound_has_its_unit_in_its_name() -> None:
     counted = (
         "feeds|rows|cases|records|policies|checks|lines|bytes|seconds|days|calls|requests|percent"
-        "|slots|sims|sightings|threads|connections|in_flight|waiting|per_connection|per_second"
+        "|slots|sims|sightings|questions|threads|connections|in_flight|waiting|per_connection|per_second"
     )
     units = rf"({counted})(_max|_min)?"
     bounded = [name for name, spec in settings().items() if "low" in spec.metadata]

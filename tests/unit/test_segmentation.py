@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eir.notify.segmentation import _CODES, GSM7, HEADER_INDICATED, UCS2, in_gsm7, part_count, segment
+from eir.notify.segmentation import (
+    _CODES,
+    GSM7,
+    HEADER_INDICATED,
+    UCS2,
+    gsm7_text,
+    in_gsm7,
+    part_count,
+    segment,
+)
 
 LATIN = {octets: character for character, octets in _CODES.items()}
 
@@ -82,3 +91,11 @@ def test_the_escape_is_no_character() -> None:
 def test_what_cannot_be_sent_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"without text|lone surrogate|parts"):
         segment(text, 0)
+
+
+def test_gsm7_is_read_as_it_is_written() -> None:
+    text = "Ünits [€] {~} @Δ\n"
+    assert gsm7_text(segment(text, 0).bodies[0]) == text
+    assert gsm7_text(b"\x80") is None
+    assert gsm7_text(b"\x1b\x41") == "A", "an escape that is in no table"
+    assert gsm7_text(b"a\x1b") is None
