@@ -79,7 +79,6 @@ pub struct Counters {
     /// Calls that a bound of ours ended, by `BOUNDS`.
     pub bounds: [Count; BOUNDS.len()],
     pub panics: Count,
-    pub sightings_dropped: Count,
 }
 
 /// Bounds that end a call, and not its connection.
@@ -117,7 +116,6 @@ impl Default for Counters {
             abuses: Default::default(),
             bounds: Default::default(),
             panics: Count::default(),
-            sightings_dropped: Count::default(),
         }
     }
 }

@@ -84,7 +84,7 @@ impl<T: AnyBitPattern> View<T> {
         let records: &[T] = bytemuck::try_cast_slice(bytes)
             .map_err(|_| format!("has {length} bytes, not whole, aligned records of {}", size_of::<T>()))?;
         Ok(Self {
-            start: NonNull::from(&records[0]),
+            start: NonNull::from(records).cast(),
             length: records.len(),
             _memory: Some(Arc::clone(memory)),
         })
