@@ -261,9 +261,8 @@ class Desk:
             if known.get(imsi) != msisdn:
                 self.notebook.put_number(imsi, msisdn)
 
-    def world(self) -> World:
+    def world(self, now: int) -> World:
         """Return what holds deadlines back now."""
-        now = self.clock()
         self.complete_until = self.tables.complete_until()
         doubtful = self.watch.look(now, monotonic(), self.complete_until)
         if not doubtful and now - self.notebook.get(CLOCK, 0) >= CLOCK_NOTED_SECONDS:
@@ -272,10 +271,11 @@ class Desk:
 
     def tick(self) -> bool:
         """Do some of what is due; tells whether there is more."""
-        world = self.world()
-        looked_at = self.keeper.tick(self.clock(), world, self.bounds.due_cases_max)
+        now = self.clock()  # once: between two looks at it it might jump
+        world = self.world(now)
+        looked_at = self.keeper.tick(now, world, self.bounds.due_cases_max)
         self.commit()
-        self.census.step(self.clock())
+        self.census.step(now)
         return looked_at >= self.bounds.due_cases_max
 
     def purge(self) -> bool:
