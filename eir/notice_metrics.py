@@ -136,10 +136,10 @@ class NoticeMetrics:
         cases, counts = desk.keeper.cases, desk.keeper.counts
         for cause, name in CAUSE_NAMES.items():
             for state in State:
-                self._cases.labels(name, state.name.lower()).set(cases.count_of(cause, state))
+                self._cases.labels(name, state.name.lower()).set(cases.tally.of(cause, state))
         for old, new in MOVES:
             labels = (State(old).name.lower() if old else "none", State(new).name.lower())
-            self._add(self._moves.labels(*labels), labels, int(cases.moves[old, new]))
+            self._add(self._moves.labels(*labels), labels, cases.tally.moves[old, new])
         self._bytes.set(cases.nbytes)
         overdue = desk.census.last
         self._overdue.labels("unwarned").set(overdue.unwarned)

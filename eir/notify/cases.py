@@ -28,6 +28,7 @@ from eir.notify.case import GRACE_WAITS, Case, Event, State, after
 from eir.notify.case_table import BUILDERS, U32, CaseTable, pack_value
 from eir.notify.extents import PIECE_ROWS, ROW, Extent, Rows, give_memory_back
 from eir.notify.schedule import DAY
+from eir.notify.tally import Tally
 from eir.verdict import Reason
 from eir.whitelist.database import storage_errors
 from eir.whitelist.files import FileLayer
@@ -39,7 +40,6 @@ CACHE_KIB: Final = 16_384
 """Pages of cases.db kept in memory: indexes are written all over."""
 MANY_CASES: Final = 1 << 20
 """From which on it is worth while to give back what loading them took."""
-TALLY_CAUSES: Final = max(Reason) + 1
 EXTENT_BITS: Final = 20
 EXTENT_ROWS: Final = 1 << EXTENT_BITS
 _UNRESOLVED: Final = [state for state in State if state != State.RESOLVED]
@@ -103,9 +103,7 @@ class Cases:
         self.before_commit: Callable[[Rows, Rows, Sequence[tuple[int, Happened]]], None] | None = None
         """Told the rows of changed cases as they were and as they are, and what people did, before a
         commit; what it adds with `also` is part of that commit. Rows of resolved cases are left out."""
-        self._tally = np.zeros((TALLY_CAUSES, len(State) + 1), np.int64)
-        self.moves = np.zeros((len(State) + 1, len(State) + 1), np.int64)
-        """Changes of states since the start, from and to; 0 is no case."""
+        self.tally = Tally()
         self.table = CaseTable()
         """What checks read; replaced by one assignment."""
         self.on_table: Callable[[CaseTable], None] | None = None
@@ -143,7 +141,7 @@ class Cases:
 
     def __len__(self) -> int:
         """Return the number of cases, the resolved included."""
-        return int(self._tally.sum())
+        return len(self.tally)
 
     def number(self, key: int, imsi: int) -> int:
         """Return the number of a pair's case that is not resolved; -1 where there is none."""
@@ -152,15 +150,22 @@ class Cases:
     def numbers_of(self, keys: U64) -> list[int]:
         """Return the numbers of the unresolved cases of sorted IMEI keys."""
         if len(keys) == 1:
-            near = np.array(self.table.numbers_near(int(keys[0])), np.uint32)
-        else:
-            near = np.unique(self.table.numbers_near_many(keys))
+            return self.numbers_of_one(int(keys[0]))
+        near = np.unique(self.table.numbers_near_many(keys))
         if not len(near):
             return []
         held = self._gather(near, "key")
         place = np.minimum(np.searchsorted(keys, held), len(keys) - 1)
         numbers: list[int] = near[keys[place] == held].tolist()
         return numbers
+
+    def numbers_of_one(self, key: int) -> list[int]:
+        """Return the numbers of the unresolved cases of an IMEI key, the lowest first."""
+        return sorted(
+            number
+            for number in self.table.numbers_near(key)
+            if self._extents[number >> EXTENT_BITS].key(number & (EXTENT_ROWS - 1)) == key
+        )
 
     def numbers_within(self, spans: Sequence[tuple[int, int]], imsis: U64) -> list[int]:
         """Return the unresolved cases of spans of IMEI keys, both ends inclusive, and of sorted IMSI codes.
@@ -230,7 +235,12 @@ class Cases:
 
     def has(self, number: int) -> bool:
         """Tell whether there is a case of this number."""
-        return 0 <= number < self._count and bool(self._row(number)["state"])
+        return self.state_of(number) != 0
+
+    def state_of(self, number: int) -> int:
+        """Return the state of a case; 0 where there is none of this number."""
+        known = 0 <= number < self._count
+        return self._extents[number >> EXTENT_BITS].kind(number & (EXTENT_ROWS - 1))[1] if known else 0
 
     def get(self, number: int) -> Case:
         """Return a case."""
@@ -296,12 +306,7 @@ class Cases:
 
     def states(self) -> dict[State, int]:
         """Count the cases by state."""
-        counts = self._tally.sum(axis=0)
-        return {state: int(counts[state]) for state in State}
-
-    def count_of(self, cause: Reason, state: State) -> int:
-        """Count the cases of a cause in a state."""
-        return int(self._tally[cause, state])
+        return self.tally.states()
 
     def history(self, number: int) -> list[Happened]:
         """Return what happened to a case, as far as it is committed, oldest first."""
@@ -396,9 +401,7 @@ class Cases:
         rows["paused_seconds"] += np.where(waited, np.maximum(now - began, 0), 0).astype(np.uint32)
         moved = before["state"] != State.RESOLVED
         rows["state"], rows["since"][moved], rows["until"][moved] = State.RESOLVED, now, 0
-        np.subtract.at(self._tally, (before["cause"], before["state"]), 1)
-        np.add.at(self._tally, (before["cause"], np.full(len(before), State.RESOLVED)), 1)
-        np.add.at(self.moves, (before["state"], np.full(len(before), State.RESOLVED)), 1)
+        self.tally.resolved(before)
         places = np.array(numbers, np.int64)
         for extent, at in self._by_extent(places):
             due_at = np.zeros(np.count_nonzero(at), np.uint32)
@@ -411,13 +414,8 @@ class Cases:
 
     def _note(self, number: int, cause: int, state: int) -> None:
         """Count a case that changes."""
-        row = self._row(number)
-        if before := row["state"]:
-            self._tally[row["cause"], before] -= 1
-        if state:
-            self._tally[cause, state] += 1
-        if before != state:
-            self.moves[before, state] += 1
+        before = self._extents[number >> EXTENT_BITS].kind(number & (EXTENT_ROWS - 1))
+        self.tally.note(*before, cause, state)
 
     def purge(self, number: int) -> None:
         """Forget a resolved case and its history; its number is free after the next commit."""
@@ -561,11 +559,8 @@ class Cases:
             free = np.flatnonzero(rows["state"][: max(self._count - (at << EXTENT_BITS), 0)] == 0)
             self._free += (free + (at << EXTENT_BITS)).tolist()
         self._free.reverse()
-        for rows in (one.rows for one in self._extents):
-            kinds = self._tally.shape
-            pairs = rows["cause"].astype(np.uint16) * np.uint16(kinds[1]) + rows["state"]
-            self._tally += np.bincount(pairs, minlength=self._tally.size).reshape(kinds)
-        self._tally[:, 0] = 0
+        for one in self._extents:
+            self.tally.load(one.rows)
         self.table = self._build()
         if self._count >= MANY_CASES:
             give_memory_back()

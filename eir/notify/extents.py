@@ -37,6 +37,7 @@ ROW: Final = np.dtype(
 )
 """A case, 58 bytes, times in 32 bits; state 0 is no case. `deadline` is what checks see: with shifts."""
 
+_KEY_AT, _CAUSE_AT, _STATE_AT = (np.dtype(ROW).fields[name][1] for name in ("key", "cause", "state"))  # type: ignore[index]
 Rows = npt.NDArray[Any]
 _ONE: Final = np.uint32(1)
 
@@ -49,6 +50,7 @@ class Extent:
         self._bytes = np.zeros(length * (ROW.itemsize + 4), np.uint8)
         self.rows: Rows = self._bytes[: length * ROW.itemsize].view(ROW)
         self.due_at: U32 = self._bytes[length * ROW.itemsize :].view(np.uint32)
+        self._view = self._bytes.data
         self.soonest: U32 = np.full(-(-length >> BLOCK_BITS), 0xFFFFFFFF, np.uint32)
         """Of each block: nothing in it is due at this time or before. 0, nothing due, counts as the last."""
 
@@ -76,6 +78,16 @@ class Extent:
     def nbytes(self) -> int:
         """Bytes of memory."""
         return self._bytes.nbytes + self.soonest.nbytes
+
+    def kind(self, at: int) -> tuple[int, int]:
+        """Return the cause and the state of a case: much faster than through numpy."""
+        begin = at * ROW.itemsize
+        return self._view[begin + _CAUSE_AT], self._view[begin + _STATE_AT]
+
+    def key(self, at: int) -> int:
+        """Return the IMEI key of a case, likewise."""
+        begin = at * ROW.itemsize + _KEY_AT
+        return int.from_bytes(self._view[begin : begin + 8], "little")
 
     def put(self, at: int, row: tuple[int, ...], due_at: int) -> None:
         """Replace a case."""

@@ -30,7 +30,7 @@ from eir.whitelist.tables import Generation
 
 log = structlog.get_logger()
 
-PIECE_SECONDS: Final = 0.03
+PIECE_SECONDS: Final = 0.05
 """What one piece should take."""
 PIECE_CASES_MIN: Final = 64
 LINKS_AT_ONCE: Final = 1_000

@@ -232,13 +232,13 @@ class Keeper:
             self.hold("more cases opened in an hour than notices.cases_per_hour_max")
 
     def _mates(self, key: int) -> int:
-        return len(self.cases.numbers_of(_keys([key])))
+        return len(self.cases.numbers_of_one(key))
 
     def _clock_at(self, cause: Reason, at: int, key: int) -> int:
         """Return when the grace of a new case begins; of an unregistered phone, with its first one."""
         says = self.policy.cause[CAUSE_NAMES[cause]]
         if cause == Reason.NOT_REGISTERED:
-            mates = (self.cases.get(number) for number in self.cases.numbers_of(_keys([key])))
+            mates = (self.cases.get(number) for number in self.cases.numbers_of_one(key))
             begun = [mate.clock_at for mate in mates if mate.cause == cause and mate.clock_at]
             if begun:
                 return min(begun)
@@ -455,6 +455,8 @@ class Keeper:
         """Take back a notice that waits; where its case goes on later, the step is still to be done."""
         self.outbox.put(notice._replace(state=NoticeState.CANCELLED, changed_at=now))
         self.counts["cancelled"] += 1
+        if self.cases.state_of(notice.number) not in GRACE_WAITS:
+            return
         case = self._any_case_of(notice)
         if case is not None and case.waits and notice.stage in STEPS and case.state in GRACE_WAITS:
             self._put(notice.number, replace(case, waits=False, steps_sent=notice.steps - 1), now, "")

@@ -73,6 +73,7 @@ class Notice(NamedTuple):
     error: str = ""
 
 
+_STATES: Final = {int(state): state for state in NoticeState}
 _COLUMNS: Final = ", ".join(Notice._fields)
 _PUT: Final = """
 INSERT INTO notices VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET
@@ -195,6 +196,6 @@ def _row(notice: Notice) -> tuple[object, ...]:
 
 
 def _notice(row: tuple[Any, ...]) -> Notice:
-    notice = Notice._make(row)
-    ids = tuple(json.loads(str(notice.message_ids)))
-    return notice._replace(state=NoticeState(notice.state), message_ids=ids)
+    number, case, opened_at, stage, steps, state, *others, message_ids, error = row
+    ids = () if message_ids == "[]" else tuple(json.loads(message_ids))
+    return Notice._make((number, case, opened_at, stage, steps, _STATES[state], *others, ids, error))

@@ -21,6 +21,8 @@ from eir.notify.case import Case, Event, State
 from eir.policy.settings import Settings
 from eir.verdict import Reason
 
+_OPEN: Final = State.OPEN
+"""Members of an enum are slow to reach, and these functions run for every case that changes."""
 HOUR: Final = 3_600
 DAY: Final = 86_400
 
@@ -135,7 +137,7 @@ def deadline(case: Case, shift_seconds: int) -> int:
 def falls_at(case: Case, timetable: Timetable, shift_seconds: int = 0) -> int:
     """Return the first second at which the deadline may fall; 0: not as things are."""
     end = deadline(case, shift_seconds)
-    if case.state != State.OPEN or not end or not case.warned_at:
+    if case.state != _OPEN or not end or not case.warned_at:
         return 0
     warned = max(end, case.warned_at + timetable.warned_seconds_min)
     return moved_into(warned, timetable.cut_off_hours, timetable.zone)
@@ -165,7 +167,7 @@ def notice(case: Case, timetable: Timetable, now: int, shift_seconds: int = 0) -
     The first notice is never passed over: a reminder reminds of something. There
     is one notice of a case at a time.
     """
-    if case.state != State.OPEN or case.waits:
+    if case.state != _OPEN or case.waits:
         return None
     end = deadline(case, shift_seconds)
     left = [
@@ -191,7 +193,7 @@ def _all_due(case: Case, timetable: Timetable, now: int, shift_seconds: int) -> 
         yield found
     if falls := falls_at(case, timetable, shift_seconds):
         yield Due("fall", falls)
-    if case.state == State.OPEN:
+    if case.state == _OPEN:
         yield Due("absence", case.seen_at + timetable.absent_seconds)
     if case.until:
         yield Due("end", case.until)

@@ -8,8 +8,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
-
 from eir.feed.follower import FeedState
 from eir.lists.ledger import Noted
 from eir.metrics import MALFORMED, FeedMetrics, Metrics
@@ -53,9 +51,9 @@ def filled() -> Metrics:
 
 def desk(**counts: int) -> Any:
     """A desk that has seen some things."""
-    moves = np.zeros((len(State) + 1, len(State) + 1), np.int64)
-    moves[0, State.OPEN] = 5
-    cases = SimpleNamespace(count_of=lambda cause, state: int(state), moves=moves, nbytes=1 << 20)
+    moves = Counter({(0, int(State.OPEN)): 5})
+    tally = SimpleNamespace(of=lambda cause, state: int(state), moves=moves)
+    cases = SimpleNamespace(tally=tally, nbytes=1 << 20)
     counted = Counter({"status_88": 2, "status_1234": 1, "waiting_feed": 4} | counts)
     return SimpleNamespace(
         keeper=SimpleNamespace(cases=cases, counts=counted, held="for a test"),
