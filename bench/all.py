@@ -14,6 +14,7 @@ CHECKS: dict[str, dict[str, tuple[str, ...]]] = {
     "peers": {"P1": (), "P2": ("--servers", "native,nghttp2")},
     "lookup": {},
     "threads": {},
+    "where": {},
     "under_load": {},
     "memory": {"P1": ("--no-rebuild",), "P2": ("--no-rebuild",)},
     "restart": {},

@@ -18,6 +18,7 @@ PAGE = ROOT / "docs" / "performance.md"
 TITLES = {
     "peers": "Beside other servers",
     "check_throughput": "Checks over the wire",
+    "where": "Where the CPU time of a check goes",
     "under_load": "Latency while the tables change",
     "threads": "Two threads against one",
     "lookup": "Look-up and verdict",

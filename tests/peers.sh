@@ -16,6 +16,7 @@ for name in "${clients[@]}"; do
   dpkg -s "$name" >/dev/null 2>&1 || missing+=("$name")
 done
 if [ "${1:-}" = --bench ]; then
+  command -v perf >/dev/null || missing+=(linux-perf)
   for name in "${bench[@]}"; do
     dpkg -s "$name" >/dev/null 2>&1 || missing+=("$name")
   done
