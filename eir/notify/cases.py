@@ -237,6 +237,10 @@ class Cases:
         """Tell whether there is a case of this number."""
         return self.state_of(number) != 0
 
+    def due_at(self, number: int) -> int:
+        """Return when a case is to be looked at again; 0: not by itself."""
+        return int(self._extents[number >> EXTENT_BITS].due_at[number & (EXTENT_ROWS - 1)])
+
     def state_of(self, number: int) -> int:
         """Return the state of a case; 0 where there is none of this number."""
         known = 0 <= number < self._count

@@ -51,6 +51,8 @@ class Work:
     parts: Iterator[list[int]]
     numbers: list[int] = field(default_factory=list)
     """Of the part that is being looked at."""
+    anew: bool = False
+    """What is due when may have changed, too: the policy is another."""
     in_turn: bool = False
     """Replaces SIMs: what came before must be through."""
 
@@ -95,7 +97,9 @@ class Follower:
     def look_at_all(self) -> None:
         """Look at every case again: the policy changed, or it is not known what did."""
         count = self.keeper.cases.count
-        self._waiting.append(_work(self._read, count, lambda: self._all(count), in_turn=True))
+        work = _work(self._read, count, lambda: self._all(count), in_turn=True)
+        work.anew = True
+        self._waiting.append(work)
 
     def step(self, now: int) -> bool:
         """Look at a piece; tells whether there is more. To be committed after it.
@@ -116,7 +120,7 @@ class Follower:
             work.numbers = part
             return True
         size, started = self._piece_cases, monotonic()
-        self.keeper.look_again(work.numbers[:size], now)
+        self.keeper.look_again(work.numbers[:size], now, anew=work.anew)
         del work.numbers[:size]
         share = PIECE_SECONDS / max(monotonic() - started, PIECE_SECONDS / 4)
         self._piece_cases = min(max(int(size * share), PIECE_CASES_MIN), self.look_rows_max)

@@ -253,8 +253,11 @@ class Keeper:
         """
         return self.look_again(self.cases.numbers_of(keys), now)
 
-    def look_again(self, numbers: Sequence[int], now: int) -> int:
-        """Resolve those of these cases whose cause is gone; return how many."""
+    def look_again(self, numbers: Sequence[int], now: int, *, anew: bool = False) -> int:
+        """Resolve those of these cases whose cause is gone; return how many.
+
+        `anew`: the timetable may be another, so that of the others it is worked out what is due when.
+        """
         numbers = self.cases.unresolved(np.array(numbers, np.int64))
         if not numbers:
             return 0
@@ -266,6 +269,10 @@ class Keeper:
         reasons = np.array([now_judged.reason for now_judged in judged])
         at = np.flatnonzero(reasons != rows["cause"])
         self._remedy(np.array(numbers)[at].tolist(), reasons[at].tolist(), now)
+        for number in np.delete(np.array(numbers), at).tolist() if anew else ():
+            case = self.cases.get(number)
+            if self._due_at(case, now)[0] != self.cases.due_at(number):
+                self._put(number, case, now, "")
         return len(at)
 
     def replace_sims(self, replaced: Sequence[tuple[int, int]], now: int) -> list[int]:

@@ -609,3 +609,15 @@ def test_a_deadline_that_waits_keeps_no_notice_back(desk: Desk) -> None:
     desk.run(START + 31 * DAY, 3, lag)
     assert desk.said[3:] == [(31 * 24, "last")]
     assert desk.case().state == State.OPEN
+
+
+def test_another_timetable_changes_what_is_due_when_cases_are_looked_at_anew(desk: Desk) -> None:
+    desk.seen(START)
+    desk.run(START, 1)
+    assert desk.cases.due_at(0) == START + 10 * DAY
+    sooner = replace(SHIPPED, notices=replace(SHIPPED.notices, reminders_after_days=(3,)))
+    desk.keeper.use_policy(sooner)
+    desk.keeper.look_again([0], START + DAY)
+    assert desk.cases.due_at(0) == START + 10 * DAY
+    desk.keeper.look_again([0], START + DAY, anew=True)
+    assert desk.cases.due_at(0) == START + 3 * DAY
