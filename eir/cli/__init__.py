@@ -23,6 +23,7 @@ from eir.cli import (
     import_lists,
     inquire,
     journal,
+    notice_texts,
     notices,
     policy,
     segments,
@@ -65,3 +66,4 @@ for command in (
     demo.demo,
 ):
     main.add_command(command)
+notices.notices.add_command(notice_texts.texts)

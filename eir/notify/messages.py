@@ -87,6 +87,8 @@ _FORMS: Final = {
     "digits": ("latin", "persian"),
 }
 _PLACEHOLDERS: Final = ("imei", "deadline", "days", "code", "helpline")
+_CODES: Final = ("imei", "code", "helpline")
+"""Placeholders between marks of direction."""
 _INQUIRY_PLACEHOLDERS: Final = ("imei", "code", "helpline")
 
 
@@ -230,8 +232,15 @@ def _check(where: str, language: Language, text: str, allowed: tuple[str, ...]) 
         fields = list(Formatter().parse(text))
     except ValueError as error:
         raise ConfigError(f"{where}: {error}; a brace that is meant is written twice") from None
+    code = ""
     for literal, name, form, conversion in fields:
         _check_alphabet(where, language, literal)
+        if code and name and language.alphabet == "ucs2" and not any(map(str.isalpha, literal)):
+            # Digits right behind a mark are drawn to its right: the two would change places.
+            raise ConfigError(
+                f"{where}: {{{code}}} and {{{name}}} stand side by side; put a word between them"
+            )
+        code = name if name in _CODES else ""
         if name is not None and (name not in allowed or form or conversion):
             raise ConfigError(
                 f"{where}: placeholder {{{name}}} is not known; allowed: "

@@ -116,3 +116,17 @@ def test_a_long_helpline_is_found_at_the_start() -> None:
 def test_a_code_outside_the_alphabet_is_found_at_the_start() -> None:
     with pytest.raises(ConfigError, match=r"U\+06F7"):
         read_texts(shipped_texts(), "t", default="fa", code="*۷#", helpline="1")
+
+
+def test_a_code_and_a_number_side_by_side_are_refused() -> None:
+    """Behind the mark of a code, Persian digits are drawn to its right: the two change places."""
+    text = shipped_texts().replace("{imei} در {deadline}", "{imei} {deadline}")
+    assert text != shipped_texts()
+    with pytest.raises(ConfigError, match=r"\{imei\} and \{deadline\} stand side by side"):
+        read_texts(text, "texts", default="fa", code="*7777#", helpline="02127480000")
+
+
+def test_a_text_for_inquiries_has_no_deadline() -> None:
+    text = shipped_texts().replace("is reported lost.", "is reported lost on {deadline}.")
+    with pytest.raises(ConfigError, match=r"en\.inquiry\.lost: placeholder \{deadline\}"):
+        read_texts(text, "texts", default="fa", code="*7777#", helpline="02127480000")
