@@ -23,7 +23,8 @@ from bench.datadir import FOLDER
 from bench.notices import FIRST_IMSI, FIRST_KEY, NOON, judge_unpaired, settings_without_ceilings
 from bench.results import Figure, median
 from eir.notify.case import State
-from eir.notify.cases import EXTENT_ROWS, Cases, Folding
+from eir.notify.case_file import Folding
+from eir.notify.cases import EXTENT_ROWS, Cases
 from eir.notify.extents import Extent
 from eir.notify.keeper import Judged, Keeper, Sighting
 from eir.notify.outbox import Outbox
@@ -59,7 +60,7 @@ def fill(folder: Path, count: int) -> None:
         cases._extents.append(extent)
     cases._count = count
     for _ in cases._extents:
-        cases._log_id += 1
+        cases.file.log_id += 1
         cases.fold()
     cases.close()
 

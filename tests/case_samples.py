@@ -6,7 +6,8 @@ from pathlib import Path
 
 from eir.notify import cases as cases_module
 from eir.notify.case import Case, State
-from eir.notify.cases import Cases, Happened
+from eir.notify.case_file import Happened
+from eir.notify.cases import Cases
 from eir.notify.schedule import DAY, deadline
 from eir.verdict import Reason
 from eir.whitelist.files import FileLayer

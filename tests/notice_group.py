@@ -153,7 +153,7 @@ class Node:
     def start(self) -> None:
         self.cases = Cases.open(self.folder, FileLayer())
         # A kill here is no power cut: what SQLite has written is there again.
-        self.cases._db.execute("PRAGMA synchronous = OFF")
+        self.cases.file.db.execute("PRAGMA synchronous = OFF")
         self.keeper = SharedKeeper(self.cases, Outbox(self.cases), self.judge, self.settings)
         self.member = Member.of(self.keeper, self.clock, self.clock)
         self.keeper.restarted(self.clock())

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from eir.notify.cases import FILE
+from eir.notify.case_file import FILE
 from eir.notify.sender import NO_MSISDN
 from eir.whitelist.database import storage_errors
 

@@ -11,20 +11,17 @@ what came after them. One writer; only `table` is read by others.
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
-from crc32c import crc32c
 
-from eir.errors import JournalDamagedError, StateDamagedError, StorageError
+from eir.errors import JournalDamagedError, StateDamagedError
 from eir.notify.case import GRACE_WAITS, Case, Event, State, after
+from eir.notify.case_file import FILE, CaseFile, Folding, Happened
 from eir.notify.case_table import BUILDERS, U32, CaseTable, pack_value
 from eir.notify.extents import PIECE_ROWS, ROW, Extent, Rows, give_memory_back
 from eir.notify.schedule import DAY
@@ -34,10 +31,6 @@ from eir.whitelist.database import storage_errors
 from eir.whitelist.files import FileLayer
 from eir.whitelist.rows import U64
 
-FILE: Final = "cases.db"
-VERSION: Final = 1
-CACHE_KIB: Final = 16_384
-"""Pages of cases.db kept in memory: indexes are written all over."""
 MANY_CASES: Final = 1 << 20
 """From which on it is worth while to give back what loading them took."""
 EXTENT_BITS: Final = 20
@@ -46,59 +39,20 @@ _UNRESOLVED: Final = [state for state in State if state != State.RESOLVED]
 _ONE: Final = np.uint32(1)
 _NO_CASE: Final = (0,) * len(ROW.names or ())
 _RECORD: Final = np.dtype([("number", "<u4"), ("due_at", "<u4"), ("row", ROW)])
-_SCHEMA: Final = """
-CREATE TABLE log (id INTEGER PRIMARY KEY, crc32c INTEGER NOT NULL, records BLOB NOT NULL) STRICT;
-CREATE TABLE extents (
-    extent INTEGER PRIMARY KEY, file TEXT NOT NULL, log_id INTEGER NOT NULL, crc32c INTEGER NOT NULL
-) STRICT;
-CREATE TABLE history (
-    id INTEGER PRIMARY KEY, number INTEGER NOT NULL, at INTEGER NOT NULL, event TEXT NOT NULL,
-    who TEXT NOT NULL, why TEXT NOT NULL
-) STRICT;
-CREATE INDEX history_of ON history (number);
-"""
-
-
-class Happened(NamedTuple):
-    """A line of a case's history; `who` and `why` are given where somebody acted."""
-
-    at: int
-    event: str
-    who: str = ""
-    why: str = ""
-
-
-@dataclass(frozen=True)
-class Folding:
-    """An extent on its way to its file; whoever writes it need not be the writer of the cases."""
-
-    extent: int
-    log_id: int
-    path: Path
-    data: bytes
-    files: FileLayer
-
-    def write(self) -> None:
-        """Write the file. Raises StorageError."""
-        try:
-            self.files.write(self.path, self.data)
-        except OSError as error:
-            raise StorageError(f"writing {self.path.name}: {error.strerror}") from error
 
 
 class Cases:
     """All cases by number; numbers of purged cases are given again."""
 
-    def __init__(self, db: sqlite3.Connection, folder: Path, files: FileLayer) -> None:
+    def __init__(self, file: CaseFile) -> None:
         """Use `open`."""
-        self._db, self._folder, self._files = db, folder, files
+        self.file = file
         self._extents: list[Extent] = []
         self._free: list[int] = []
         self._count = 0
         self._changed: dict[int, None] = {}
         self._history: list[tuple[int, Happened]] = []
         self._also: dict[tuple[object, ...], tuple[str, tuple[object, ...]]] = {}
-        self._log_id = 0
         self._before: dict[int, bytes] = {}
         self.before_commit: Callable[[Rows, Rows, Sequence[tuple[int, Happened]]], None] | None = None
         """Told the rows of changed cases as they were and as they are, and what people did, before a
@@ -112,30 +66,16 @@ class Cases:
     @classmethod
     def open(cls, folder: Path, files: FileLayer) -> Self:
         """Open or make cases.db in a folder. Raises StorageError, StateDamagedError."""
+        cases = cls(CaseFile.open(folder, files))
         try:
-            with storage_errors("opening cases.db", FILE):
-                return cls._open(folder, files)
+            cases._load()
         except JournalDamagedError as error:
             raise StateDamagedError(error.message) from error
-
-    @classmethod
-    def _open(cls, folder: Path, files: FileLayer) -> Self:
-        db = sqlite3.connect(folder / FILE, isolation_level=None, check_same_thread=False)
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-        db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        if not version:
-            db.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version = {VERSION};COMMIT;")
-        elif version != VERSION:
-            raise StateDamagedError(f"cases.db has version {version}; this daemon reads {VERSION}")
-        cases = cls(db, folder, files)
-        cases._load()
         return cases
 
     def close(self) -> None:
         """Close the file; what was not committed is gone."""
-        self._db.close()
+        self.file.close()
 
     # -- reading ----------------------------------------------------------------------------------
 
@@ -314,9 +254,7 @@ class Cases:
 
     def history(self, number: int) -> list[Happened]:
         """Return what happened to a case, as far as it is committed, oldest first."""
-        with storage_errors("reading a case's history", FILE):
-            query = "SELECT at, event, who, why FROM history WHERE number = ? ORDER BY id"
-            return [Happened(*row) for row in self._db.execute(query, (number,))]
+        return self.file.history(number)
 
     @property
     def nbytes(self) -> int:
@@ -328,22 +266,19 @@ class Cases:
     @property
     def log_id(self) -> int:
         """Number of the last commit that changed cases."""
-        return self._log_id
+        return self.file.log_id
 
     def changed_after(self, log_id: int, limit: int) -> tuple[Rows, int] | None:
         """Return rows that commits after one changed, and the last of these; None: they are not all there.
 
         Of several commits about a case all are there; rows that are no case any more have state 0.
         """
-        if log_id == self._log_id:
+        if log_id == self.log_id:
             return np.empty(0, ROW), log_id
-        with storage_errors("reading the log of cases", FILE):
-            found = self._db.execute(
-                "SELECT id, crc32c, records FROM log WHERE id > ? ORDER BY id LIMIT ?", (log_id, limit)
-            ).fetchall()
-        if not found or found[0][0] != log_id + 1 or any(crc32c(blob) != crc for _, crc, blob in found):
+        found = self.file.log_after(log_id, limit)
+        if not found:
             return None
-        return np.concatenate([np.frombuffer(blob, _RECORD)["row"] for _, _, blob in found]), found[-1][0]
+        return np.concatenate([np.frombuffer(blob, _RECORD)["row"] for _, blob in found]), found[-1][0]
 
     # -- writing ----------------------------------------------------------------------------------
 
@@ -438,13 +373,11 @@ class Cases:
 
     def read(self, query: str, *values: object) -> list[Any]:
         """Return the rows of a query over what is committed. Raises StorageError, JournalDamagedError."""
-        with storage_errors("reading cases.db", FILE):
-            return self._db.execute(query, values).fetchall()
+        return self.file.read(query, *values)
 
     def script(self, statements: str) -> None:
         """Run statements that make tables. Raises StorageError, JournalDamagedError."""
-        with storage_errors("making tables of cases.db", FILE):
-            self._db.executescript(f"BEGIN;{statements}COMMIT;")
+        self.file.script(statements)
 
     def commit(self) -> None:
         """Make everything since the last commit durable. Raises StorageError; then nothing of it is lost."""
@@ -461,17 +394,7 @@ class Cases:
             records["due_at"][at] = self._extents[extent].due_at[places]
         blob = records.tobytes()
         gone = numbers[records["row"]["state"] == 0].tolist()
-        with storage_errors("committing cases", FILE), self._transaction():
-            if blob:
-                self._db.execute("INSERT INTO log VALUES (?, ?, ?)", (self._log_id + 1, crc32c(blob), blob))
-            for statement, rows in self._statements().items():
-                self._db.executemany(statement, rows)
-            self._db.executemany("DELETE FROM history WHERE number = ?", ((number,) for number in gone))
-            self._db.executemany(
-                "INSERT INTO history (number, at, event, who, why) VALUES (?, ?, ?, ?, ?)",
-                ((number, *happened) for number, happened in self._history),
-            )
-        self._log_id += bool(blob)
+        self.file.commit(blob, self._statements(), gone, self._history)
         self._free += gone
         self._changed.clear()
         self._also.clear()
@@ -497,8 +420,7 @@ class Cases:
 
     def log_bytes(self) -> int:
         """Return the bytes of the log."""
-        with storage_errors("reading cases.db", FILE):
-            return int(self._db.execute("SELECT coalesce(sum(length(records)), 0) FROM log").fetchone()[0])
+        return self.file.log_bytes()
 
     def fold(self) -> None:
         """Write the extent whose file is the oldest, and drop the log that no extent needs any more.
@@ -513,48 +435,35 @@ class Cases:
         """Copy the extent whose file is the oldest; None while something is not committed."""
         if not self._extents or self._changed:
             return None
-        held = {extent: log_id for extent, log_id, *_ in self._manifest()}
-        extent = min(range(len(self._extents)), key=lambda at: held.get(at, 0))
-        path = self._folder / f"cases-{extent:04d}-{self._log_id:012d}.ext"
-        return Folding(extent, self._log_id, path, self._extents[extent].content(), self._files)
+        extent = self.file.oldest(len(self._extents))
+        return self.file.folding(extent, self._extents[extent].content())
 
     def end_fold(self, folding: Folding) -> None:
         """Let the next start read a written copy, and drop the log. Raises StorageError."""
-        with storage_errors("folding the log of cases", FILE), self._transaction():
-            row = (folding.extent, folding.path.name, folding.log_id, crc32c(folding.data))
-            self._db.execute("INSERT OR REPLACE INTO extents VALUES (?, ?, ?, ?)", row)
-            held = {extent: log_id for extent, log_id, *_ in self._manifest()}
-            needed = min(held.get(at, 0) for at in range(len(self._extents)))
-            self._db.execute("DELETE FROM log WHERE id <= ?", (needed,))
-        self._sweep()
-
-    def _sweep(self) -> None:
-        """Remove extent files that nothing refers to."""
-        named = {file for _, _, file, _ in self._manifest()}
-        for path in self._folder.glob("cases-*.ext*"):
-            if path.name not in named:
-                self._files.remove(path)
+        self.file.folded(folding, len(self._extents))
 
     # -- loading ----------------------------------------------------------------------------------
 
     def _load(self) -> None:
         """Read the extent files, then the log above them."""
-        starts = {extent: log_id for extent, log_id, *_ in self._manifest()}
+        file = self.file
+        starts = {one.extent: one.log_id for one in file.manifest()}
         self._extents = [Extent(EXTENT_ROWS) for _ in range(max(starts, default=-1) + 1)]
         with ThreadPoolExecutor(BUILDERS) as pool:
             read = {
-                extent: pool.submit(Extent.read, self._folder / file, EXTENT_ROWS, crc)
-                for extent, _, file, crc in self._manifest()
+                one.extent: pool.submit(Extent.read, file.folder / one.file, EXTENT_ROWS, one.crc32c)
+                for one in file.manifest()
             }
             for extent, reading in read.items():
                 self._extents[extent] = reading.result()
-        self._log_id = max(starts.values(), default=0)
-        for log_id, crc, blob in self._db.execute("SELECT id, crc32c, records FROM log ORDER BY id"):
-            if crc32c(blob) != crc or len(blob) % _RECORD.itemsize:
-                raise StateDamagedError(f"cases.db: entry {log_id} of the log is damaged")
-            self._replay(log_id, np.frombuffer(blob, _RECORD), starts)
-            self._log_id = max(self._log_id, log_id)
-        self._sweep()
+        file.log_id = max(starts.values(), default=0)
+        with storage_errors("reading the log of cases", FILE):
+            for log_id, blob in file.log():
+                if len(blob) % _RECORD.itemsize:
+                    raise StateDamagedError(f"cases.db: entry {log_id} of the log is damaged")
+                self._replay(log_id, np.frombuffer(blob, _RECORD), starts)
+                file.log_id = max(file.log_id, log_id)
+        file.sweep()
         for at, rows in enumerate(one.rows for one in self._extents):
             used = np.flatnonzero(rows["state"])
             if len(used):
@@ -609,17 +518,3 @@ class Cases:
         """Say of each extent which of the numbers are in it."""
         extents = numbers >> EXTENT_BITS
         return [(extent, extents == extent) for extent in np.flatnonzero(np.bincount(extents)).tolist()]
-
-    def _manifest(self) -> list[tuple[int, int, str, int]]:
-        return self._db.execute("SELECT extent, log_id, file, crc32c FROM extents ORDER BY extent").fetchall()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")

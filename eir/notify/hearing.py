@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Final, Protocol
 
 from eir.notify.case import Case
-from eir.notify.cases import Happened
+from eir.notify.case_file import Happened
 from eir.notify.facts import Facts, case_with, facts_of, joined, overruled, settled
 from eir.notify.group_notes import GroupNotes
 from eir.notify.judge import NotJudgedError

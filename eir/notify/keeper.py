@@ -20,7 +20,8 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from eir.notify.case import GRACE_WAITS, Case, Event, State, step
-from eir.notify.cases import Cases, Happened
+from eir.notify.case_file import Happened
+from eir.notify.cases import Cases
 from eir.notify.outbox import Notice, NoticeState, Outbox
 from eir.notify.rate import Rate
 from eir.notify.receipts import Outcome, Receipt, spellings

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from eir.notify.case import Case, State
-from eir.notify.cases import Happened
+from eir.notify.case_file import Happened
 from eir.notify.keeper import Keeper
 from eir.notify.outbox import Notice, NoticeState
 from eir.verdict import Reason

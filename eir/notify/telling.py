@@ -14,7 +14,8 @@ from typing import Any, Final
 import numpy as np
 
 from eir.notify.case import State
-from eir.notify.cases import Cases, Happened
+from eir.notify.case_file import Happened
+from eir.notify.cases import Cases
 from eir.notify.extents import Rows
 from eir.notify.facts import Facts, facts_of
 from eir.notify.group_notes import GroupNotes

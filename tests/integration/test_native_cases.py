@@ -16,8 +16,9 @@ from eir import native
 from eir.identity import imei_text, imsi_text
 from eir.native import NativeChecker
 from eir.notify.case import Case, State
+from eir.notify.case_file import Happened
 from eir.notify.case_table import BITS_MIN
-from eir.notify.cases import Cases, Happened
+from eir.notify.cases import Cases
 from eir.policy import compile_policy, default_policy_text
 from eir.proto import check_pb2, check_pb2_grpc
 from eir.server.core import _bounds

@@ -13,7 +13,8 @@ from eir.errors import StateDamagedError, StorageError
 from eir.notify import case_table, extents
 from eir.notify import cases as module
 from eir.notify.case import Case, Event, State, step
-from eir.notify.cases import Cases, Happened
+from eir.notify.case_file import Happened
+from eir.notify.cases import Cases
 from eir.verdict import Reason
 from eir.whitelist.files import FileLayer
 
@@ -205,7 +206,7 @@ def test_a_damaged_log_is_noticed(tmp_path: Path) -> None:
     cases = opened(tmp_path)
     cases.add(case(1), 0, 0, Happened(NOW, "opened"))
     cases.commit()
-    cases._db.execute("UPDATE log SET records = zeroblob(length(records))")
+    cases.file.db.execute("UPDATE log SET records = zeroblob(length(records))")
     cases.close()
     with pytest.raises(StateDamagedError, match="entry 1 of the log"):
         opened(tmp_path)
@@ -215,11 +216,11 @@ def test_a_commit_that_fails_is_made_up_for(tmp_path: Path) -> None:
     cases = opened(tmp_path)
     cases.add(case(1), 0, 0, Happened(NOW, "opened"))
     other = opened(tmp_path)
-    other._db.execute("BEGIN IMMEDIATE")
-    cases._db.execute("PRAGMA busy_timeout = 0")
+    other.file.db.execute("BEGIN IMMEDIATE")
+    cases.file.db.execute("PRAGMA busy_timeout = 0")
     with pytest.raises(StorageError, match="locked"):
         cases.commit()
-    other._db.execute("ROLLBACK")
+    other.file.db.execute("ROLLBACK")
     other.close()
     cases.commit()
     cases.close()

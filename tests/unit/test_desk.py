@@ -6,6 +6,7 @@ import asyncio
 import time
 from pathlib import Path
 
+import case_samples
 import pytest
 from casework import KEY, NOON, NOTICES, SIM, Office, office
 from test_link import Smsc
@@ -157,6 +158,8 @@ def test_a_drain_waits_for_answers(tmp_path: Path) -> None:
 
 
 def test_folding_while_the_desk_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for (module, name), value in case_samples.SMALL_EXTENTS.items():
+        monkeypatch.setattr(module, name, value)
     monkeypatch.setattr("eir.notify.desk.UPKEEP_SECONDS", 0.05)
     monkeypatch.setattr("eir.notify.desk.LOG_BYTES_MAX", 1)
 

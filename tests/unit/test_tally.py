@@ -9,7 +9,8 @@ import case_samples
 import pytest
 
 from eir.notify.case import Event, State, step
-from eir.notify.cases import Cases, Happened
+from eir.notify.case_file import Happened
+from eir.notify.cases import Cases
 
 
 def counted(cases: Cases, count: int) -> Counter[tuple[int, int]]:
