@@ -115,7 +115,7 @@ class MemoryBoard:
     async def announce(self, me: str, text: str, lease_seconds: float) -> Present:
         self._up()
         server, now = self.server, self.server.clock()
-        known = me in server.members
+        known = me in server.members and server.members[me][0] > now
         server.members[me] = now + lease_seconds, text
         server.members = {name: one for name, one in server.members.items() if one[0] > now}
         there = {name: words for name, (_, words) in server.members.items()}
@@ -206,7 +206,9 @@ class Node:
     async def claim(self, room: int = 100) -> list[Notice]:
         """Claim what is due, and make it durable that it goes out."""
         due = await self.group.claimed(room)
-        return self.submit(due)
+        going = self.submit(due)
+        self.group.used()
+        return going
 
     def submit(self, due: Sequence[Notice]) -> list[Notice]:
         going = []

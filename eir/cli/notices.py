@@ -78,6 +78,17 @@ def _show_status(answer: notice_pb2.GetNoticeStatusResponse) -> None:
         click.echo(f"HELD since {moment(answer.held_since)} by {by}: {answer.held_why}")
     if answer.clock_doubted_why:
         click.echo(f"no deadline falls: the clock {answer.clock_doubted_why}")
+    if answer.group_state:
+        click.echo()
+        trouble = f": {answer.group_trouble}" if answer.group_trouble else ""
+        click.echo(f"group: {answer.group_state}{trouble}")
+        show_table(
+            ("daemon", "at", "sends"),
+            [
+                (one.name, one.address, f"{one.share_percent:.0f} %" if one.sends else "no")
+                for one in answer.group_daemons
+            ],
+        )
     if answer.storage_failed_why:
         click.echo(f"cases cannot be written: {answer.storage_failed_why}")
 

@@ -62,7 +62,8 @@ return gone
 ANNOUNCE: Final = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local known = redis.call('HEXISTS', KEYS[1], ARGV[1])
+local before = redis.call('HGET', KEYS[1], ARGV[1])
+local known = before and tonumber(before:match('^(%d+)') or 0) > now and 1 or 0
 redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f', now + ARGV[2]) .. ' ' .. ARGV[3])
 local all, answer = redis.call('HGETALL', KEYS[1]), {}
 for i = 1, #all, 2 do
@@ -97,7 +98,7 @@ class Claimed(NamedTuple):
 
 
 class Present(NamedTuple):
-    """Who is there, with what each says of itself; whether we were; the last entry of the stream."""
+    """Who is there, with what each says of itself; whether we were, up to now; the stream's last entry."""
 
     known: bool
     members: dict[str, str]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from eir.notify.case import Case
 from eir.notify.case_table import tag_of
@@ -17,6 +17,9 @@ from eir.notify.group_notes import GroupNotes
 from eir.notify.lines import LAST_STAGES
 from eir.notify.outbox import Notice, NoticeState
 from eir.notify.shared_keeper import SharedKeeper
+
+UNUSED_SECONDS_MAX: Final = 60.0
+"""A fall that was granted and is not done for so long is let go."""
 
 
 class Candidate(NamedTuple):
@@ -51,15 +54,18 @@ class Claims:
     ) -> None:
         """Claim for a keeper."""
         self._keeper, self._notes, self._clock, self._monotonic = keeper, notes, clock, monotonic
-        self._claims: dict[int, tuple[str, float]] = {}
+        self._claims: dict[int, str] = {}
+        self._in_use: frozenset[int] = frozenset()
+        """Notices that are just being made durable as submitted."""
         self._done: list[tuple[int, str]] = []
         self._granted: dict[str, float] = {}
+        self._granted_at: dict[str, float] = {}
         self._fell: list[str] = []
         self._wanted: dict[str, None] = {}
 
     def told(self, answers: Sequence[Notice], line: int) -> None:
         """Note with which line the others learn what became of claims."""
-        claims = [self._claims.pop(one.id)[0] for one in answers if one.id in self._claims]
+        claims = [self._claims.pop(one.id) for one in answers if one.id in self._claims]
         self._done += [(line, claim) for claim in claims]
         self._done += [(line, claim) for claim in self._fell]
         self._fell.clear()
@@ -101,32 +107,41 @@ class Claims:
             notice = self._keeper.outbox.get(one.notice.id)
             if notice is not None and notice.state == NoticeState.DUE and notice.due_at <= self._clock():
                 ready.append(notice)
-                self._claims[notice.id] = one.claim, self._monotonic()
+                self._claims[notice.id] = one.claim
+        self._in_use = frozenset(notice.id for notice in ready)
         return ready
 
-    def held(self, older_seconds: float) -> tuple[list[str], list[str]]:
-        """Return what to claim on, and what to let go: notices that did not go out after all.
+    def used(self) -> None:
+        """Say that what was still due is submitted by now, or is not. Any thread may."""
+        self._in_use = frozenset()
 
-        Claims that are not so old are just being made use of.
-        """
-        before = self._monotonic() - older_seconds
+    def held(self) -> tuple[list[str], list[str]]:
+        """Return what to claim on, and what to let go: notices that did not go out after all."""
+        in_use = self._in_use
         out = {notice.id for notice in self._keeper.outbox.unanswered()} if self._claims else set()
-        unused = [
-            number for number, (_, since) in self._claims.items() if number not in out and since < before
-        ]
-        gone = [self._claims.pop(number)[0] for number in unused]
-        return [*(claim for claim, _ in self._claims.values()), *(claim for _, claim in self._done)], gone
+        unused = [number for number in self._claims if number not in out and number not in in_use]
+        gone = [self._claims.pop(number) for number in unused]
+        return [*self._claims.values(), *(claim for _, claim in self._done), *self._granted], gone
+
+    def renewed(self, claims: Sequence[str], until: float) -> None:
+        """Let granted falls be done until later; what was not made use of for long is given up."""
+        now = self._monotonic()
+        for fall in claims:
+            if fall in self._granted and now - self._granted_at[fall] < UNUSED_SECONDS_MAX:
+                self._granted[fall] = until
 
     def grant(self, falls: Sequence[str], until: float) -> None:
         """Let cases be cut off here, until a time of the clock that only goes forward."""
         for fall in falls:
             self._wanted.pop(fall, None)
             self._granted[fall] = until
+            self._granted_at[fall] = self._monotonic()
 
     def take_wanted(self, limit: int) -> list[str]:
         """Return falls to ask for; what lapsed is forgotten."""
         now = self._monotonic()
         self._granted = {fall: until for fall, until in self._granted.items() if until > now}
+        self._granted_at = {fall: at for fall, at in self._granted_at.items() if fall in self._granted}
         wanted = list(self._wanted)[:limit]
         self._wanted.clear()
         return wanted

@@ -76,7 +76,7 @@ class Terms:
     address: str = ""
     """Where this daemon is managed, as others reach it."""
     hear_seconds_max: float = 3.0
-    """Wait for what was told before a claim was granted; then it is not made use of."""
+    """Wait for what was told before a claim was granted; after it, the claim is not made use of."""
 
 
 @dataclass
@@ -138,8 +138,9 @@ class Group:
     @property
     def _settled(self) -> bool:
         """Tell whether everybody who is there has had the time to say so."""
-        since = self._there_since
-        return self._looked and since is not None and self.monotonic() - since >= self.terms.lease_seconds
+        now, lease = self.monotonic(), self.terms.lease_seconds
+        # Who stood still for so long is not there for the others.
+        return self._looked and self._settled_for(now) and now - self._announced_at < lease
 
     @property
     def _missed(self) -> set[str]:
@@ -350,6 +351,7 @@ class Group:
             wanted = await self.in_thread(self._candidates, min(room, CLAIMS_AT_ONCE))
             if not wanted:
                 return []
+            asked_at = self.monotonic()
             try:
                 granted, last_id = await self._granted(self._speaking, wanted)
                 if not granted:
@@ -358,10 +360,16 @@ class Group:
             except (StreamUnavailableError, TimeoutError):
                 # Not sent; the leases run out.
                 return []
+            if self.monotonic() - asked_at > self.terms.lease_seconds * MARGIN:
+                return []
             due = await self.in_thread(self._still_due, granted)
             kept = {notice.id for notice in due}
             await self._let_go([one.claim for one in granted if one.notice.id not in kept])
             return list(due)
+
+    def used(self) -> None:
+        """Say that what was claimed last is submitted by now, or is not."""
+        self.member.claims.used()
 
     def _candidates(self, room: int) -> list[Candidate]:
         found = self.member.claims.candidates(room, self.share)
@@ -391,13 +399,17 @@ class Group:
 
     async def _renew(self, board: Board) -> None:
         """Claim on what we are about."""
-        held = self.member.claims.held
-        claims, gone = await self.in_thread(held, self.terms.lease_seconds / LEASE_PARTS)
+        claims, gone = await self.in_thread(self.member.claims.held)
         await self._release(board, gone)
         for at in range(0, len(claims), CLAIMS_AT_ONCE):
             part = claims[at : at + CLAIMS_AT_ONCE]
+            asked_at = self.monotonic()
             renewed = await board.claim(part, self.member.name, self.terms.lease_seconds)
-            self.counts["leases_lost"] += sum(got is Got.DENIED for got in renewed.got)
+            lost = [got is Got.DENIED for got in renewed.got]
+            self.counts["leases_lost"] += sum(lost)
+            kept = [claim for claim, gone in zip(part, lost, strict=True) if not gone]
+            until = asked_at + self.terms.lease_seconds * MARGIN
+            await self.in_thread(self.member.claims.renewed, kept, until)
 
     async def _claim_falls(self, board: Board) -> None:
         """Claim deadlines that are to fall, as many as may fall in an hour by all daemons together."""

@@ -59,6 +59,16 @@ class Subscriber(Protocol):
         """Empty where it is not known."""
 
 
+class Claimer(Protocol):
+    """Sees to it that each notice is sent by one of several daemons."""
+
+    async def claimed(self, room: int) -> Sequence[Notice]:
+        """Return notices that this daemon alone may send now, at most so many. Raises StorageError."""
+
+    def used(self) -> None:
+        """Say that these are submitted by now, or do not go out."""
+
+
 @dataclass(frozen=True)
 class Route:
     """An SMSC, whom it speaks as, and the beginnings of IMSIs that it serves; none serves all."""
@@ -122,8 +132,8 @@ class Sender:
     """Takes short messages of subscribers, with the name of the SMSC."""
     in_flight_max: int = 256
     draining: bool = False
-    claimed: Callable[[int], Awaitable[Sequence[Notice]]] | None = None
-    """Notices that this daemon, of several, may send now, at most so many; none: there are no others."""
+    claims: Claimer | None = None
+    """Of several daemons, says which notices this one may send; none: there are no others."""
     _flying: set[asyncio.Task[None]] = field(default_factory=set)
     _answers: list[tuple[Notice, Sent]] = field(default_factory=list)
     _arrived: list[tuple[str, smpp34.DeliverSm]] = field(default_factory=list)
@@ -217,10 +227,13 @@ class Sender:
     async def _ready(self, room: int) -> list[Ready]:
         """Return what goes out now. Raises StorageError."""
         ready: list[Ready] = []
-        if self.claimed is None:
+        if self.claims is None:
             ready = await self.in_thread(self._claim, room)
-        elif notices := await self.claimed(room):
-            ready = await self.in_thread(self._prepare, notices)
+        elif notices := await self.claims.claimed(room):
+            try:
+                ready = await self.in_thread(self._prepare, notices)
+            finally:
+                self.claims.used()
         return ready
 
     async def _wait(self) -> None:

@@ -396,7 +396,7 @@ class GetNoticeStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetNoticeStatusResponse(_message.Message):
-    __slots__ = ("cases", "waiting", "smscs", "held_why", "held_since", "held_by", "clock_doubted_why", "complete_until", "deltas_behind", "serial", "storage_failed_why", "memory_bytes")
+    __slots__ = ("cases", "waiting", "smscs", "held_why", "held_since", "held_by", "clock_doubted_why", "complete_until", "deltas_behind", "serial", "storage_failed_why", "memory_bytes", "group_state", "group_trouble", "group_daemons")
     CASES_FIELD_NUMBER: _ClassVar[int]
     WAITING_FIELD_NUMBER: _ClassVar[int]
     SMSCS_FIELD_NUMBER: _ClassVar[int]
@@ -409,6 +409,9 @@ class GetNoticeStatusResponse(_message.Message):
     SERIAL_FIELD_NUMBER: _ClassVar[int]
     STORAGE_FAILED_WHY_FIELD_NUMBER: _ClassVar[int]
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    GROUP_STATE_FIELD_NUMBER: _ClassVar[int]
+    GROUP_TROUBLE_FIELD_NUMBER: _ClassVar[int]
+    GROUP_DAEMONS_FIELD_NUMBER: _ClassVar[int]
     cases: _containers.RepeatedCompositeFieldContainer[CaseCount]
     waiting: _containers.RepeatedCompositeFieldContainer[WaitingCount]
     smscs: _containers.RepeatedCompositeFieldContainer[SmscStatus]
@@ -421,7 +424,22 @@ class GetNoticeStatusResponse(_message.Message):
     serial: int
     storage_failed_why: str
     memory_bytes: int
-    def __init__(self, cases: _Optional[_Iterable[_Union[CaseCount, _Mapping]]] = ..., waiting: _Optional[_Iterable[_Union[WaitingCount, _Mapping]]] = ..., smscs: _Optional[_Iterable[_Union[SmscStatus, _Mapping]]] = ..., held_why: _Optional[str] = ..., held_since: _Optional[int] = ..., held_by: _Optional[str] = ..., clock_doubted_why: _Optional[str] = ..., complete_until: _Optional[int] = ..., deltas_behind: _Optional[int] = ..., serial: _Optional[int] = ..., storage_failed_why: _Optional[str] = ..., memory_bytes: _Optional[int] = ...) -> None: ...
+    group_state: str
+    group_trouble: str
+    group_daemons: _containers.RepeatedCompositeFieldContainer[GroupDaemon]
+    def __init__(self, cases: _Optional[_Iterable[_Union[CaseCount, _Mapping]]] = ..., waiting: _Optional[_Iterable[_Union[WaitingCount, _Mapping]]] = ..., smscs: _Optional[_Iterable[_Union[SmscStatus, _Mapping]]] = ..., held_why: _Optional[str] = ..., held_since: _Optional[int] = ..., held_by: _Optional[str] = ..., clock_doubted_why: _Optional[str] = ..., complete_until: _Optional[int] = ..., deltas_behind: _Optional[int] = ..., serial: _Optional[int] = ..., storage_failed_why: _Optional[str] = ..., memory_bytes: _Optional[int] = ..., group_state: _Optional[str] = ..., group_trouble: _Optional[str] = ..., group_daemons: _Optional[_Iterable[_Union[GroupDaemon, _Mapping]]] = ...) -> None: ...
+
+class GroupDaemon(_message.Message):
+    __slots__ = ("name", "address", "sends", "share_percent")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    SENDS_FIELD_NUMBER: _ClassVar[int]
+    SHARE_PERCENT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    address: str
+    sends: bool
+    share_percent: float
+    def __init__(self, name: _Optional[str] = ..., address: _Optional[str] = ..., sends: _Optional[bool] = ..., share_percent: _Optional[float] = ...) -> None: ...
 
 class CaseCount(_message.Message):
     __slots__ = ("state", "count")

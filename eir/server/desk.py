@@ -267,7 +267,7 @@ class Casework:
         for link in self.links:
             link.taker = partial(sender.take, link)
         if self.group is not None:
-            sender.claimed = self.group.claimed
+            sender.claims = self.group
         return sender
 
     @property
@@ -296,6 +296,8 @@ class Casework:
             state.readiness.hold("cases")
         if self.group is not None:
             state.metrics.group.show(self.group)
+            for link in self.sending:  # an SMSC's rate is that of all daemons together
+                link.pace.rate_max = link.endpoint.parts_per_second_max / self.group.share.count
             if self.group.message:
                 state.readiness.fail("group", self.group.message, required=False)
             else:

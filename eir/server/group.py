@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from eir.notify.shared_keeper import SharedKeeper
     from eir.server.state import State
 
+HEAR_SECONDS_MAX: Final = 3.0
 PART_SECONDS_MAX: Final = 60
 """Wait for the next part of everything."""
 CHANNEL_OPTIONS: Final = (("grpc.enable_http_proxy", 0), ("grpc.keepalive_time_ms", 30_000))
@@ -35,7 +36,12 @@ CHANNEL_OPTIONS: Final = (("grpc.enable_http_proxy", 0), ("grpc.keepalive_time_m
 async def group(state: State, desk: Desk, keeper: SharedKeeper, links: Sequence[Link]) -> Group:
     """Make a desk's daemon a member of its group. Raises ConfigError."""
     says = state.config.group
-    terms = Terms(says.lease_seconds, min(1.0, says.lease_seconds / 10), says.address)
+    terms = Terms(
+        says.lease_seconds,
+        min(1.0, says.lease_seconds / 10),
+        says.address,
+        min(HEAR_SECONDS_MAX, says.lease_seconds / 2),
+    )
     member = await desk.in_thread(Member.of, keeper, state.clock, monotonic, says.lines_max)
     member.hearer.others = Affairs(desk, member.teller)
     found = reached(says, f"{says.redis_prefix}:lines")

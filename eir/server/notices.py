@@ -9,7 +9,7 @@ act is in the registry's audit before it is done, and in its case's history.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
@@ -31,6 +31,7 @@ from eir.server.state import State as Daemon
 
 if TYPE_CHECKING:
     from eir.notify.desk import Desk
+    from eir.notify.group import Group
     from eir.server.desk import Casework
 
 HOURS_MAX: Final = 168
@@ -312,7 +313,22 @@ class NoticeService:
             serial=desk.follower.serial,
             storage_failed_why=desk.storage,
             memory_bytes=desk.keeper.cases.nbytes,
+            **_group(casework.group),
         ).SerializeToString()
+
+
+def _group(group: Group | None) -> dict[str, Any]:
+    """Return what a status says of the group."""
+    if group is None:
+        return {}
+    share = 100 / max(sum(peer.sends for peer in group.peers.values()), 1)
+    daemons = [
+        notice_pb2.GroupDaemon(
+            name=name, address=peer.address, sends=peer.sends, share_percent=share if peer.sends else 0
+        )
+        for name, peer in sorted(group.peers.items())
+    ]
+    return {"group_state": group.state.value, "group_trouble": group.message, "group_daemons": daemons}
 
 
 # -- in the desk's thread ------------------------------------------------------------------------

@@ -155,10 +155,15 @@ def test_each_is_told_once_and_all_know(scene: Scene) -> None:
         assert len({node.deadline(key) for node in nodes}) == 1
         assert len({node.case(key).found.opened_at for node in nodes}) == 1
     assert set(scene.told().values()) == {1}
+    # An SMSC's rate is that of all together.
+    status = notice_pb2.GetNoticeStatusRequest()
+    for node in nodes:
+        said = node.daemon.notices.GetNoticeStatus(status, timeout=10)
+        assert (said.group_state, len(said.group_daemons)) == ("together", 3)
+        assert said.smscs[0].parts_per_second == pytest.approx(10_000 / 3)
     # A hold at one is a hold at all, and so is its release.
     request = notice_pb2.HoldNoticesRequest(who="maryam", why="a bad delta")
     nodes[1].daemon.notices.HoldNotices(request, timeout=10)
-    status = notice_pb2.GetNoticeStatusRequest()
     everywhere(nodes, lambda node: node.daemon.notices.GetNoticeStatus(status).held_by == "maryam", "held")
     nodes[2].daemon.notices.ReleaseNotices(notice_pb2.ReleaseNoticesRequest(who="m", why="seen"), timeout=10)
     everywhere(nodes, lambda node: not node.daemon.notices.GetNoticeStatus(status).held_why, "released")
@@ -239,3 +244,59 @@ def test_a_daemon_that_comes_later_knows_all_and_tells_nobody_again(scene: Scene
     assert second.events("caught_up") == 1
     time.sleep(1)
     assert set(scene.told().values()) == {1}
+
+
+def test_a_daemon_that_stood_still_finds_out_what_others_did(scene: Scene) -> None:
+    nodes = [scene.node() for _ in range(2)]
+    scene.together()
+    taken = scene.smsc.smsc
+    taken.answer = lambda number: None
+    for key in KEYS:
+        nodes[1].check(key)
+    wait_for(lambda: len(scene.told()) >= len(KEYS) // 4, "some are on their way")
+    nodes[0].daemon.signal(signal.SIGSTOP)
+    taken.answer = lambda number: f"again{number}"
+    wait_for(lambda: len(scene.told()) == len(KEYS), "all are told by the other")
+    wait_for(lambda: nodes[1].warned(*KEYS), "all are warned")
+    nodes[0].daemon.signal(signal.SIGCONT)
+    everywhere(nodes, lambda node: node.warned(*KEYS), "warned")
+    scene.together()
+    time.sleep(1)
+    assert max(scene.told().values()) == 2
+    for key in KEYS[:5]:
+        assert nodes[0].case(key).found.warned_at == nodes[1].case(key).found.warned_at
+
+
+def test_deadlines_fall_once_and_everywhere(scene: Scene) -> None:
+    nodes = [scene.node() for _ in range(2)]
+    scene.together()
+    for key in KEYS[:10]:
+        nodes[0].check(key)
+    everywhere(nodes, lambda node: node.warned(*KEYS[:10]), "warned")
+    ahead = scene.ahead.with_suffix(".new")
+
+    def go_on(seconds: int) -> None:
+        ahead.write_text(str(int(scene.ahead.read_text()) + seconds))
+        ahead.replace(scene.ahead)
+
+    go_on(11 * DAY)
+
+    def doubt(node: Node) -> str:
+        answer = node.daemon.notices.GetNoticeStatus(notice_pb2.GetNoticeStatusRequest(), timeout=10)
+        return str(answer.clock_doubted_why)
+
+    everywhere(nodes, doubt, "a clock that jumped is doubted")
+    for node in nodes:
+        node.daemon.push(operation("REGISTER", str(KEYS[-1] + 1)), complete_until=scene.now)
+    everywhere(nodes, lambda node: not doubt(node), "the feed's clock agrees")
+
+    def cut_off() -> bool:
+        # What was held back is looked at again some minutes later; a clock that goes so far is believed.
+        go_on(700)
+        time.sleep(1.1)
+        return all(node.status(key) == "BLACKLISTED" for node in nodes for key in KEYS[:10])
+
+    wait_for(cut_off, "cut off everywhere")
+    wait_for(lambda: scene.smsc.text().count("has been disconnected") >= 10, "all are told")
+    time.sleep(1)
+    assert scene.smsc.text().count("has been disconnected") == 10

@@ -27,6 +27,7 @@ from structlog.testing import capture_logs
 from eir.notify import cases as cases_module
 from eir.notify import group as group_module
 from eir.notify.case import State
+from eir.notify.keeper import STEPS
 from eir.notify.schedule import DAY, HOUR
 from eir.verdict import Reason
 
@@ -56,6 +57,8 @@ class World:
         self.first_seen: dict[Pair, int] = {}
         self.remedied: dict[Pair, int] = {}
         self.lagging: list[tuple[int, int, Pair]] = []
+        self.unknown: set[Said] = set()
+        """What an SMSC took of a daemon that was killed before it knew."""
         self.away: dict[int, list[int]] = defaultdict(list)
         """When each node could not be heard, by its number."""
 
@@ -165,6 +168,7 @@ class World:
             # Killed between the SMSC taking it and us noting that; or before it was given to it.
             if self.random.random() < 0.5:
                 node.take(going)
+                self.unknown |= set(self.said[-len(going) :])
             self._kill(number)
             return
         node.take(going)
@@ -194,7 +198,7 @@ class World:
             stages = [said.stage for said in by_pair[pair]]
             if pair in self.remedied:
                 assert cases == [None] * NODES
-                steps = [said for said in by_pair[pair] if said.stage in ("first", "reminder", "last")]
+                steps = [said for said in by_pair[pair] if said.stage in STEPS and said not in self.unknown]
                 if steps and min(said.at for said in steps) < self.remedied[pair]:
                     assert {"resolved", "restored"} & set(stages), (pair, stages)
                 continue

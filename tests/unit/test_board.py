@@ -114,7 +114,9 @@ def test_who_is_there_is_known_until_the_lease_ends(on: Callable[[Work], None]) 
         assert present.members == {"a": "here, and there", "b": "x"}
         await asyncio.sleep(0.25)
         assert (await one.announce("b", "x", 10)).members == {"b": "x"}
-        assert (await one.announce("b", "x", 10)).known is True
+        assert (await one.announce("b", "x", 0.05)).known is True
+        await asyncio.sleep(0.1)
+        assert (await one.announce("b", "x", 10)).known is False  # it stood still
         await one.leave("b")
         assert (await one.announce("c", "x", 10)).members == {"c": "x"}
 

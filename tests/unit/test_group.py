@@ -154,14 +154,13 @@ def test_a_dead_daemons_notice_is_taken_over_and_counted(town: Make) -> None:
         one.seen(KEY, SIM)
         await here.settle()
         going = await one.claim() or await two.claim()
-        dead, alive = (one, two) if one.member.claims.held(0)[0] else (two, one)
+        dead, alive = (one, two) if one.member.claims.held()[0] else (two, one)
         dead.take(going)
         dead.kill()
         await alive.send()
         assert len(here.said) == 1
-        for _ in range(4):
-            here.now += int(LEASE)
-            await here.turns(2)
+        for _ in range(8):
+            await here.turns(2, 3)
             await alive.send()
         assert [said.stage for said in here.said] == ["first", "first"]
         assert alive.group.counts["taken_over"] == 1
@@ -398,11 +397,11 @@ def test_what_was_told_before_a_claim_was_granted_is_heard_before_it_is_used(tow
             node.member.claims.candidates(10, node.group.share)
             node.keeper.commit()
         owner, other = (one, two) if one.group.share.has(one.case(KEY, SIM)) else (two, one)  # type: ignore[arg-type]
-        here.now += int(2 * LEASE)
+        await here.turns(8, 3)
         wanted = other.member.claims.candidates(10, other.group.share)
         assert len(wanted) == 1
-        await owner.group.announce(owner.group._speaking)  # type: ignore[arg-type]
         await owner.send()
+        assert here.said
         await owner.group.speak()  # told, and let go
         board = MemoryBoard(here.server)
         claimed = await board.claim([wanted[0].claim], other.name, LEASE)
@@ -422,8 +421,11 @@ def test_claims_that_were_not_made_use_of_are_let_go(town: Make) -> None:
         one.seen(KEY, SIM)
         await here.settle()
         assert len(await one.group.claimed(10)) == 1
-        assert here.server.claims
-        here.now += int(LEASE)
+        here.now += int(LEASE) // 2
+        await one.turn()
+        assert here.server.claims  # about to be submitted, however long that takes
+        one.group.used()
+        here.now += int(LEASE) // 2
         await one.turn()
         assert not here.server.claims
 
@@ -437,7 +439,7 @@ def test_a_claim_is_renewed_until_its_answer_is_told(town: Make) -> None:
         one.seen(KEY, SIM)
         await here.settle()
         going = await one.claim() or await two.claim()
-        sender, other = (one, two) if one.member.claims.held(0)[0] else (two, one)
+        sender, other = (one, two) if one.member.claims.held()[0] else (two, one)
         for _ in range(20):
             await here.turns(1, 3)
             assert await other.claim() == []
