@@ -30,7 +30,7 @@ def write(db: sqlite3.Connection, given: Sequence[Subscriber]) -> int:
     """
     given = sorted(given)
     removed = 0
-    if db.execute("SELECT 1 FROM subscribers LIMIT 1").fetchone():
+    if not _empty(db):
         imsis = [(imsi,) for imsi, _, _ in given]
         # What a damaged row said is not known: its MSISDN is left, and leads nowhere.
         db.executemany(
@@ -46,6 +46,10 @@ def write(db: sqlite3.Connection, given: Sequence[Subscriber]) -> int:
     return len(added) - removed
 
 
+def _empty(db: sqlite3.Connection) -> bool:
+    return db.execute("SELECT 1 FROM subscribers LIMIT 1").fetchone() is None
+
+
 def checksum(imsi: int, msisdn: int, language: str) -> int:
     """Return `row_checksum` of a subscriber, three times as fast."""
     return crc32c(b"('subscribers', %d, %d, %a)" % (imsi, msisdn, language))
@@ -54,6 +58,8 @@ def checksum(imsi: int, msisdn: int, language: str) -> int:
 def known(db: sqlite3.Connection, imsis: Sequence[int]) -> list[Subscriber]:
     """Return those of these IMSI codes that are there. Raises JournalDamagedError."""
     found: list[Subscriber] = []
+    if _empty(db):
+        return found
     for start in range(0, len(imsis), KNOWN_AT_ONCE):
         rows = db.execute(
             "SELECT s.* FROM json_each(?) AS j CROSS JOIN subscribers AS s ON s.imsi = j.value",
