@@ -143,6 +143,7 @@ def test_cut_off_after_a_restart_and_let_in_again(scene: Scene) -> None:
         daemon = scene.start()
         wait_for(lambda: verdict(daemon)[1])
         assert len(smsc.taken) == sent
+        wait_for(lambda: status(daemon).complete_until, "a look at the clock before it jumps")
         scene.go_on(11 * DAY)
         # The feed is behind: an activation may be on its way.
         wait_for(lambda: "Last warning" in smsc.text())
