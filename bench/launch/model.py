@@ -13,7 +13,8 @@ from __future__ import annotations
 import heapq
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+
+from .facts import ABSENT, CUT, DONE, HELD, OPEN, WITHDRAWN, Course, Registry, Rules
 
 HOUR = 3_600
 DAY = 86_400
@@ -21,91 +22,9 @@ SEEN_GRAIN = 6 * HOUR
 """A sighting that is newer by less says nothing new."""
 LATE = 3 * HOUR
 """What is due and possible happens within so much time in which it was possible."""
-CAUSES = ("unowned_slot", "owned_by_other", "never_activated", "not_registered")
-OPEN, ABSENT, HELD, WITHDRAWN, CUT, DONE = "OPEN", "ABSENT", "HELD", "WITHDRAWN", "CUT_OFF", "RESOLVED"
+CUT_LATE = 7 * HOUR
+"""So for deadlines: who waits in line is looked at again when those before him should be through."""
 ENDINGS = ("cut_off", "resolved", "restored")
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What the policy says, in seconds and hours of the day; `grace` and `clock` by cause."""
-
-    utc_offset: int
-    grace: dict[str, int]
-    clock: dict[str, str]
-    reminders: tuple[int, ...]
-    last_before: int
-    first_after: int
-    awake: tuple[int, int]
-    cut_off: tuple[int, int]
-    spacing: int
-    warned_min: int
-    absent: int
-    cases_per_imei_max: int
-    cases_per_hour_max: int
-    notices_per_hour_max: int
-    cut_offs_per_hour_max: int
-
-
-@dataclass(slots=True)
-class Course:
-    """A case as the model knows it."""
-
-    pair: int
-    cause: str
-    opened: int
-    grace: int
-    seen: int
-    clock: int
-    state: str = OPEN
-    since: int = 0
-    until: int = 0
-    paused: int = 0
-    warned: int = 0
-    noticed: int = 0
-    done: int = 0
-    """Steps of the timetable that were sent or passed over."""
-    pending: str = ""
-    """Stage that waits to be sent."""
-    step: int = 0
-    possible_since: int = 0
-    told: list[tuple[str, int]] = field(default_factory=list)
-    """Messages the SMSC took."""
-
-    @property
-    def end(self) -> int:
-        """Deadline without shifts; 0 while the clock has not started."""
-        return self.clock + self.grace + self.paused if self.clock else 0
-
-
-class Registry:
-    """What is registered to whom."""
-
-    def __init__(self) -> None:
-        """Begin empty."""
-        self.owner: dict[int, int] = {}
-        self.utilizers: dict[int, set[int]] = defaultdict(set)
-        self.registered: set[int] = set()
-        self.twin: dict[int, int] = {}
-        self.exempt_until: dict[int, int] = {}
-        self.in_use_before: set[int] = set()
-        self.placeholders: set[int] = set()
-
-    def reason(self, key: int, sim: int, now: int) -> str:
-        """Say why a pair is a case; the empty string where it is none."""
-        mine = self.owner.get(key) == sim or sim in self.utilizers.get(key, ())
-        twin = self.twin.get(key)
-        other = twin is not None and (self.owner.get(twin) == sim or sim in self.utilizers.get(twin, ()))
-        if self.exempt_until.get(key, 0) > now or mine or other:
-            return ""
-        if key in self.in_use_before or key in self.placeholders:
-            return ""
-        owned = key in self.owner
-        if not owned and twin is not None and (twin in self.owner or twin in self.in_use_before):
-            return "unowned_slot"
-        if key not in self.registered:
-            return "not_registered"
-        return "owned_by_other" if owned else "never_activated"
 
 
 class Plain:
@@ -184,15 +103,25 @@ class Plain:
 
     def sighted(self, pair: int, at: int, now: int) -> None:
         """Note that a phone was seen."""
-        why = self.registry.reason(self.keys[pair], self.sims[pair], now)
+        why, ends = self._why(pair, now)
         course = self.courses.get(pair)
         if course is not None:
             if why == course.cause:
                 self._seen(course, at, now)
+                self._not_before(course, ends, now)
                 return
             self._close(course, why, at)
         if why:
-            self._open(pair, why, at, now)
+            self._open(pair, why, at, now, ends)
+
+    def _why(self, pair: int, now: int) -> tuple[str, int]:
+        return self.registry.reason(self.keys[pair], self.sims[pair], now, self.rules.grace)
+
+    def _not_before(self, course: Course, ends: int, now: int) -> None:
+        """Let a deadline not fall before the exemption ends that a pair has by now."""
+        if ends and course.clock and ends > course.end and course.state != CUT:
+            course.clock += ends - course.end
+            self._again(course, now)
 
     def _seen(self, course: Course, at: int, now: int) -> None:
         if course.state == ABSENT:
@@ -209,12 +138,12 @@ class Plain:
         if course.state == OPEN:
             self._again(course, now)
 
-    def _open(self, pair: int, cause: str, at: int, now: int) -> None:
+    def _open(self, pair: int, cause: str, at: int, now: int, ends: int) -> None:
         key = self.keys[pair]
         if len(self.by_key[key]) >= self.rules.cases_per_imei_max:
             self.counts["crowded"] += 1
             return
-        clock = self._clock(cause, pair, at)
+        clock = ends - self.rules.grace[cause] if ends else self._clock(cause, pair, at)
         course = Course(pair, cause, at, self.rules.grace[cause], at, clock, since=at)
         self.courses[pair] = course
         self.by_key[key].append(pair)
@@ -247,9 +176,11 @@ class Plain:
             for near in (key, self.registry.twin.get(key)):
                 for pair in list(self.by_key.get(near, ())) if near is not None else ():
                     course = self.courses[pair]
-                    why = self.registry.reason(self.keys[pair], self.sims[pair], now)
+                    why, ends = self._why(pair, now)
                     if why != course.cause:
                         self._close(course, why, now)
+                    else:
+                        self._not_before(course, ends, now)
 
     def _close(self, course: Course, why: str, now: int) -> None:
         """End a case; who was warned or cut off is told."""
@@ -497,7 +428,7 @@ class Plain:
         """Say which deadlines could fall for long, and did not."""
         self.open_blocked(now)
         for pair, since in self.falling.items():
-            if self.possible["cut"] - since > LATE:
+            if self.possible["cut"] - since > CUT_LATE:
                 self.say("a deadline that did not fall", pair, now)
                 self.falling[pair] = 1 << 40
 

@@ -9,21 +9,18 @@ opened again from their files some steps later.
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import numpy as np
 
 import eir.notify.desk
-from bench.deltas import CONTENT, slices
 from eir.errors import DeltaGuardError
-from eir.identity import imei_15
+from eir.identity import imei_15, imei_text, imsi_text
 from eir.notify.case import Event, State
 from eir.notify.case_table import CaseTable
 from eir.notify.cases import Cases
@@ -37,33 +34,30 @@ from eir.notify.schedule import Shift
 from eir.notify.sender import Ready, Route, Sender, Wording
 from eir.notify.smpp import Address
 from eir.policy import compile_policy
-from eir.proto import sync_pb2
-from eir.whitelist.delta import Header
+from eir.verdict import Status
 from eir.whitelist.files import FileLayer
 from eir.whitelist.journal import Journal
-from eir.whitelist.operation import Operation, message
-from eir.whitelist.rows import ExemptCause, Op, Role, Rows
+from eir.whitelist.operation import Operation
+from eir.whitelist.rows import Op, Role
 from eir.whitelist.store import Limits, Store
 
 from . import engine
-from .model import CUT, HELD, OPEN, WITHDRAWN, Plain, Registry, Rules
+from .facts import CUT, HELD, OPEN, WITHDRAWN, Registry
+from .model import Plain
 from .people import (
     BAD_DELTA_DAY,
     DAY,
-    HOUR,
-    PLACEHOLDER,
     SECOND_OPERATOR,
     START,
     UTC_OFFSET,
-    Kind,
     People,
     Remedy,
 )
+from .registrar import Registrar
+from .rules import ENFORCED_DAY, policy_for, rules_for
 from .smsc import Smsc
 
 CODE, HELPLINE = "*7777#", "02127480000"
-ENFORCED_DAY = 25
-"""Until then the second operator's subscribers are warned only."""
 OUTAGE = (8.4, 8.65)
 """Days between which the SMSC is away: six hours."""
 REPAIRED_DAY = BAD_DELTA_DAY + 8 / 24
@@ -74,115 +68,14 @@ DUE_CASES_MAX = 2_000
 CLAIM_MAX = 512
 """Notices in flight at a time: what a kill may repeat."""
 FOLD_EVERY_DAYS = 2
+CHECKS = 2_000
+"""Cases that checks are asked for at the end."""
 MODEL_STATES = {State.OPEN: OPEN, State.ABSENT: "ABSENT", State.HELD: HELD, State.WITHDRAWN: WITHDRAWN}
 MODEL_STATES |= {State.CUT_OFF: CUT}
-POLICY = """
-name = "launch"
-home_plmns = ["43211", "43220"]
-moved_sim = "case"
-placeholders = ["353653080000000"]
-[cause.unowned_slot]
-mode = "enforce"
-grace_days = 20
-[cause.owned_by_other]
-mode = "enforce"
-grace_days = 15
-[cause.never_activated]
-mode = "enforce"
-grace_days = 15
-[cause.not_registered]
-mode = "enforce"
-grace_days = 20
-clock_start = "first_sighting"
-[notices]
-reminders_after_days = [5, 10]
-last_before_days = 3
-warned_days_min = 7
-absent_days = 10
-cases_per_imei_max = 5
-cases_per_hour_max = {cases}
-notices_per_hour_max = {notices}
-cut_offs_per_hour_max = {cut_offs}
-[operator.second]
-imsi = ["43220"]
-[[phase]]
-rules = ["unowned_slot", "owned_by_other", "never_activated", "not_registered"]
-mode = "notify"
-operators = ["second"]
-valid_until = {enforced}
-"""
-
-
-def batched(rows: Iterable[Any], most: int) -> Iterator[Sequence[Any]]:
-    """Cut rows into parts of at most so many."""
-    given = list(rows)
-    for at in range(0, len(given), most):
-        yield given[at : at + most]
 
 
 class KilledError(BaseException):
     """The daemon was killed. Nothing in it may catch this."""
-
-
-class Queue:
-    """Sightings that wait for the keeper; those it took are the model's once they are on disk."""
-
-    def __init__(self) -> None:
-        """Begin empty."""
-        self.waiting: list[tuple[int, Sighting]] = []
-        self.taken: list[tuple[int, Sighting]] = []
-
-    def take(self, limit: int) -> list[Sighting]:
-        """Take those that waited longest."""
-        part, self.waiting = self.waiting[:limit], self.waiting[limit:]
-        self.taken += part
-        return [sighting for _, sighting in part]
-
-
-def rules_for(people: People) -> Rules:
-    """Return the rules of a launch; its ceilings are above what comes without a bad delta."""
-    normal = people.sighted_at[~np.isin(people.sighted, people.victims)]
-    _, first = np.unique(people.sighted[~np.isin(people.sighted, people.victims)], return_index=True)
-    most = int(np.bincount((normal[first] - START) // HOUR).max())
-    count = people.subscribers
-    return Rules(
-        utc_offset=UTC_OFFSET,
-        grace={
-            "unowned_slot": 20 * DAY,
-            "owned_by_other": 15 * DAY,
-            "never_activated": 15 * DAY,
-            "not_registered": 20 * DAY,
-        },
-        clock={
-            "unowned_slot": "first_notice",
-            "owned_by_other": "first_notice",
-            "never_activated": "first_notice",
-            "not_registered": "first_sighting",
-        },
-        reminders=(5 * DAY, 10 * DAY),
-        last_before=3 * DAY,
-        first_after=0,
-        awake=(9, 21),
-        cut_off=(9, 16),
-        spacing=DAY,
-        warned_min=7 * DAY,
-        absent=10 * DAY,
-        cases_per_imei_max=5,
-        cases_per_hour_max=most * 5 // 4 + 10,
-        notices_per_hour_max=count * 8 // 100 + 200,
-        cut_offs_per_hour_max=count * 14 // 10_000 + 1,
-    )
-
-
-def policy_for(rules: Rules) -> str:
-    """Policy that says what the rules say."""
-    enforced = dt.date(2026, 11, 1) + dt.timedelta(ENFORCED_DAY)
-    return POLICY.format(
-        cases=rules.cases_per_hour_max,
-        notices=rules.notices_per_hour_max,
-        cut_offs=rules.cut_offs_per_hour_max,
-        enforced=enforced,
-    )
 
 
 @dataclass
@@ -200,7 +93,7 @@ class Launch:
     store: Store = field(init=False)
     desk: Desk = field(init=False)
     sender: Sender = field(init=False)
-    queue: Queue = field(init=False)
+    queue: engine.Queue = field(init=False)
     counts: Counter[str] = field(default_factory=Counter)
     _points: int = -1
     """Points until the kill; negative: none is due."""
@@ -236,11 +129,14 @@ class Launch:
             {self._msisdn(sim) for sim in people.refused},
             per_step_max=people.subscribers * self.step_seconds // 100_000 + 40,
         )
+        self.registrar = Registrar(
+            people, self.model.registry, self.keys, self.sims, self.numbers, lambda: self.now
+        )
         self._noted_next = self._sighted_next = self._cut_id = 0
         self._looked_serial = 0
         self._acts = self._plan_acts()
         self.start()
-        self._load()
+        self.registrar.load()
 
     def _msisdn(self, sim: int) -> str:
         return str(self.numbers[sim])[1:]
@@ -250,7 +146,9 @@ class Launch:
     def start(self) -> None:
         """Open everything from its files, as the daemon does."""
         limits = Limits(rebuild_bytes_per_second_max=0)
-        self.store = store = Store.open(self.folder, clock=lambda: self.now, limits=limits)
+        self.store = self.registrar.store = store = Store.open(
+            self.folder, clock=lambda: self.now, limits=limits
+        )
         self.checker = checker = engine.checker(store, self.policy, lambda: self.now)
         vars(eir.notify.desk)["monotonic"] = lambda: float(self.now)
         self.desk = desk = Desk.open(
@@ -266,7 +164,7 @@ class Launch:
             lambda: self.now,
             Bounds(due_cases_max=DUE_CASES_MAX),
         )
-        self.queue = desk.sightings = Queue()
+        self.queue = desk.sightings = engine.Queue()
         desk.keeper.cases.on_table = self._show
         self._show(desk.keeper.cases.table)
         commit = desk.keeper.commit
@@ -329,71 +227,6 @@ class Launch:
 
     # -- the registry -----------------------------------------------------------------------------
 
-    def _load(self) -> None:
-        """Load the registry of the first day."""
-        people, registry = self.people, self.model.registry
-        of = people.of
-        paired, moved, second = of(Kind.PAIRED), of(Kind.MOVED), of(Kind.SECOND_SLOT)
-        sims = people.sims
-        registered = [people.keys[paired], people.keys[moved], people.keys[second], people.keys[of(Kind.NEW)]]
-        registered.append(people.keys[people.pair_kind == Kind.SHOP])
-        everywhere = np.unique(np.concatenate(registered))
-        owned = np.concatenate((people.keys[paired], people.keys[moved]))
-        owners = np.concatenate((sims[paired], people.sim_of(moved + 10**10)))
-        self._rows("registry", Op.REGISTER, imei=everywhere)
-        self._rows("registry", Op.PAIR, cause=Role.OWNER, imei=owned, imsi=owners)
-        self._rows("registry", Op.LINK, imei=people.keys[second] - 1, imei_other=people.keys[second])
-        self._rows("registry", Op.GRANDFATHER, imei=people.keys[of(Kind.GRANDFATHERED)])
-        exempt = np.array(list(people.exempt_until), np.int64)
-        until = np.array(list(people.exempt_until.values()), np.int64)
-        self._rows("registry", Op.EXEMPT, cause=ExemptCause.TRAVELLER, imei=people.keys[exempt], time=until)
-        known = np.array(sorted((sim, number) for sim, number in self.numbers.items() if number), np.int64)
-        languages = known[:, 0] % 5 // 4 + 1
-        self._rows("numbers", Op.SUBSCRIBER, imsi=known[:, 0], time=known[:, 1], name=languages)
-        registry.registered = set(everywhere.tolist())
-        registry.owner = dict(zip(owned.tolist(), owners.tolist(), strict=True))
-        for key in people.keys[second].tolist():
-            registry.twin[key], registry.twin[key - 1] = key - 1, key
-        registry.in_use_before = set(people.keys[of(Kind.GRANDFATHERED)].tolist())
-        registry.exempt_until = dict(zip(people.keys[exempt].tolist(), until.tolist(), strict=True))
-        registry.placeholders = {PLACEHOLDER}
-        self.store.rebuild()
-
-    def _rows(self, feed: str, op: Op, *, cause: int = 0, **columns: Any) -> None:
-        """Apply rows of one kind, as columns."""
-        store = self.store
-        count = len(next(iter(columns.values())))
-        if not count:
-            return
-        position = store.position(feed)
-        header = Header(feed, position + 1, position, count, complete_until=self.now, override_guards=True)
-        pending = store.push(header)
-        for part in slices(count):
-            length = part.stop - part.start
-            given: dict[str, Any] = {
-                name: column[part].astype(np.uint16 if name == "name" else np.uint64)
-                for name, column in columns.items()
-            }
-            if cause:
-                given["cause"] = np.full(length, cause, np.uint8)
-            if "name" in columns:
-                given["names"] = ["", "fa", "en"]
-            pending.take(Rows(np.full(length, op, np.uint8), **given), [])
-        pending.apply(CONTENT)
-
-    def push(self, feed: str, rows: Sequence[Operation], **header: Any) -> None:
-        """Send operations as a feed does."""
-        store = self.store
-        position = store.position(feed)
-        pending = store.push(Header(feed, position + 1, position, len(rows), **header))
-        digest = hashlib.sha256()
-
-        for index, part in enumerate(batched(rows, 10_000) if rows else [()]):
-            payload = sync_pb2.DeltaRows(operations=map(message, part)).SerializeToString()
-            digest.update(payload)
-            pending.chunk(index, payload)
-        pending.commit(digest.digest())
-
     def _deltas(self) -> None:
         """Send what the registry and the operators noted, as far as their feeds are."""
         until = self.people.complete_until(self.now)
@@ -406,14 +239,14 @@ class Launch:
         numbered: list[int] = []
         for pair, what in self.people.noted[first:last]:
             if what == Remedy.NUMBER:
-                rows["numbers"] += self._number(pair)
+                rows["numbers"] += self.registrar.number(pair)
                 numbered.append(pair)
             else:
-                rows["registry"] += self._remedy(pair, what)
+                rows["registry"] += self.registrar.remedy(pair, what)
                 keys.append(self.keys[pair])
         for feed, given in rows.items():
             if given:
-                self.push(feed, given, complete_until=until)
+                self.registrar.push(feed, given, complete_until=until)
         if not rows["registry"]:
             self.store.heartbeat("registry", self.store.position("registry"), until)
         self._noted_next, self.model.complete_until = last, until
@@ -422,41 +255,6 @@ class Launch:
             self.model.unreachable -= {sim} - self.people.refused
             self.model.reachable_since[sim] = self.model.possible["send"]
         self._changed(keys)
-
-    def _number(self, pair: int) -> list[Operation]:
-        sim = self.sims[pair]
-        self.numbers[sim] = 1_989_000_000_000 + pair
-        return [Operation(Op.SUBSCRIBER, imsi=sim, time=self.numbers[sim], name="fa")]
-
-    def _remedy(self, pair: int, what: Remedy) -> list[Operation]:
-        """Rows of a remedy; the model's registry is told the same."""
-        key, sim, registry = self.keys[pair], self.sims[pair], self.model.registry
-        match what:
-            case Remedy.DECLARED:
-                # The owner of the other slot becomes this one's, and declares the SIM.
-                host = registry.owner.get(registry.twin[key])
-                if host is None:  # un-paired by the bad delta
-                    return []
-                registry.utilizers[key].add(sim)
-                registry.owner[key] = host
-                return [
-                    Operation(Op.PAIR, key, imsi=host, cause=Role.OWNER),
-                    Operation(Op.PAIR, key, imsi=sim, cause=Role.UTILIZER),
-                ]
-            case Remedy.EXEMPTED:
-                registry.exempt_until[key] = self.people.end * 2
-                row = Operation(Op.EXEMPT, key, time=self.people.end * 2, cause=ExemptCause.TRAVELLER)
-                return [row]
-            case Remedy.TRANSFERRED:
-                former = registry.owner[key]
-                registry.owner[key] = sim
-                return [Operation(Op.PAIR, key, imsi=sim, former_imsi=former, cause=Role.OWNER)]
-        registry.owner[key] = sim
-        pair_row = Operation(Op.PAIR, key, imsi=sim, cause=Role.OWNER)
-        if key in registry.registered:
-            return [pair_row]
-        registry.registered.add(key)
-        return [Operation(Op.REGISTER, key), pair_row]
 
     def _changed(self, keys: Iterable[int]) -> None:
         """Let the desk follow the delta that touched these keys."""
@@ -475,11 +273,11 @@ class Launch:
             if registry.owner.get(self.keys[p]) == self.sims[p]
         ]
         try:
-            self.push("registry", rows, complete_until=self.model.complete_until)
+            self.registrar.push("registry", rows, complete_until=self.model.complete_until)
             self.model.say("the guard let a bad delta through", -1, self.now)
         except DeltaGuardError:
             self.counts["refused by the guard"] += 1
-        self.push("registry", rows, complete_until=self.model.complete_until, override_guards=True)
+        self.registrar.push("registry", rows, complete_until=self.model.complete_until, override_guards=True)
         self.unpaired = [(int(row.imei), row.imsi) for row in rows]
         for key, _ in self.unpaired:
             del registry.owner[key]
@@ -490,7 +288,7 @@ class Launch:
     def _repair(self) -> None:
         """Pair again what was un-paired."""
         rows = [Operation(Op.PAIR, key, imsi=sim, cause=Role.OWNER) for key, sim in self.unpaired]
-        self.push("registry", rows, complete_until=self.model.complete_until)
+        self.registrar.push("registry", rows, complete_until=self.model.complete_until)
         self.model.registry.owner.update(self.unpaired)
         self._changed([key for key, _ in self.unpaired])
 
@@ -700,9 +498,21 @@ class Launch:
                 model.say(f"a case that differs: {ours[0]}, and not {theirs[0]}", pair, self.now)
             elif case.state != State.CUT_OFF and case.deadline != course.end:
                 model.say("a deadline that differs", pair, self.now)
+        self._ask_checks()
         for pair in model.courses.keys() - found:
             model.say("a case that is missing", pair, self.now)
         model.lost(self.now)
+
+    def _ask_checks(self) -> None:
+        """Ask checks for some of the cases: who is cut off is denied, and nobody else."""
+        pairs = sorted(self.model.courses)
+        for pair in self.random.sample(pairs, min(len(pairs), CHECKS)):
+            course = self.model.courses[pair]
+            told = self.checker.check(imei_text(self.keys[pair]), imsi_text(self.sims[pair]), "", False)
+            if (told.status == Status.BLACKLISTED) != (course.state == CUT):
+                self.model.say("a check that is answered wrong", pair, self.now)
+            elif course.state == OPEN and told.deadline != self.model.deadline(course):
+                self.model.say("a check that names another deadline", pair, self.now)
 
     def close(self) -> None:
         """Close the files."""
