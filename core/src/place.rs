@@ -18,7 +18,7 @@ pub enum Found<'a> {
         /// Where the owner is.
         shard: &'a Shard,
         /// Which it is.
-        rank: u64,
+        rank: u32,
         /// Whether the IMEI is registered individually.
         registered: bool,
     },
@@ -56,10 +56,10 @@ pub struct Place<'a> {
 #[derive(Clone, Copy)]
 enum Step {
     Tac,
-    Record(usize),
-    Dense(usize),
-    Line(usize, u32),
-    Sparse(usize),
+    Record(u32),
+    Dense(u32),
+    Line(u32, u32),
+    Sparse(u32),
     Done(State),
 }
 
@@ -99,8 +99,8 @@ impl<'a> Place<'a> {
         if let (Step::Tac, Some(shard)) = (self.next, self.shard) {
             self.next = match shard.entry(self.tac) {
                 Some(entry) => {
-                    prefetch(&shard.tacs, entry);
-                    prefetch(&shard.tacs, entry + 1);
+                    prefetch(&shard.tacs, entry as usize);
+                    prefetch(&shard.tacs, entry as usize + 1);
                     Step::Record(entry)
                 }
                 None => Step::Done(State::Absent),
@@ -135,7 +135,7 @@ impl<'a> Place<'a> {
     }
 
     #[inline]
-    fn record(&mut self, shard: &'a Shard, entry: usize) -> Step {
+    fn record(&mut self, shard: &'a Shard, entry: u32) -> Step {
         self.records = shard.records(entry);
         let Some((record, next)) = self.records else { return Step::Done(State::Absent) };
         let runs = record.runs_first as usize..next.runs_first as usize;
@@ -149,15 +149,15 @@ impl<'a> Place<'a> {
     #[inline]
     fn block(&self, shard: &Shard, record: &TacRecord) -> Step {
         let bit = 1u16 << (self.serial >> 16);
-        let place = |first: u32, mask: u16| first as usize + (mask & (bit - 1)).count_ones() as usize;
+        let place = |first: u32, mask: u16| first.wrapping_add((mask & (bit - 1)).count_ones());
         if record.dense_mask & bit != 0 {
             let place = place(record.dense_first, record.dense_mask);
-            prefetch(&shard.dense, place);
+            prefetch(&shard.dense, place as usize);
             Step::Dense(place)
         } else if record.sparse_mask & bit != 0 {
             let place = place(record.sparse_first, record.sparse_mask);
-            prefetch(&shard.sparse, place);
-            prefetch(&shard.sparse, place + 1);
+            prefetch(&shard.sparse, place as usize);
+            prefetch(&shard.sparse, place as usize + 1);
             Step::Sparse(place)
         } else {
             Step::Done(State::Absent)
@@ -165,17 +165,17 @@ impl<'a> Place<'a> {
     }
 
     #[inline]
-    fn line(&self, shard: &Shard, place: usize) -> Step {
+    fn line(&self, shard: &Shard, place: u32) -> Step {
         let (line, position) = ((self.serial & 0xFFFF) / LINE_SERIALS, (self.serial & 0xFFFF) % LINE_SERIALS);
         let (word, bit) = (line as usize >> 6, 1u64 << (line & 63));
-        let Some(dense) = shard.dense.get(place) else { return Step::Done(State::Absent) };
+        let Some(dense) = shard.dense.get(place as usize) else { return Step::Done(State::Absent) };
         let presence = dense.presence[word];
         if presence & bit == 0 {
             return Step::Done(State::Absent);
         }
-        let before = usize::from(dense.before[word]) + (presence & (bit - 1)).count_ones() as usize;
-        let line = dense.first_line as usize + before;
-        prefetch(&shard.lines, line);
+        let before = u32::from(dense.before[word]) + (presence & (bit - 1)).count_ones();
+        let line = dense.first_line.wrapping_add(before);
+        prefetch(&shard.lines, line as usize);
         Step::Line(line, position)
     }
 

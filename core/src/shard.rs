@@ -74,8 +74,8 @@ pub(crate) struct Run {
 pub(crate) enum State {
     Absent,
     Registered,
-    Paired { rank: u64, registered: bool },
-    More { rank: u64 },
+    Paired { rank: u32, registered: bool },
+    More { rank: u32 },
 }
 
 /// One shard in memory.
@@ -87,7 +87,7 @@ pub struct Shard {
     /// How long the dictionary of IMSI blocks must be.
     pub blocks_min: u64,
     owner_bits: u64,
-    sparse_rank: [u64; 2],
+    sparse_rank: [u32; 2],
     /// TAC and place in `tacs`, hashed: a search in `tacs` itself would miss the cache at every step.
     index: Box<[(u32, u32)]>,
     pub(crate) tacs: View<TacRecord>,
@@ -122,7 +122,7 @@ impl Shard {
             last_tac: segment.last_tac,
             blocks_min: meta[6],
             owner_bits: meta[0],
-            sparse_rank: [meta[1], meta[2]],
+            sparse_rank: [meta[1] as u32, meta[2] as u32],
             index: index_of(&tacs),
             dense: segment.view(2)?,
             lines: segment.view(3)?,
@@ -147,12 +147,12 @@ impl Shard {
 
     /// Place of a TAC in `tacs`.
     #[inline]
-    pub(crate) fn entry(&self, tac: u32) -> Option<usize> {
+    pub(crate) fn entry(&self, tac: u32) -> Option<u32> {
         let (mut at, last) = (home(tac, self.index.len()), self.index.len() - 1);
         loop {
             let (found, place) = self.index[at];
             if found == tac {
-                return Some(place as usize);
+                return Some(place);
             }
             if found == NO_TAC {
                 return None;
@@ -163,34 +163,36 @@ impl Shard {
 
     /// The records of a TAC and of the next one.
     #[inline]
-    pub(crate) fn records(&self, entry: usize) -> Option<(&TacRecord, &TacRecord)> {
+    pub(crate) fn records(&self, entry: u32) -> Option<(&TacRecord, &TacRecord)> {
+        let entry = entry as usize;
         Some((self.tacs.get(entry)?, self.tacs.get(entry + 1)?))
     }
 
     #[inline]
-    pub(crate) fn dense_state(&self, line: usize, position: u32) -> State {
-        let Some(line) = self.lines.get(line) else { return State::Absent };
+    pub(crate) fn dense_state(&self, line: u32, position: u32) -> State {
+        let Some(line) = self.lines.get(line as usize) else { return State::Absent };
         let (byte, bit) = (position as usize / 8, position % 8);
         let (low, high) = (line.low[byte] >> bit & 1, line.high[byte] >> bit & 1);
         match (high, low) {
             (0, 0) => State::Absent,
             (0, _) => State::Registered,
             (_, 0) => State::Paired {
-                rank: u64::from(line.paired_rank & RANK_MASK) + line.count_before(position, !0),
+                rank: (line.paired_rank & RANK_MASK) + line.count_before(position, !0),
                 registered: line.paired_rank & FLAG != 0,
             },
-            _ => State::More { rank: u64::from(line.more_rank) + line.count_before(position, 0) },
+            _ => State::More { rank: line.more_rank.wrapping_add(line.count_before(position, 0)) },
         }
     }
 
-    pub(crate) fn sparse_state(&self, block: usize, low: u16) -> State {
+    pub(crate) fn sparse_state(&self, block: u32, low: u16) -> State {
+        let block = block as usize;
         let (Some(record), Some(next)) = (self.sparse.get(block), self.sparse.get(block + 1)) else {
             return State::Absent;
         };
         let place = |list: usize| {
             let (first, end) = (record[list] & RANK_MASK, next[list] & RANK_MASK);
             let found = self.lists[list].get(first as usize..end as usize)?.binary_search(&low).ok()?;
-            Some(u64::from(first) + found as u64)
+            Some(first.wrapping_add(found as u32))
         };
         if let Some(place) = place(0) {
             return State::Paired {
@@ -214,19 +216,19 @@ impl Shard {
         }
     }
 
-    fn owner_byte(&self, rank: u64) -> usize {
-        (rank.wrapping_mul(self.owner_bits) >> 3) as usize
+    fn owner_byte(&self, rank: u32) -> usize {
+        ((u64::from(rank) * self.owner_bits) >> 3) as usize
     }
 
     /// Head of a paired serial; absent where its owner is nowhere.
     #[inline]
-    pub(crate) fn head(&self, rank: u64, registered: bool, blocks: &[u64]) -> u64 {
+    pub(crate) fn head(&self, rank: u32, registered: bool, blocks: &[u64]) -> u64 {
         let at = self.owner_byte(rank);
         let Some(bytes) = self.owners.get(at..at.wrapping_add(8)).and_then(<[u8]>::first_chunk) else {
             return 0;
         };
         // At most 36 bits from at most bit 7 on: they lie in 8 bytes.
-        let bits = u64::from_le_bytes(*bytes) >> (rank.wrapping_mul(self.owner_bits) & 7);
+        let bits = u64::from_le_bytes(*bytes) >> ((u64::from(rank) * self.owner_bits) & 7);
         let number = bits & ((1 << self.owner_bits) - 1);
         let Some(block) = blocks.get((number >> 16) as usize) else { return 0 };
         let flag = if registered { REGISTERED } else { 0 };
@@ -235,15 +237,15 @@ impl Shard {
 
     /// Fetches what `record` reads, where its begin was fetched before.
     #[inline]
-    pub(crate) fn prefetch_record(&self, rank: u64) {
+    pub(crate) fn prefetch_record(&self, rank: u32) {
         if let Some(first) = self.more_first.get(rank as usize) {
             prefetch(&self.words, *first as usize);
         }
     }
 
-    pub(crate) fn record(&self, rank: u64) -> Option<Row<'_>> {
-        let rank = usize::try_from(rank).ok()?;
-        let (first, end) = (self.more_first.get(rank)?, self.more_first.get(rank.checked_add(1)?)?);
+    pub(crate) fn record(&self, rank: u32) -> Option<Row<'_>> {
+        let rank = rank as usize;
+        let (first, end) = (self.more_first.get(rank)?, self.more_first.get(rank + 1)?);
         let (head, words) = self.words.get(*first as usize..*end as usize)?.split_first()?;
         Some(Row { head: *head, words })
     }
@@ -252,7 +254,7 @@ impl Shard {
 impl Line {
     /// Serials before a position whose high bit is set, and whose low bit is set in the other of `flip`.
     #[inline]
-    fn count_before(&self, position: u32, flip: u64) -> u64 {
+    fn count_before(&self, position: u32, flip: u64) -> u32 {
         let bytes = |plane: &[u8; 28], at: usize| {
             plane[at..].first_chunk().map_or(0, |word| u64::from_le_bytes(*word))
         };
@@ -271,7 +273,7 @@ impl Line {
             };
             count += (word(at) & mask).count_ones();
         }
-        u64::from(count)
+        count
     }
 }
 
