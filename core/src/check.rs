@@ -120,31 +120,19 @@ impl Tables {
         verdict
     }
 
+    /// Fetches what checks of some IMEIs will read, as far as it can be known beforehand.
+    pub fn look_ahead(&self, imeis: &[&[u8]]) {
+        let asked = imeis.iter().map(|imei| self.read(&Question { imei, ..Question::default() }));
+        self.look_up(&mut asked.collect::<Vec<_>>());
+    }
+
     /// Judges many identities at one second, in order; the verdicts are added to `out`.
-    ///
-    /// All of a group take each step of their look-ups before any takes the next: what a step needs was
-    /// fetched meanwhile.
     pub fn check_batch(&self, questions: &[Question<'_>], now: u64, out: &mut Vec<Verdict>) {
         let mut group = Vec::with_capacity(IN_FLIGHT);
         let mut unpaired = Vec::with_capacity(IN_FLIGHT);
         for questions in questions.chunks(IN_FLIGHT) {
             group.extend(questions.iter().map(|question| self.read(question)));
-            for step in Place::STEPS {
-                group
-                    .iter_mut()
-                    .filter_map(|asked| asked.key.as_mut())
-                    .for_each(|slot| step(&mut slot.place));
-            }
-            group.iter().filter_map(|asked| asked.key.as_ref()).for_each(|slot| slot.place.fetch());
-            for asked in &mut group {
-                asked.other_slots = asked.key.as_mut().map(|slot| self.other_slots(slot));
-            }
-            for step in Place::STEPS {
-                let slots = group.iter_mut().filter_map(|asked| asked.other_slots.as_mut());
-                slots.filter_map(|slots| slots.first.as_mut()).for_each(|slot| step(&mut slot.place));
-            }
-            let others = group.iter().filter_map(|asked| asked.other_slots.as_ref()?.first.as_ref());
-            others.for_each(|slot| slot.place.fetch_record());
+            self.look_up(&mut group);
             for asked in &mut group {
                 let (verdict, place) = self.judge(asked, now);
                 if verdict.unpaired.is_some() && self.cases.is_some() {
@@ -155,6 +143,24 @@ impl Tables {
             group.clear();
             unpaired.drain(..).for_each(|(at, place)| self.find_case(&mut out[at], place, now));
         }
+    }
+
+    /// Brings the look-ups of a group forward: all take each step before any takes the next, and what a step needs
+    /// was fetched meanwhile.
+    fn look_up<'t>(&'t self, group: &mut [Asked<'_, 't>]) {
+        for step in Place::STEPS {
+            group.iter_mut().filter_map(|asked| asked.key.as_mut()).for_each(|slot| step(&mut slot.place));
+        }
+        group.iter().filter_map(|asked| asked.key.as_ref()).for_each(|slot| slot.place.fetch());
+        for asked in group.iter_mut() {
+            asked.other_slots = asked.key.as_mut().map(|slot| self.other_slots(slot));
+        }
+        for step in Place::STEPS {
+            let slots = group.iter_mut().filter_map(|asked| asked.other_slots.as_mut());
+            slots.filter_map(|slots| slots.first.as_mut()).for_each(|slot| step(&mut slot.place));
+        }
+        let others = group.iter().filter_map(|asked| asked.other_slots.as_ref()?.first.as_ref());
+        others.for_each(|slot| slot.place.fetch_record());
     }
 
     /// Status that a client gets, by status.

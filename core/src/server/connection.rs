@@ -226,7 +226,11 @@ impl Connection {
             }
             (at, self.phase) = (bytes, Phase::Settings);
         }
+        let mut ahead = at;
         while let Some(head) = Head::read(&data[at..]) {
+            if at >= ahead {
+                ahead = at + service.look_ahead(&data[at..]);
+            }
             if head.bytes > frame::PAYLOAD_BYTES_MAX {
                 return Err((Code::FrameSize, abuse::PROTOCOL));
             }

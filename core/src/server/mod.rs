@@ -8,6 +8,7 @@
 
 #[cfg(test)]
 mod abuse_tests;
+mod ahead;
 pub mod answer;
 pub mod calls;
 pub mod connection;

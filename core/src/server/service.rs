@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::ahead;
 use super::answer::{Failure, code};
 use super::request::{Encoding, Method};
 use super::{Limits, Shared};
@@ -32,6 +33,8 @@ pub trait Judge {
     fn check(&self, question: &Question<'_>, now: u64) -> Verdict;
     /// As `Tables::check_batch`.
     fn check_batch(&self, questions: &[Question<'_>], now: u64, out: &mut Vec<Verdict>);
+    /// As `Tables::look_ahead`.
+    fn look_ahead(&self, _imeis: &[&[u8]]) {}
     /// As `Tables::status_map`.
     fn status_map(&self, client: &[u8]) -> &[u8];
     /// Number of the table state, and whether it is stale.
@@ -53,6 +56,10 @@ impl Judge for Tables {
 
     fn check_batch(&self, questions: &[Question<'_>], now: u64, out: &mut Vec<Verdict>) {
         Tables::check_batch(self, questions, now, out);
+    }
+
+    fn look_ahead(&self, imeis: &[&[u8]]) {
+        Tables::look_ahead(self, imeis);
     }
 
     fn status_map(&self, client: &[u8]) -> &[u8] {
@@ -117,6 +124,19 @@ impl<S: Source> Service<S> {
             now: 0,
             calls: 0,
         }
+    }
+
+    /// Fetches what the checks of some frames will read, where there are several; returns the bytes it looked at.
+    pub fn look_ahead(&self, frames: &[u8]) -> usize {
+        let (imeis, count, bytes) = ahead::imeis(frames);
+        if count > 1 {
+            self.source.with(|judge| {
+                if let Some(judge) = judge {
+                    judge.look_ahead(&imeis[..count]);
+                }
+            });
+        }
+        bytes.max(1)
     }
 
     /// Counts a failure, and gives it back.
