@@ -38,7 +38,7 @@ CREATE TABLE IF NOT EXISTS group_unplaced (
 UNPLACED_SECONDS: Final = DAY
 """Facts that do not hold here are kept for so long: the delta that made them true may be on its way."""
 UNPLACED_MAX: Final = 100_000
-SAID_SECONDS: Final = 7 * DAY
+SAID_SECONDS: Final = 30 * DAY
 """How long it is known what a resolved or cut off subscriber was told."""
 Pair = tuple[int, int]
 

@@ -8,7 +8,7 @@ asked for all that it knows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -103,9 +103,14 @@ class Hearer:
 
     def _take(self, taken: Sequence[group_pb2.GroupLine], now: int, *, say: bool = True) -> None:
         notices = [notice for line in taken for notice in line.notices]
-        later = self._take_notices(notices, now)
-        self._take_facts([facts for line in taken for facts in facts_in(line)], now, say=say)
-        self._take_notices(later, now)
+        # What ends a case is said of it as it is then; steps are taken before the facts that count them.
+        steps = [notice for notice in notices if notice.stage not in LAST_STAGES]
+        later = self._take_notices(steps, now)
+        ends = [notice for notice in notices if notice.stage in LAST_STAGES]
+        sent = {(one.key, one.imsi) for one in ends if one.state == NoticeState.ACCEPTED}
+        known = [facts for line in taken for facts in facts_in(line)]
+        self._take_facts(known, now, say=say, but=sent)
+        self._take_notices([*later, *ends], now)
         for line in taken:
             for act in line.acts:
                 number = self._cases.number(act.key, act.imsi)
@@ -117,8 +122,18 @@ class Hearer:
             for line in taken:
                 self.others.hear(line)
 
-    def _take_facts(self, known: Sequence[Facts], now: int, *, say: bool) -> None:
-        """Place or join facts, by what a check answers now where they are new here."""
+    def _take_facts(
+        self,
+        known: Sequence[Facts],
+        now: int,
+        *,
+        say: bool,
+        but: Collection[tuple[int, int]] = (),
+    ) -> None:
+        """Place or join facts, by what a check answers now where they are new here.
+
+        `say`: who is cut off is to be told here, too, `but` those pairs, whom somebody told.
+        """
         numbers = [self._cases.number(facts.key, facts.imsi) for facts in known]
         new = {(f.key, f.imsi): f.cause for f, number in zip(known, numbers, strict=True) if number < 0}
         judged = self._judged(list(new))
@@ -131,9 +146,9 @@ class Hearer:
                 continue  # of a case that ended here
             number = self._cases.number(*pair)
             if number >= 0 and self._cases.get(number).cause == facts.cause:
-                self._join(number, facts, now, say=say)
+                self._join(number, facts, now, say=say and pair not in but)
             elif number < 0 and pair in judged and judged[pair].reason == facts.cause:
-                self._place(facts, now, say=say)
+                self._place(facts, now, say=say and pair not in but)
             else:
                 self._notes.keep_unplaced(facts)
 
@@ -194,6 +209,7 @@ class Hearer:
             if number < 0 or one.stage in ENDINGS:
                 if one.state == NoticeState.ACCEPTED:
                     later.append(one)
+                if one.state == NoticeState.ACCEPTED and one.stage in LAST_STAGES:
                     self._notes.say(one)
             elif one.at < max(self._cases.get(number).opened_at, self._notes.round_of((one.key, one.imsi))):
                 pass  # of an earlier case, or of what was taken back
@@ -209,7 +225,7 @@ class Hearer:
                     due_at=due_at, error=one.error, attempts=attempts, changed_at=one.at
                 )
                 self._keeper.outbox.put(waiting[number])
-        return [one for one in later if one.stage not in ENDINGS]
+        return later
 
     def _accepted(self, told: group_pb2.ToldNotice, number: int, mine: Notice | None, now: int) -> None:
         """Note that another daemon sent a notice: ours is sent with it, and its receipt may come here."""

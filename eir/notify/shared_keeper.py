@@ -49,6 +49,9 @@ class SharedKeeper(Keeper):
             self._put(number, case, now, what)
             if case.state != State.OPEN and before.state == State.OPEN:
                 self._cancel([number], now)
+            if case.state == State.CUT_OFF != before.state:
+                self._fallen.note(now)
+                self.counts["cut_off"] += 1
         if case.clock_at != before.clock_at:
             self._spread(number, case, now)
 

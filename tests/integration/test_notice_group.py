@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import socket
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -92,6 +94,48 @@ def sim(key: int) -> str:
 
 def msisdn(key: int) -> str:
     return f"98912{key % 10**7:07}"
+
+
+class Line:
+    """A TCP connection's way to a server, that can be cut."""
+
+    def __init__(self, port: int) -> None:
+        self.target, self.cut = port, False
+        self.pairs: list[socket.socket] = []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                one, _ = self.listener.accept()
+                if self.cut:
+                    one.close()
+                    continue
+                other = socket.create_connection(("127.0.0.1", self.target))
+                self.pairs += [one, other]
+                for source, target in ((one, other), (other, one)):
+                    threading.Thread(target=self._copy, args=(source, target), daemon=True).start()
+
+    def _copy(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                target.sendall(data)
+        for end in (source, target):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def sever(self) -> None:
+        self.cut = True
+        for end in self.pairs:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self.sever()
+        for end in [self.listener, *self.pairs]:
+            end.close()
 
 
 class Scene:
@@ -300,3 +344,29 @@ def test_deadlines_fall_once_and_everywhere(scene: Scene) -> None:
     wait_for(lambda: scene.smsc.text().count("has been disconnected") >= 10, "all are told")
     time.sleep(1)
     assert scene.smsc.text().count("has been disconnected") == 10
+
+
+def test_a_daemon_that_is_cut_off_from_redis_goes_on_checking(scene: Scene) -> None:
+    line = Line(scene.redis.port)
+    try:
+        far = scene.node(GROUP.replace("{redis}", f"redis://127.0.0.1:{line.port}/0"))
+        near = scene.node()
+        scene.together()
+        line.sever()
+        wait_for(lambda: far.state() == "away", "away")
+        for key in KEYS[:5]:
+            far.check(key)
+            near.check(key)
+        far.check(KEYS[7])
+        wait_for(lambda: near.warned(*KEYS[:5]), "warned")
+        wait_for(lambda: all(far.deadline(key) for key in KEYS[:5]), "cases open here, too")
+        assert not any(far.warned(key) for key in KEYS[:5])
+        line.cut = False
+        scene.together()
+        everywhere([far, near], lambda node: node.warned(*KEYS[:5], KEYS[7]), "warned")
+        time.sleep(1)
+        assert set(scene.told().values()) == {1}
+        for key in KEYS[:5]:
+            assert far.case(key).found.opened_at == near.case(key).found.opened_at
+    finally:
+        line.close()

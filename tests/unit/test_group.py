@@ -527,3 +527,25 @@ def test_a_new_sim_of_an_unregistered_phone_has_the_grace_of_the_first_everywher
             assert {node.case(KEY, sim).clock_at for sim in (SIM, OTHER)} == {START}  # type: ignore[union-attr]
 
     running(work)
+
+
+def test_who_was_told_of_his_cut_off_is_not_told_again_by_one_who_hears_of_it_late(town: Make) -> None:
+    async def work() -> None:
+        here = town(2)
+        one, two = here.all
+        one.seen(KEY, SIM)
+        for _ in range(29):
+            await here.pass_(1, 6 * HOUR)
+            one.seen(KEY, SIM)
+        here.cut.add(1)
+        await here.pass_(3, 6 * HOUR)
+        assert here.said[-1].stage == "cut_off"
+        here.cut.clear()
+        await here.settle()
+        number = two.cases.number(KEY, SIM)
+        assert two.cases.get(number).state == State.CUT_OFF
+        assert not two.keeper.outbox.waiting_of([number])
+        ends = [one for one in two.keeper.outbox.of_case(number, 0) if one.stage == "cut_off"]
+        assert [one.state for one in ends] == [NoticeState.ACCEPTED]
+
+    running(work)
