@@ -32,7 +32,7 @@ SHOP_PHONES = 20
 CLONES = 12
 SILENCE = ((14.0, 16.5), (27.2, 28.5))
 """Days in which the registry's feed says nothing: what happens then comes after."""
-VICTIMS_SHARE = 0.072
+VICTIMS_SHARE = 0.065
 """Of the owners at the start: un-paired by the bad delta; over 5 % of all pairs by then."""
 BAD_DELTA_DAY = 30.4
 BAD_SEEN_HOURS = 2
@@ -57,17 +57,17 @@ class Kind(IntEnum):
 
 
 SHARES = {
-    Kind.PAIRED: 0.52,
-    Kind.SECOND_SLOT: 0.08,
-    Kind.MOVED: 0.08,
-    Kind.NEW: 0.12,
-    Kind.UNREGISTERED: 0.08,
-    Kind.GRANDFATHERED: 0.045,
-    Kind.CLONE: 0.006,
-    Kind.PLACEHOLDER: 0.01,
+    Kind.PAIRED: 0.74,
+    Kind.SECOND_SLOT: 0.05,
+    Kind.MOVED: 0.04,
+    Kind.NEW: 0.06,
+    Kind.UNREGISTERED: 0.04,
+    Kind.GRANDFATHERED: 0.03,
+    Kind.CLONE: 0.004,
+    Kind.PLACEHOLDER: 0.006,
     Kind.SHOP: 0.001,
-    Kind.SWAPPED: 0.02,
-    Kind.TRAVELLER: 0.038,
+    Kind.SWAPPED: 0.01,
+    Kind.TRAVELLER: 0.019,
 }
 GRACE_DAYS = {Kind.SECOND_SLOT: 20, Kind.MOVED: 15, Kind.NEW: 15}
 GRACE_DAYS_ELSE = 20

@@ -78,8 +78,8 @@ def rules_for(people: People) -> Rules:
         absent=10 * DAY,
         cases_per_imei_max=5,
         cases_per_hour_max=most * 5 // 4 + 10,
-        notices_per_hour_max=count * 8 // 100 + 200,
-        cut_offs_per_hour_max=count * 14 // 10_000 + 1,
+        notices_per_hour_max=count * 6 // 100 + 200,
+        cut_offs_per_hour_max=count * 8 // 10_000 + 1,
     )
 
 

@@ -87,6 +87,7 @@ class Launch:
     step_seconds: int
     kills: tuple[tuple[float, str], ...] = ((17.3, ""), (33.45, "sending"))
     """Days, and where the kill must fall; empty: anywhere."""
+    receipts_share: float = 1.0
     now: int = START
     model: Plain = field(init=False)
     smsc: Smsc = field(init=False)
@@ -127,7 +128,8 @@ class Launch:
             CODE,
             HELPLINE,
             {self._msisdn(sim) for sim in people.refused},
-            per_step_max=people.subscribers * self.step_seconds // 100_000 + 40,
+            people.subscribers * self.step_seconds // 100_000 + 40,
+            self.receipts_share,
         )
         self.registrar = Registrar(
             people, self.model.registry, self.keys, self.sims, self.numbers, lambda: self.now

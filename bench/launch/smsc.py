@@ -74,6 +74,8 @@ class Smsc:
     refused: set[str]
     """Destinations that it never takes."""
     per_step_max: int
+    receipts_share: float = 1.0
+    """Of the parts that receipts come of; the rest is as if they were lost."""
     bound: asyncio.Event = field(default_factory=asyncio.Event)
     endpoint: SimpleNamespace = field(default_factory=lambda: SimpleNamespace(name=NAME))
     room: int = 0
@@ -119,7 +121,7 @@ class Smsc:
     def _receipt(self, message_id: str, now: int) -> None:
         """Say something of a message later, or not."""
         luck = self.random.random()
-        if luck < 0.05:
+        if luck < 0.05 or self.random.random() >= self.receipts_share:
             self.counts["receipts never sent"] += 1
             return
         wait = self.random.randrange(5, HOUR) if luck < 0.9 else self.random.randrange(HOUR, 5 * DAY)

@@ -146,10 +146,18 @@ class Outbox:
         return next(iter(self._select("id = ?", notice_id)), None)
 
     def of_message(self, smsc: str, message_ids: Sequence[str]) -> Notice | None:
-        """Return the notice that an SMSC knows by one of these ids."""
-        query = "SELECT notice FROM messages WHERE smsc = ? AND message_id = ?"
-        found = [row for one in message_ids for row in self._cases.read(query, smsc, one)]
-        return self.get(found[0][0]) if found else None
+        """Return the notice that an SMSC knows by one of these ids, the first that there is."""
+        found = self._known(smsc, message_ids)
+        return self.get(next(found[one] for one in message_ids if one in found)) if found else None
+
+    def knows(self, smsc: str, message_ids: Sequence[str]) -> bool:
+        """Tell whether an SMSC knows a notice by one of these ids."""
+        return bool(self._known(smsc, message_ids))
+
+    def _known(self, smsc: str, message_ids: Sequence[str]) -> dict[str, int]:
+        marks = ", ".join("?" * len(message_ids))
+        query = f"SELECT message_id, notice FROM messages WHERE smsc = ? AND message_id IN ({marks})"  # noqa: S608 - marks only
+        return dict(self._cases.read(query, smsc, *message_ids))
 
     def put(self, notice: Notice) -> None:
         """Replace a notice. The ids of an accepted one are kept for its receipts."""

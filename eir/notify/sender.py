@@ -326,7 +326,7 @@ class Sender:
             elif self.incoming is not None:
                 self.incoming(smsc, message)
         for smsc, receipt, since in early:
-            known = self.keeper.outbox.of_message(smsc, spellings(receipt.message_id)) is not None
+            known = self.keeper.outbox.knows(smsc, spellings(receipt.message_id))
             if known or now - since >= EARLY_SECONDS or len(self._early) >= EARLY_MAX:
                 self.keeper.receipt(smsc, receipt, now)
             else:
