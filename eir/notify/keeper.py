@@ -530,14 +530,19 @@ class Keeper:
         if not case.warned_at and judged.reason not in CAUSE_NAMES:
             self.outbox.add(notice.number, case.opened_at, "resolved", case.steps_sent, now, now)
 
-    def refused(self, notice: Notice, error: str, now: int, *, permanent: bool) -> None:
-        """Note that an SMSC did not take a notice: it is tried again, or failed for good."""
+    def refused(self, notice: Notice, error: str, now: int, *, permanent: bool, tried: bool = True) -> None:
+        """Note that an SMSC did not take a notice: it is tried again, or failed for good.
+
+        What was only throttled, or never went out, was not tried: it does not wait ever longer.
+        """
         if permanent:
             self._answered(notice._replace(state=NoticeState.FAILED, error=error, changed_at=now))
             self._failed(notice, now)
             return
-        due_at = now + RETRY_SECONDS[min(notice.attempts, len(RETRY_SECONDS)) - 1]
-        self._answered(notice._replace(state=NoticeState.DUE, due_at=due_at, error=error, changed_at=now))
+        attempts = notice.attempts - (not tried)
+        wait_seconds = RETRY_SECONDS[min(attempts, len(RETRY_SECONDS)) - 1] if tried else RETRY_SECONDS[0]
+        again = notice._replace(state=NoticeState.DUE, due_at=now + wait_seconds, attempts=attempts)
+        self._answered(again._replace(error=error, changed_at=now))
 
     def _failed(self, notice: Notice, now: int) -> None:
         """Let a case go on whose notice failed: who is unwarned is warned again, after the spacing."""

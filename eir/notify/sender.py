@@ -313,7 +313,8 @@ class Sender:
                 self.keeper.accepted(notice, sent.message_ids, now)
             else:
                 error = f"{sent.fate.value} 0x{sent.status:02X}"
-                self.keeper.refused(notice, error, now, permanent=sent.fate == Fate.PERMANENT)
+                tried = sent.fate not in (Fate.THROTTLED, Fate.UNSENT)
+                self.keeper.refused(notice, error, now, permanent=sent.fate == Fate.PERMANENT, tried=tried)
                 self.keeper.counts[f"sent_{sent.fate.value}"] += 1
                 if sent.status:
                     self.keeper.counts[f"status_{sent.status}"] += 1

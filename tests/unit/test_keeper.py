@@ -621,3 +621,19 @@ def test_another_timetable_changes_what_is_due_when_cases_are_looked_at_anew(des
     assert desk.cases.due_at(0) == START + 10 * DAY
     desk.keeper.look_again([0], START + DAY, anew=True)
     assert desk.cases.due_at(0) == START + 3 * DAY
+
+
+def test_what_is_throttled_does_not_wait_ever_longer(desk: Desk) -> None:
+    desk.seen(START)
+    desk.keeper.tick(START, FOREVER, 10)
+    desk.keeper.commit()
+    now, tries = START, []
+    for _ in range(8):
+        (notice,) = desk.claim(now)
+        tries.append(now - START)
+        desk.keeper.refused(notice, "throttled 0x58", now, permanent=False, tried=False)
+        desk.keeper.commit()
+        now += 60
+    assert tries == [60 * n for n in range(8)]
+    (notice,) = desk.claim(now)
+    assert notice.attempts == 1
