@@ -32,6 +32,8 @@ TITLES = {
     "publish_latency": "From commit to checks",
     "restart": "Restart",
     "inquire": "Inquiries",
+    "cases": "Cases: the size is their number",
+    "notices": "Notices to one SMSC, both ends on this machine",
 }
 HEAD = """\
 # Performance
