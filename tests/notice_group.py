@@ -6,6 +6,7 @@ sightings, tables ──► Node (keeper, member, group) ──► board ──�
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -80,6 +81,7 @@ class MemoryBoard:
 
     async def read(self, after: str, count: int, block_seconds: float) -> list[tuple[str, bytes]]:
         self._up()
+        await asyncio.sleep(0)  # others have their turn
         place = int(after.split("-")[0])
         return [line for line in self.server.lines if int(line[0].split("-")[0]) > place][:count]
 

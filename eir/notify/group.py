@@ -42,6 +42,7 @@ SPEAK_SECONDS: Final = 0.1
 RETRY_SECONDS: Final = 1.0
 BACKOFF_SECONDS_MAX: Final = 5.0
 SAID_SECONDS: Final = 3_600
+FAREWELL_SECONDS_MAX: Final = 2.0
 LEASE_PARTS: Final = 3
 """Leases are renewed so many times before they run out."""
 MARGIN: Final = 0.8
@@ -165,10 +166,19 @@ class Group:
                 tasks.create_task(self._again(self.speak, "speaking"))
         finally:
             with contextlib.suppress(Exception):
-                async with asyncio.timeout(1):
-                    if self._speaking is not None:
-                        await self._speaking.leave(self.member.name)
+                async with asyncio.timeout(FAREWELL_SECONDS_MAX):
+                    await self._farewell()
             await self.disconnect("stopped")
+
+    async def _farewell(self) -> None:
+        """Tell what is left to tell, over a connection of its own: nobody is to do again what was done."""
+        board = await self.connect()
+        try:
+            while await self.publish(board):
+                pass
+            await board.leave(self.member.name)
+        finally:
+            await board.close()
 
     async def _again(self, step: Callable[[], Awaitable[None]], what: str) -> None:
         failures = 0

@@ -549,3 +549,21 @@ def test_who_was_told_of_his_cut_off_is_not_told_again_by_one_who_hears_of_it_la
         assert [one.state for one in ends] == [NoticeState.ACCEPTED]
 
     running(work)
+
+
+def test_a_daemon_that_ends_tells_what_it_did_and_leaves(town: Make) -> None:
+    async def work() -> None:
+        here = town(1)
+        (one,) = here.all
+        await here.settle()
+        running = asyncio.create_task(one.group.run())
+        await asyncio.sleep(0.05)
+        one.seen(KEY, SIM)
+        lines = len(here.server.lines)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        assert len(here.server.lines) == lines + 1
+        assert not here.server.members
+        assert one.group.state is GroupState.AWAY
+
+    running(work)
