@@ -463,6 +463,7 @@ class Keeper:
         """Take back a notice that waits; where its case goes on later, the step is still to be done."""
         self.outbox.put(notice._replace(state=NoticeState.CANCELLED, changed_at=now))
         self.counts["cancelled"] += 1
+        self._gone(notice)
         if self.cases.state_of(notice.number) not in GRACE_WAITS:
             return
         case = self._any_case_of(notice)
@@ -552,10 +553,14 @@ class Keeper:
             steps = case.steps_sent if case.warned_at else 0
             self._put(notice.number, replace(case, steps_sent=steps, noticed_at=now, waits=False), now, "")
 
-    def _answered(self, notice: Notice) -> None:
-        self.outbox.put(notice)
+    def _gone(self, notice: Notice) -> None:
+        """Let other notices of a subscriber go: this one is answered, or will not go out."""
         if imsi := self._going_to.pop(notice.id, 0):
             self._going.pop(imsi, None)
+
+    def _answered(self, notice: Notice) -> None:
+        self.outbox.put(notice)
+        self._gone(notice)
         if self.answered is not None:
             self.answered(notice)
 
@@ -574,6 +579,10 @@ class Keeper:
         self._told.load(*self.cases.noticed_since(now - self._told.spacing_seconds))
         unanswered = self.outbox.unanswered()
         for notice in unanswered:
+            case = self._any_case_of(notice)
+            if case is not None and notice.stage in STEPS:
+                # It may have been taken: what else there is for the subscriber waits for its repeat.
+                self._going[case.imsi], self._going_to[notice.id] = notice.id, case.imsi
             self.outbox.put(notice._replace(state=NoticeState.DUE, due_at=now, changed_at=now))
         self.counts["repeated"] += len(unanswered)
         return len(unanswered)

@@ -637,3 +637,21 @@ def test_what_is_throttled_does_not_wait_ever_longer(desk: Desk) -> None:
     assert tries == [60 * n for n in range(8)]
     (notice,) = desk.claim(now)
     assert notice.attempts == 1
+
+
+def test_after_a_kill_the_repeat_comes_before_other_notices_of_the_subscriber(desk: Desk) -> None:
+    for number in range(2):
+        desk.seen(START, key=KEY + number)
+    desk.keeper.tick(START, FOREVER, 10)
+    desk.keeper.commit()
+    one, other = desk.keeper.outbox.waiting(START, 10)
+    desk.keeper.submitted(one, desk.cases.get(0), "main", START)
+    desk.keeper.commit()
+    desk.cases.close()
+    desk.start()
+    desk.keeper.restarted(START + 60)
+    case, later = desk.cases.get(0), desk.cases.get(1)
+    assert desk.keeper.spaced_at(one, case, START + 60) == START + 60
+    assert desk.keeper.spaced_at(other, later, START + 60) == START + 120
+    desk.keeper.cancelled(one, START + 60)
+    assert desk.keeper.spaced_at(other, later, START + 60) == START + 60
