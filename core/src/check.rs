@@ -179,7 +179,9 @@ impl Tables {
             }
             Subject::Raw(..) | Subject::Nothing => None,
         };
-        Asked { question: *question, imei, imsi: parse_imsi(question.imsi), key, other_slots: None }
+        let imsi = parse_imsi(question.imsi);
+        self.generation.prefetch_imsi(imsi.code);
+        Asked { question: *question, imei, imsi, key, other_slots: None }
     }
 
     /// Begins the look-up of a key.

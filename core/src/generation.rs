@@ -104,8 +104,18 @@ impl Generation {
     }
 
     /// Row of an IMSI: its exemptions.
+    #[inline]
     pub fn imsi_row(&self, code: u64) -> Row<'_> {
-        self.common(Table::Imsi, code)
+        let listed = || self.common.imsis.may_have(code).then(|| self.common.tables.table(Table::Imsi));
+        let row = self.above(Table::Imsi, code).or_else(|| listed()?.find(code));
+        row.unwrap_or_default()
+    }
+
+    /// Fetches what tells whether an IMSI has a row.
+    #[inline]
+    pub fn prefetch_imsi(&self, code: u64) {
+        self.levels.iter().for_each(|level| level.table(Table::Imsi).prefetch(code));
+        self.common.imsis.prefetch(code);
     }
 
     /// Number of the device type of a TAC, 0 for none known.

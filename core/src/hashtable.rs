@@ -74,6 +74,11 @@ impl HashTable {
         None
     }
 
+    /// The keys that are there, in any order.
+    pub fn keys(&self) -> impl Iterator<Item = u64> {
+        self.slots.iter().filter(|slot| slot.value != 0).map(|slot| slot.key)
+    }
+
     fn row(&self, value: u64) -> Option<Row<'_>> {
         if value >> KIND_SHIFT < RECORD {
             return Some(Row { head: value & HEAD_MASK, words: &[] });

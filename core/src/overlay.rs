@@ -1,6 +1,7 @@
 //! Rows above the shards, the common segment, and raw texts in both. Format: docs/segment-format.md.
 
 use crate::facts::Row;
+use crate::filter::Filter;
 use crate::hashtable::HashTable;
 use crate::memory::View;
 use crate::segment::{Kind, Segment};
@@ -59,19 +60,34 @@ impl Tables {
 }
 
 /// The common segment: tables that are not split by TAC, and the dictionary that shards are packed by.
-#[derive(Default)]
 pub struct Common {
     /// RAW, IMSI and TACS; the others are empty.
     pub tables: Tables,
     /// IMSI blocks by number.
     pub blocks: View<u64>,
+    /// IMSI codes that have a row: nearly every check asks, and few have one.
+    pub imsis: Filter,
 }
 
 impl Common {
+    /// Takes tables and the dictionary.
+    pub fn new(tables: Tables, blocks: View<u64>) -> Self {
+        let table = tables.table(Table::Imsi);
+        let mut imsis = Filter::new(table.keys().count());
+        table.keys().for_each(|code| imsis.add(code));
+        Self { tables, blocks, imsis }
+    }
+
     /// Reads a common segment.
     pub fn of(segment: &Segment) -> Result<Self, String> {
         segment.expect(Kind::Common)?;
-        Ok(Self { tables: Tables::of(segment)?, blocks: segment.view(IMSI_BLOCKS_SECTION)? })
+        Ok(Self::new(Tables::of(segment)?, segment.view(IMSI_BLOCKS_SECTION)?))
+    }
+}
+
+impl Default for Common {
+    fn default() -> Self {
+        Self::new(Tables::default(), View::default())
     }
 }
 

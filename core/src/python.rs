@@ -127,8 +127,7 @@ struct Common(Arc<overlay::Common>);
 impl Common {
     #[new]
     fn new(tables: [Arrays; TABLES], blocks: PyBuffer<u8>) -> PyResult<Self> {
-        let common = overlay::Common { tables: tables_of(tables)?, blocks: view_of(blocks)? };
-        Ok(Self(Arc::new(common)))
+        Ok(Self(Arc::new(overlay::Common::new(tables_of(tables)?, view_of(blocks)?))))
     }
 }
 
