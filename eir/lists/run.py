@@ -304,13 +304,14 @@ class _Work:
 
 def _numbers(rows: Iterator[list[Subscriber]]) -> Numbers:
     """Return subscribers as columns; what is no language of two letters is none."""
-    parts = [np.empty((0, 3), np.uint64)]
+    none = np.empty(0, np.uint64)
+    parts = [(none, none, none)]
     for some in rows:
-        languages = {one.language: _language(one.language) for one in some}
-        rows_of = [(one.imsi, one.msisdn, languages[one.language]) for one in some]
-        parts.append(np.array(rows_of, np.uint64))
-    joined = np.concatenate(parts)
-    return Numbers(*(np.ascontiguousarray(joined[:, column]) for column in range(3)))
+        imsi, msisdn, texts = zip(*some, strict=True)
+        numbers = {text: _language(text) for text in set(texts)}
+        language = list(map(numbers.__getitem__, texts))
+        parts.append((np.array(imsi, np.uint64), np.array(msisdn, np.uint64), np.array(language, np.uint64)))
+    return Numbers(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def _language(text: str) -> int:

@@ -175,7 +175,8 @@ def _subscribers(rows: Rows, plan: Plan) -> list[Subscriber]:
         return []
     imsi, msisdn, name = rows.column("imsi")[at], rows.column("time")[at], rows.column("name")[at]
     languages = map(rows.names.__getitem__, name.tolist())
-    return list(map(Subscriber, imsi.tolist(), msisdn.tolist(), languages))
+    columns = imsi.tolist(), msisdn.tolist(), languages
+    return list(map(Subscriber._make, zip(*columns, strict=True)))
 
 
 class _Given(NamedTuple):
@@ -189,14 +190,9 @@ def _check_subscribers(journal: Journal, rows: Rows, plan: Plan) -> _Given:
     """Refuse subscribers that are set to what they are, or removed though they are not there."""
     wanted = _subscribers(rows, plan)
     known = journal.subscribers(subscriber.imsi for subscriber in wanted) if wanted else {}
-    same, gone = [], []
-    for row, subscriber in zip(plan.subscribers.tolist(), wanted, strict=True):
-        present = known.get(subscriber.imsi)
-        if not subscriber.msisdn:
-            if present is None:
-                gone.append(row)
-        elif present == subscriber:
-            same.append(row)
+    numbered = list(zip(plan.subscribers.tolist(), wanted, strict=True))
+    same = [row for row, one in numbered if known.get(one.imsi) == one] if known else []
+    gone = [row for row, one in numbered if not one.msisdn and one.imsi not in known]
     for found, reason, message in (
         (same, RowReason.ALREADY_THERE, "the subscriber has this number already"),
         (gone, RowReason.NOT_THERE, "there is no such subscriber to remove"),

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Final
 
 from crc32c import crc32c
@@ -21,6 +22,10 @@ from eir.whitelist.schema import Subscriber, checked
 
 KNOWN_AT_ONCE: Final = 20_000
 """Rows looked up in one statement."""
+WRITTEN_AT_ONCE: Final = 100
+"""Rows written by one statement; one for each row takes twice as long."""
+_CHECKED: Final = b"('subscribers', %d, %d, %a)"
+"""What `row_checksum` is over."""
 
 
 def write(db: sqlite3.Connection, given: Sequence[Subscriber]) -> int:
@@ -33,17 +38,33 @@ def write(db: sqlite3.Connection, given: Sequence[Subscriber]) -> int:
     if not _empty(db):
         imsis = [(imsi,) for imsi, _, _ in given]
         # What a damaged row said is not known: its MSISDN is left, and leads nowhere.
-        db.executemany(
-            "DELETE FROM msisdns WHERE imsi = ?1 AND"
-            " msisdn = (SELECT msisdn FROM subscribers WHERE imsi = ?1)",
+        _write(
+            db,
+            "DELETE FROM msisdns WHERE (msisdn, imsi) IN"
+            " (SELECT msisdn, imsi FROM subscribers WHERE imsi IN (%s))",
+            "?",
             imsis,
         )
-        removed = db.executemany("DELETE FROM subscribers WHERE imsi = ?", imsis).rowcount
-    added = [(*one, checksum(*one)) for one in given if one.msisdn]
-    db.executemany("INSERT INTO subscribers VALUES (?, ?, ?, ?)", added)
-    by_number = sorted((msisdn, imsi) for imsi, msisdn, _, _ in added)
-    db.executemany("INSERT OR IGNORE INTO msisdns VALUES (?, ?)", by_number)
+        removed = _write(db, "DELETE FROM subscribers WHERE imsi IN (%s)", "?", imsis)
+    added = [one for one in given if one.msisdn]
+    if not added:
+        return -removed
+    columns = list(zip(*added, strict=True))
+    rows = list(zip(*columns, _checksums(columns), strict=True))
+    _write(db, "INSERT INTO subscribers VALUES %s", "(?, ?, ?, ?)", rows)
+    by_number = sorted(zip(columns[1], columns[0], strict=True))
+    _write(db, "INSERT OR IGNORE INTO msisdns VALUES %s", "(?, ?)", by_number)
     return len(added) - removed
+
+
+def _write(db: sqlite3.Connection, sql: str, marks: str, rows: Sequence[tuple[object, ...]]) -> int:
+    """Run a statement for rows, as many at once as may be; return how many it changed."""
+    changed, whole = 0, len(rows) - len(rows) % WRITTEN_AT_ONCE
+    for count, start, end in ((WRITTEN_AT_ONCE, 0, whole), (1, whole, len(rows))):
+        values = [list(chain.from_iterable(rows[at : at + count])) for at in range(start, end, count)]
+        if values:
+            changed += db.executemany(sql % ", ".join([marks] * count), values).rowcount
+    return changed
 
 
 def _empty(db: sqlite3.Connection) -> bool:
@@ -52,7 +73,12 @@ def _empty(db: sqlite3.Connection) -> bool:
 
 def checksum(imsi: int, msisdn: int, language: str) -> int:
     """Return `row_checksum` of a subscriber, three times as fast."""
-    return crc32c(b"('subscribers', %d, %d, %a)" % (imsi, msisdn, language))
+    return crc32c(_CHECKED % (imsi, msisdn, language))
+
+
+def _checksums(columns: Iterable[Iterable[object]]) -> Iterator[int]:
+    """Return `checksum` of many, given as columns."""
+    return map(crc32c, map(_CHECKED.__mod__, zip(*columns, strict=True)))
 
 
 def known(db: sqlite3.Connection, imsis: Sequence[int]) -> list[Subscriber]:
@@ -65,7 +91,7 @@ def known(db: sqlite3.Connection, imsis: Sequence[int]) -> list[Subscriber]:
             "SELECT s.* FROM json_each(?) AS j CROSS JOIN subscribers AS s ON s.imsi = j.value",
             (json.dumps(imsis[start : start + KNOWN_AT_ONCE]),),
         )
-        found += map(_checked, rows)
+        found += _all_checked(rows.fetchall())
     return found
 
 
@@ -75,6 +101,16 @@ def _checked(row: tuple[int, int, str, int]) -> Subscriber:
     if checksum(imsi, msisdn, language) != stored:
         checked("subscribers", row)  # says so
     return Subscriber(imsi, msisdn, language)
+
+
+def _all_checked(rows: Sequence[tuple[int, int, str, int]]) -> list[Subscriber]:
+    """Return rows without their checksums. Raises JournalDamagedError."""
+    if not rows:
+        return []
+    *columns, stored = zip(*rows, strict=True)
+    if tuple(_checksums(columns)) != stored:
+        return list(map(_checked, rows))  # says which
+    return list(map(Subscriber._make, zip(*columns, strict=True)))
 
 
 def of_imsi(db: sqlite3.Connection, imsi: int) -> Subscriber | None:
@@ -93,7 +129,7 @@ def of_msisdn(db: sqlite3.Connection, msisdn: int, count_max: int) -> list[Subsc
 def after(db: sqlite3.Connection, imsi: int, count_max: int) -> list[Subscriber]:
     """Return the next subscribers by IMSI code, at most so many. Raises JournalDamagedError."""
     rows = db.execute("SELECT * FROM subscribers WHERE imsi > ? ORDER BY imsi LIMIT ?", (imsi, count_max))
-    return [_checked(row) for row in rows]
+    return _all_checked(rows.fetchall())
 
 
 def verify(db: sqlite3.Connection) -> list[JournalDamagedError]:
