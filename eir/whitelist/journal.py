@@ -360,6 +360,11 @@ class Journal(Database):
         with self._lock, storage_errors("reading the journal"):
             return {subscriber.imsi: subscriber for subscriber in subscribers.known(self._db, list(imsis))}
 
+    def subscribers_there(self, imsis: Iterable[int]) -> set[int]:
+        """Tell which of these IMSI codes have a subscriber, whose row may be damaged."""
+        with self._lock, storage_errors("reading the journal"):
+            return subscribers.there(self._db, list(imsis))
+
     def subscribers_of(self, msisdn: int, count_max: int) -> list[Subscriber]:
         """Look subscribers up by MSISDN. Raises JournalDamagedError naming a damaged row."""
         with self._lock, storage_errors("reading the journal"):

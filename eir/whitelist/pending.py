@@ -175,8 +175,7 @@ def _subscribers(rows: Rows, plan: Plan) -> list[Subscriber]:
         return []
     imsi, msisdn, name = rows.column("imsi")[at], rows.column("time")[at], rows.column("name")[at]
     languages = map(rows.names.__getitem__, name.tolist())
-    columns = imsi.tolist(), msisdn.tolist(), languages
-    return list(map(Subscriber._make, zip(*columns, strict=True)))
+    return Subscriber.many((imsi.tolist(), msisdn.tolist(), languages))
 
 
 class _Given(NamedTuple):
@@ -189,10 +188,11 @@ class _Given(NamedTuple):
 def _check_subscribers(journal: Journal, rows: Rows, plan: Plan) -> _Given:
     """Refuse subscribers that are set to what they are, or removed though they are not there."""
     wanted = _subscribers(rows, plan)
-    known = journal.subscribers(subscriber.imsi for subscriber in wanted) if wanted else {}
     numbered = list(zip(plan.subscribers.tolist(), wanted, strict=True))
+    known = journal.subscribers([one.imsi for one in wanted if one.msisdn])
+    there = journal.subscribers_there([one.imsi for one in wanted if not one.msisdn])
     same = [row for row, one in numbered if known.get(one.imsi) == one] if known else []
-    gone = [row for row, one in numbered if not one.msisdn and one.imsi not in known]
+    gone = [row for row, one in numbered if not one.msisdn and one.imsi not in there]
     for found, reason, message in (
         (same, RowReason.ALREADY_THERE, "the subscriber has this number already"),
         (gone, RowReason.NOT_THERE, "there is no such subscriber to remove"),

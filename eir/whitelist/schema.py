@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass
 from enum import StrEnum
+from itertools import repeat
 from typing import Any, Final, NamedTuple
 
 from crc32c import crc32c
@@ -188,6 +189,11 @@ class Subscriber(NamedTuple):
     imsi: int
     msisdn: int
     language: str
+
+    @classmethod
+    def many(cls, columns: Iterable[Iterable[object]]) -> list[Subscriber]:
+        """Return subscribers of three columns, without a call in Python for each."""
+        return list(map(tuple.__new__, repeat(cls), zip(*columns, strict=True)))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
-from typing import Final
+from typing import Any, Final
 
 from crc32c import crc32c
 
@@ -83,16 +83,21 @@ def _checksums(columns: Iterable[Iterable[object]]) -> Iterator[int]:
 
 def known(db: sqlite3.Connection, imsis: Sequence[int]) -> list[Subscriber]:
     """Return those of these IMSI codes that are there. Raises JournalDamagedError."""
-    found: list[Subscriber] = []
-    if _empty(db):
-        return found
+    return [one for rows in _some(db, "s.*", imsis) for one in _all_checked(rows)]
+
+
+def there(db: sqlite3.Connection, imsis: Sequence[int]) -> set[int]:
+    """Return those of these IMSI codes that are there, whatever their rows say."""
+    return {imsi for rows in _some(db, "s.imsi", imsis) for (imsi,) in rows}
+
+
+def _some(db: sqlite3.Connection, what: str, imsis: Sequence[int]) -> Iterator[list[Any]]:
+    """Read rows of these IMSI codes, many at once."""
+    if not imsis or _empty(db):
+        return
+    sql = f"SELECT {what} FROM json_each(?) AS j CROSS JOIN subscribers AS s ON s.imsi = j.value"  # noqa: S608
     for start in range(0, len(imsis), KNOWN_AT_ONCE):
-        rows = db.execute(
-            "SELECT s.* FROM json_each(?) AS j CROSS JOIN subscribers AS s ON s.imsi = j.value",
-            (json.dumps(imsis[start : start + KNOWN_AT_ONCE]),),
-        )
-        found += _all_checked(rows.fetchall())
-    return found
+        yield db.execute(sql, (json.dumps(imsis[start : start + KNOWN_AT_ONCE]),)).fetchall()
 
 
 def _checked(row: tuple[int, int, str, int]) -> Subscriber:
@@ -110,7 +115,7 @@ def _all_checked(rows: Sequence[tuple[int, int, str, int]]) -> list[Subscriber]:
     *columns, stored = zip(*rows, strict=True)
     if tuple(_checksums(columns)) != stored:
         return list(map(_checked, rows))  # says which
-    return list(map(Subscriber._make, zip(*columns, strict=True)))
+    return Subscriber.many(columns)
 
 
 def of_imsi(db: sqlite3.Connection, imsi: int) -> Subscriber | None:

@@ -24,6 +24,7 @@ from eir.errors import (
     DeltaInvalidError,
     DeltaRowCountMismatchError,
     DeltaRowsRefusedError,
+    JournalDamagedError,
     StorageError,
     WriterBusyError,
 )
@@ -35,6 +36,7 @@ from eir.whitelist.items import REGISTERED
 from eir.whitelist.operation import Operation
 from eir.whitelist.overlay import Overlay
 from eir.whitelist.rows import BlockCause, Op, Role
+from eir.whitelist.schema import Subscriber
 from eir.whitelist.store import MODE_ALLOW_ALL, Limits, Store
 
 KEY = 35123456000000
@@ -274,6 +276,20 @@ def test_subscribers_are_judged_as_other_rows_are(store: Store) -> None:
 
 
 # -- levels and rebuilds ------------------------------------------------------------------------------
+
+
+def test_a_damaged_subscriber_is_removed_and_set_again(store: Store) -> None:
+    row = Operation(Op.SUBSCRIBER, imsi=A, time=1989120000001, name="fa")
+    store_model.push(store, [row])
+    with store.journal.transaction():
+        store.journal._db.execute("UPDATE subscribers SET language = 'en'")
+    with pytest.raises(JournalDamagedError, match="of subscribers"):
+        store_model.push(store, [row])
+    store_model.push(store, [Operation(Op.SUBSCRIBER, imsi=A)])
+    assert store.counts["subscribers"] == 0
+    store_model.push(store, [row])
+    assert store.journal.subscribers_of(1989120000001, 9) == [Subscriber(A, 1989120000001, "fa")]
+    assert store.journal.verify() == []
 
 
 def test_a_large_delta_goes_below_and_the_newest_still_wins(folder: Path) -> None:

@@ -41,6 +41,30 @@ def test_known_ones_are_found_some_at_a_time(db: sqlite3.Connection, monkeypatch
     assert subscribers.verify(db) == []
 
 
+@pytest.mark.parametrize("at_once", [1, 2, 3, 4, 100])
+def test_however_many_are_written_at_once_all_are(
+    db: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(subscribers, "WRITTEN_AT_ONCE", at_once)
+    assert subscribers.write(db, ROWS[::-1]) == 9
+    assert subscribers.after(db, 0, 99) == ROWS
+    assert subscribers.of_msisdn(db, ROWS[1].msisdn, 99) == ROWS[1::3]
+    assert subscribers.write(db, [row._replace(msisdn=0) for row in ROWS[:7]]) == -7
+    assert subscribers.after(db, 0, 99) == ROWS[7:]
+    assert db.execute("SELECT msisdn, imsi FROM msisdns ORDER BY imsi").fetchall() == [
+        (row.msisdn, row.imsi) for row in ROWS[7:]
+    ]
+    assert subscribers.write(db, [ROWS[0]._replace(msisdn=0)]) == 0
+    assert subscribers.verify(db) == []
+
+
+def test_which_are_there_is_known_of_damaged_ones_too(db: sqlite3.Connection) -> None:
+    assert subscribers.there(db, [ROWS[0].imsi]) == set()
+    subscribers.write(db, ROWS[:2])
+    db.execute("UPDATE subscribers SET language = 'xx'")
+    assert subscribers.there(db, [row.imsi for row in ROWS]) == {ROWS[0].imsi, ROWS[1].imsi}
+
+
 def test_a_damaged_row_is_named(db: sqlite3.Connection) -> None:
     subscribers.write(db, ROWS)
     db.execute("UPDATE subscribers SET language = 'xx' WHERE imsi = ?", (ROWS[4].imsi,))
