@@ -38,7 +38,8 @@ run: setup
 test: setup peers
 	$(CARGO) test --quiet $(CORE)
 	$(CARGO) test --quiet --release $(CORE_FUZZ)
-	HYPOTHESIS_PROFILE=ci $(BIN)/python -m pytest -q -m 'not sim'
+	@# Two at a time, whole modules each: most tests wait for daemons.
+	HYPOTHESIS_PROFILE=ci $(BIN)/python -m pytest -q -m 'not sim' -n 2 --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .
@@ -92,5 +93,5 @@ peers:
 	./tests/peers.sh
 
 clean:
-	rm -rf .venv build core/target core/fuzz/target eir/_core*.so *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	rm -rf .venv .build build core/target eir/_core*.so *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .build build core/target core/fuzz/target bench/loadgen/target eir/_core*.so *.egg-info
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
