@@ -153,6 +153,11 @@ class Checker:
         self.cases: CaseTable | None = None
         """Where cases are found; None where none are kept. Set it anew when its slots are others."""
 
+    @property
+    def generation(self) -> Generation:
+        """What checks are answered from now."""
+        return self._store.generation
+
     def check(self, imei: str, imsi: str, serving_plmn: str, emergency: bool) -> Verdict:
         """Judge one identity. Never raises for what a phone sent."""
         generation, now = self._store.generation, self._clock()

@@ -31,7 +31,7 @@ from eir.whitelist.overlay import Overlay
 from eir.whitelist.rows import U64
 from eir.whitelist.shard import Shard
 from eir.whitelist.shard_find import Finders
-from eir.whitelist.tables import Common
+from eir.whitelist.tables import Common, Generation
 
 REBUILD: Final = "build it with `make native`, or install the package again with cargo on the PATH"
 
@@ -108,6 +108,8 @@ class NativeChecker:
         self._held: dict[int, tuple[object, object]] = {}
         self._cases: object = None
         self._lock = threading.Lock()
+        self.generation = store.generation
+        """What the engine has: a moment later than the store."""
         self.publish()
 
     @property
@@ -199,7 +201,7 @@ class NativeChecker:
             stale=self._stale,
             cases=self._cases,
         )
-        self._held = held
+        self._held, self.generation = held, generation
 
 
 class PublishingChecker(Checker):
@@ -214,6 +216,11 @@ class PublishingChecker(Checker):
         self.native = NativeChecker(store, policy, clock, engine)
         self._cases: CaseTable | None = None
         super().__init__(store, policy, clock)
+
+    @property
+    def generation(self) -> Generation:
+        """What the engine's checks are answered from now."""
+        return self.native.generation
 
     @property
     def policy(self) -> Policy:

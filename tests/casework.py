@@ -15,6 +15,7 @@ import store_model
 from test_link import Smsc
 
 from eir.check import Checker
+from eir.clock import monotonic
 from eir.config import Config
 from eir.identity import imei_text, imsi_text
 from eir.metrics import Metrics
@@ -105,6 +106,11 @@ class Office:
             return self.desk.keeper.cases.get(number) if number >= 0 else None
 
         return await self.desk.in_thread(work)
+
+    async def later(self, seconds: int) -> None:
+        """Let time pass, and the clock that went so far be believed."""
+        self.now += seconds
+        await self.desk.in_thread(lambda: self.desk.watch.believe(self.now, monotonic()))
 
     async def until(self, holds: Callable[[], bool]) -> None:
         """Wait for something to come about."""

@@ -308,7 +308,8 @@ class Cases:
         if happened is not None:
             self._history.append((number, happened))
         if case.state == State.RESOLVED:
-            self.table.remove(case.key, case.imsi)
+            if self.table.number(case.key, case.imsi) == number:
+                self.table.remove(case.key, case.imsi)  # the pair may have a newer case
             return
         before = self.table.slots
         if self.table.full:

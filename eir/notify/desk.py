@@ -24,14 +24,13 @@ import numpy as np
 import structlog
 
 from eir.clock import monotonic
-from eir.errors import InvalidRequestError, StorageError
+from eir.errors import InvalidRequestError, JournalDamagedError, StorageError
 from eir.notify.case import Case, Event, State
 from eir.notify.cases import Cases
 from eir.notify.census import Census
 from eir.notify.clockwatch import ClockWatch
 from eir.notify.follower import Follower
-from eir.notify.judge import NotJudgedError
-from eir.notify.keeper import Judge, Keeper, Sighting, World
+from eir.notify.keeper import Judge, Keeper, NotJudgedError, Sighting, World
 from eir.notify.notebook import CLOCK, HELD, HISTORY, Held, Notebook, Noted
 from eir.notify.outbox import Outbox
 from eir.notify.redate import Redating
@@ -92,7 +91,10 @@ class Tables:
 
     def complete_until(self) -> int:
         """Return the time up to which every feed that counts is complete; 0 where one has sent nothing."""
-        positions = {one.feed: one.complete_until or one.applied_at for one in self.journal.feeds()}
+        feeds, serial = self.journal.feeds(), self.generation().serial
+        if any(one.serial > serial for one in feeds):
+            return 0  # a delta is durable that checks do not see yet
+        positions = {one.feed: one.complete_until or one.applied_at for one in feeds}
         wanted = self.feeds or positions.keys()
         return min((positions.get(feed, 0) for feed in wanted), default=0)
 
@@ -252,7 +254,7 @@ class Desk:
 
     def _take(self, seen: Sequence[Sighting]) -> None:
         """Open cases, and keep the MSISDNs that checks named."""
-        self.keeper.sighted(seen)
+        self.keeper.sighted(seen, self.clock())
         named = {one.imsi: int(f"1{one.msisdn}") for one in seen if one.msisdn}
         if not named:
             return
@@ -273,6 +275,12 @@ class Desk:
         """Do some of what is due; tells whether there is more."""
         now = self.clock()  # once: between two looks at it it might jump
         world = self.world(now)
+        self.keeper.clock_doubtful = world.clock_doubtful
+        if world.clock_doubtful:
+            # What would be due, or absent, by such a clock is not.
+            self.keeper.counts["waiting_clock"] += bool(self.keeper.cases.due(now, 1))
+            self.commit()
+            return False
         looked_at = self.keeper.tick(now, world, self.bounds.due_cases_max)
         self.commit()
         self.census.step(now)
@@ -396,9 +404,25 @@ class Desk:
     def subscribers(self, imsis: Iterable[int]) -> Mapping[int, Subscriber]:
         """Return what is known of subscribers: the registry's word first, then what checks named."""
         wanted = list(imsis)
-        known = self.tables.journal.subscribers(wanted)
-        named = self.notebook.numbers([imsi for imsi in wanted if imsi not in known])
-        return known | {imsi: Subscriber(imsi, msisdn, "") for imsi, msisdn in named.items()}
+        try:
+            known = self.tables.journal.subscribers(wanted)
+        except JournalDamagedError:
+            known = self._undamaged(wanted)
+        named = self.notebook.numbers([one for one in wanted if one not in known or not known[one].msisdn])
+        languages = {imsi: known[imsi].language for imsi in named if imsi in known}
+        return known | {
+            imsi: Subscriber(imsi, msisdn, languages.get(imsi, "")) for imsi, msisdn in named.items()
+        }
+
+    def _undamaged(self, imsis: Iterable[int]) -> dict[int, Subscriber]:
+        """Return subscribers whose rows are whole: a damaged one keeps nobody else's notice back."""
+        known: dict[int, Subscriber] = {}
+        for imsi in imsis:
+            try:
+                known |= self.tables.journal.subscribers([imsi])
+            except JournalDamagedError as error:
+                log.warning("a subscriber's row is damaged: its notices wait", error=error.message)
+        return known
 
     # -- the end ----------------------------------------------------------------------------------
 

@@ -10,17 +10,13 @@ from typing import TYPE_CHECKING
 
 from eir.check import Checker, Verdict
 from eir.identity import SERIALS, imei_text, imsi_text
-from eir.notify.keeper import CAUSE_NAMES, Judged
+from eir.notify.keeper import CAUSE_NAMES, Judged, NotJudgedError
 from eir.notify.schedule import DAY
 from eir.policy.rules import Outcome
 from eir.verdict import Reason
 
 if TYPE_CHECKING:
     from eir.policy import PolicyTables
-
-
-class NotJudgedError(Exception):
-    """The override answers every check: what a pair's standing is cannot be told."""
 
 
 class Judge:

@@ -74,6 +74,10 @@ _OUTCOMES: Final = {
 }
 
 
+class NotJudgedError(Exception):
+    """The override answers every check: what a pair's standing is cannot be told."""
+
+
 class Sighting(NamedTuple):
     """A pair that a check found unpaired; `msisdn` as digits, where the check named one."""
 
@@ -94,7 +98,7 @@ class Judged(NamedTuple):
 
 
 Judge = Callable[[Sequence[tuple[int, int]]], Sequence[Judged]]
-"""Judges pairs of IMEI key and IMSI code by the tables and the policy of now."""
+"""Judges pairs of IMEI key and IMSI code by the tables and the policy of now; raises NotJudgedError."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,8 @@ class Keeper:
     shifts: Mapping[int, Shift] = field(default_factory=dict)
     held: str = ""
     """Why sending holds; empty while it does not."""
+    clock_doubtful: bool = False
+    """Nothing is due, and nothing goes out, by a clock that cannot be believed."""
     counts: Counter[str] = field(default_factory=Counter)
     claimed: Callable[[Case], bool] | None = None
     """Whether this daemon, of several, may cut a case off; none: there are no others."""
@@ -167,23 +173,26 @@ class Keeper:
 
     # -- sightings and deltas ---------------------------------------------------------------------
 
-    def sighted(self, sightings: Sequence[Sighting]) -> None:
-        """Open cases, or note that they were seen, by what a check answers now."""
+    def sighted(self, sightings: Sequence[Sighting], now: int = 0) -> None:
+        """Open cases, or note that they were seen, by what a check answers now.
+
+        `now` is when they are taken in, for the guard of cases opened in an hour; 0: when each was seen.
+        """
         judged = self.judge([(seen.key, seen.imsi) for seen in sightings])
         for seen, now_judged in zip(sightings, judged, strict=True):
-            self._sighted(seen, now_judged)
+            self._sighted(seen, now_judged, now or seen.at)
 
-    def _sighted(self, seen: Sighting, judged: Judged) -> None:
+    def _sighted(self, seen: Sighting, judged: Judged, now: int) -> None:
         number = self.cases.number(seen.key, seen.imsi)
         if number >= 0:
             case = self.cases.get(number)
-            if judged.reason == case.cause:
+            if not _remedied(case.cause, case.state, judged):
                 self._seen(number, case, seen.at)
                 self._not_before(number, judged.ends, seen.at)
                 return
             self._remedy([number], [judged.reason], seen.at)
         if judged.reason in CAUSE_NAMES and judged.opens:
-            self._open(seen, Reason(judged.reason), judged.ends)
+            self._open(seen, Reason(judged.reason), judged.ends, now)
 
     def _seen(self, number: int, case: Case, at: int) -> None:
         """Note a sighting where it says something new."""
@@ -206,7 +215,7 @@ class Keeper:
         self._put(number, replace(case, clock_at=case.clock_at + earlier), now, "exempt for a while")
         return True
 
-    def _open(self, seen: Sighting, cause: Reason, ends: int = 0) -> None:
+    def _open(self, seen: Sighting, cause: Reason, ends: int, now: int) -> None:
         """Open a case, unless the IMEI has as many as it may: then it is shared or cloned, and counted.
 
         `ends` is the end of an exemption, which is the deadline then.
@@ -229,7 +238,7 @@ class Keeper:
         what = f"opened: {cause.name}{' after an exemption' if ends else ''}"
         self.cases.add(case, due_at, deadline_at, Happened(seen.at, what))
         self.counts["opened"] += 1
-        if self._opened.note(seen.at):
+        if self._opened.note(now):
             self.hold("more cases opened in an hour than notices.cases_per_hour_max")
 
     def _mates(self, key: int) -> int:
@@ -268,7 +277,8 @@ class Keeper:
             if now_judged.ends and self.cases.get(number).cause == now_judged.reason:
                 self._not_before(number, now_judged.ends, now)
         reasons = np.array([now_judged.reason for now_judged in judged])
-        at = np.flatnonzero(reasons != rows["cause"])
+        states = zip(rows["cause"].tolist(), rows["state"].tolist(), judged, strict=True)
+        at = np.flatnonzero([_remedied(*one) for one in states])
         self._remedy(np.array(numbers)[at].tolist(), reasons[at].tolist(), now)
         for number in np.delete(np.array(numbers), at).tolist() if anew else ():
             case = self.cases.get(number)
@@ -527,8 +537,13 @@ class Keeper:
 
     def _warned_too_late(self, notice: Notice, case: Case, now: int) -> None:
         """Tell who was in order before his first notice was taken, and is warned all the same."""
-        (judged,) = self.judge([(case.key, case.imsi)])
-        if not case.warned_at and judged.reason not in CAUSE_NAMES:
+        if case.warned_at:
+            return
+        try:
+            (judged,) = self.judge([(case.key, case.imsi)])
+        except NotJudgedError:
+            return  # nobody is cut off meanwhile, either
+        if judged.reason not in CAUSE_NAMES:
             self.outbox.add(notice.number, case.opened_at, "resolved", case.steps_sent, now, now)
 
     def refused(self, notice: Notice, error: str, now: int, *, permanent: bool, tried: bool = True) -> None:
@@ -549,7 +564,7 @@ class Keeper:
         """Let a case go on whose notice failed: who is unwarned is warned again, after the spacing."""
         self.counts["failed"] += 1
         case = self._any_case_of(notice)
-        if case is not None and case.waits and notice.stage in STEPS:
+        if case is not None and case.state != State.RESOLVED and case.waits and notice.stage in STEPS:
             steps = case.steps_sent if case.warned_at else 0
             self._put(notice.number, replace(case, steps_sent=steps, noticed_at=now, waits=False), now, "")
 
@@ -629,5 +644,6 @@ class Keeper:
         self.cases.put(number, case, due_at, ends, Happened(now, what, who, why) if what else None)
 
 
-def _keys(keys: list[int]) -> U64:
-    return np.array(keys, np.uint64)
+def _remedied(cause: int, state: int, judged: Judged) -> bool:
+    """Tell whether a case is over: its cause is gone, or who was cut off is exempt, if only for a while."""
+    return judged.reason != cause or (judged.ends != 0 and state == State.CUT_OFF)

@@ -186,8 +186,9 @@ class Outbox:
             if state > NoticeState.SUBMITTED and changed_at < before:
                 self._cases.also(("notice", number), "DELETE FROM notices WHERE id = ?", (number,))
                 for message_id in json.loads(message_ids):
-                    row = (smsc, message_id)
-                    delete = "DELETE FROM messages WHERE smsc = ? AND message_id = ?"
+                    # An SMSC may have given the id again: then it is another notice's.
+                    row = (smsc, message_id, number)
+                    delete = "DELETE FROM messages WHERE smsc = ? AND message_id = ? AND notice = ?"
                     self._cases.also(("message", *row), delete, row)
         # Ids grow with time: behind a page of which the last is young there are none to forget.
         done = len(rows) < LOOKED_THROUGH_MAX or rows[-1][2] >= before

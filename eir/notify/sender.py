@@ -23,7 +23,7 @@ import structlog
 from eir.errors import StorageError
 from eir.identity import imei_15, imsi_text
 from eir.notify.case import Case
-from eir.notify.keeper import CAUSE_NAMES, Keeper
+from eir.notify.keeper import CAUSE_NAMES, STEPS, Judged, Keeper, NotJudgedError
 from eir.notify.link import Fate, Link, Sent
 from eir.notify.messages import ENDINGS, Texts, Values
 from eir.notify.outbox import Notice
@@ -196,6 +196,11 @@ class Sender:
                     # What is not durable is not sent; answers are kept until they are.
                     log.warning("notices: storage failed", error=error.message)
                     await asyncio.sleep(1)
+                except Exception:
+                    # Sending must outlive whatever goes wrong in one round of it.
+                    self.keeper.counts["sender_failures"] += 1
+                    log.exception("notices: a round of sending failed")
+                    await asyncio.sleep(1)
         finally:
             going = [*self._flying, *self._replying]
             for task in going:
@@ -215,7 +220,8 @@ class Sender:
             self._answer_all()
         room = self.in_flight_max - len(self._flying)
         ready: list[Ready] = []
-        if room >= self.in_flight_max // 4 and self._bound() and not (self.keeper.held or self.draining):
+        stopped = self.keeper.held or self.keeper.clock_doubtful or self.draining
+        if room >= self.in_flight_max // 4 and self._bound() and not stopped:
             ready = await self._ready(room)
         for one in ready:
             task = asyncio.create_task(self._send(one))
@@ -268,6 +274,10 @@ class Sender:
     def _prepare(self, waiting: Sequence[Notice]) -> list[Ready]:
         """Prepare notices, and make it durable that they go out. Raises StorageError."""
         now = self.clock()
+        try:
+            waiting = self._standing(waiting, now)
+        except NotJudgedError:
+            return []  # the override is on: nobody is told that he will be cut off
         cases = {notice.id: self.keeper.case_of(notice) for notice in waiting}
         known = self.subscribers({case.imsi for case in cases.values() if case is not None})
         ready, claimed = [], []
@@ -297,6 +307,30 @@ class Sender:
             raise
         return ready
 
+    def _standing(self, waiting: Sequence[Notice], now: int) -> list[Notice]:
+        """Leave out warnings of what is in order by now, or is only observed. Raises NotJudgedError."""
+        warned = [
+            (notice, case)
+            for notice in waiting
+            if notice.stage in STEPS and (case := self.keeper.case_of(notice)) is not None
+        ]
+        judged = self.keeper.judge([(case.key, case.imsi) for _, case in warned]) if warned else ()
+        left_out = {
+            notice.id
+            for (notice, case), now_judged in zip(warned, judged, strict=True)
+            if not self._says_so(notice, case, now_judged, now)
+        }
+        return [notice for notice in waiting if notice.id not in left_out]
+
+    def _says_so(self, notice: Notice, case: Case, judged: Judged, now: int) -> bool:
+        """Tell whether a warning is still true; what is in order by now is resolved."""
+        if judged.reason != case.cause:
+            self.keeper.look_again([notice.number], now)
+            return False
+        if not judged.opens:
+            self.keeper.postponed(notice, now, now + HOUR)
+        return judged.opens
+
     def _route(self, case: Case) -> Route | None:
         """Return the bound SMSC that serves a subscriber best; where none of his own is bound, any."""
         bound = [route for route in self.routes if route.link.bound.is_set()]
@@ -310,7 +344,8 @@ class Sender:
         now = self.clock()
         for notice, sent in answers:
             if sent.fate == Fate.ACCEPTED:
-                self.keeper.accepted(notice, sent.message_ids, now)
+                # A clock that went back meanwhile must not make a warning older than it is.
+                self.keeper.accepted(notice, sent.message_ids, max(now, notice.changed_at))
             else:
                 error = f"{sent.fate.value} 0x{sent.status:02X}"
                 tried = sent.fate not in (Fate.THROTTLED, Fate.UNSENT)

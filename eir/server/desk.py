@@ -194,7 +194,7 @@ class Casework:
         if self._cases is None:
             return
         state, wanted = self._state, self.config
-        store, limits = state.loaded(), state.config.limits
+        limits = state.config.limits
         feeds = frozenset(wanted.feeds.split() or state.config.feeds)
         journal = Journal.open(state.config.data_dir / "registry.db", read_only=True)
         bounds = Bounds(
@@ -211,7 +211,7 @@ class Casework:
             self._thread,
             Judge(state.working, state.clock),
             state.working().policy.settings,
-            Tables(journal, lambda: store.generation, feeds),
+            Tables(journal, lambda: state.working().generation, feeds),
             state.clock,
             bounds,
             SharedKeeper if state.config.group.redis_urls.strip() else Keeper,

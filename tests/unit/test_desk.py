@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import case_samples
@@ -170,3 +173,32 @@ def test_folding_while_the_desk_works(tmp_path: Path, monkeypatch: pytest.Monkey
         await made.until(lambda: made.desk.keeper.cases.log_bytes() == 0)
 
     run(tmp_path, test, smsc=False, policy=ENFORCED, notices=NOTICES)
+
+
+def test_a_damaged_subscriber_keeps_no_other_notice_back(tmp_path: Path) -> None:
+    async def test(made: Office, smsc: Smsc) -> None:
+        await made.delta(REGISTER, NUMBER, NUMBER._replace(imsi=SIM + 1))
+        with contextlib.closing(sqlite3.connect(tmp_path / "registry.db")) as db, db:
+            db.execute("UPDATE subscribers SET crc32c = crc32c + 1 WHERE imsi = ?", (SIM,))
+        known = await made.desk.in_thread(made.desk.subscribers, [SIM, SIM + 1])
+        assert list(known) == [SIM + 1]
+        # The number that a check named counts where the registry knows none, in the registry's language.
+        made.seen(imsi=SIM, msisdn="989120000009")
+        await made.until(lambda: not made.told)
+        await made.until(lambda: bool(made.desk.notebook.numbers([SIM])))
+        known = await made.desk.in_thread(made.desk.subscribers, [SIM, SIM + 1])
+        assert known[SIM].msisdn == 1_989_120_000_009
+
+    run(tmp_path, test, smsc=False)
+
+
+def test_no_feed_is_complete_while_a_delta_waits_to_be_seen(tmp_path: Path) -> None:
+    async def test(made: Office, smsc: Smsc) -> None:
+        await made.delta(REGISTER)
+        tables = made.desk.tables
+        assert tables.complete_until() == made.now
+        before = made.store.generation
+        behind = replace(tables, generation=lambda: replace(before, serial=before.serial - 1))
+        assert behind.complete_until() == 0
+
+    run(tmp_path, test, smsc=False)

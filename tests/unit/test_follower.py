@@ -12,8 +12,7 @@ from case_samples import NOON, SIM, opened
 from eir.errors import StorageError
 from eir.notify import follower as follower_module
 from eir.notify.follower import Follower
-from eir.notify.judge import NotJudgedError
-from eir.notify.keeper import Judged, Keeper, Sighting
+from eir.notify.keeper import Judged, Keeper, NotJudgedError, Sighting
 from eir.notify.notebook import Notebook
 from eir.notify.outbox import Outbox
 from eir.policy import compile_policy, default_policy_text

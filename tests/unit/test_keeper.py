@@ -16,7 +16,7 @@ from eir.notify import cases as cases_module
 from eir.notify.case import Case, Event, State
 from eir.notify.case_table import Found
 from eir.notify.cases import Cases
-from eir.notify.keeper import Judged, Keeper, Sighting, World
+from eir.notify.keeper import Judged, Keeper, NotJudgedError, Sighting, World
 from eir.notify.outbox import Notice, NoticeState, Outbox
 from eir.notify.receipts import Outcome, Receipt
 from eir.notify.schedule import DAY, HOUR, Shift
@@ -655,3 +655,78 @@ def test_after_a_kill_the_repeat_comes_before_other_notices_of_the_subscriber(de
     assert desk.keeper.spaced_at(other, later, START + 60) == START + 120
     desk.keeper.cancelled(one, START + 60)
     assert desk.keeper.spaced_at(other, later, START + 60) == START + 60
+
+
+def test_who_was_cut_off_and_is_exempt_for_a_while_is_let_in_and_warned_anew(desk: Desk) -> None:
+    desk.seen(START)
+    desk.run(START, 31)
+    assert desk.found() == (State.CUT_OFF, Reason.NEVER_ACTIVATED, START + 30 * DAY)
+    ends = START + 45 * DAY
+    desk.keeper.judge = lambda pairs: [Judged(Reason.NEVER_ACTIVATED, False, True, ends) for _ in pairs]
+    assert desk.keeper.changed(np.array([KEY], np.uint64), START + 31 * DAY) == 1
+    desk.keeper.commit()
+    assert desk.found() is None
+    desk.send(START + 31 * DAY)
+    assert desk.said[-1][1] == "restored"
+    desk.seen(START + 32 * DAY)
+    assert desk.found() == (State.OPEN, Reason.NEVER_ACTIVATED, ends)
+    assert not desk.case().warned_at
+
+
+def test_an_answer_under_the_override_is_noted(desk: Desk) -> None:
+    desk.seen(START)
+    desk.keeper.tick(START, FOREVER, 10)
+    desk.keeper.commit()
+    (notice,) = desk.claim(START)
+    desk.answers[KEY, SIM] = Reason.OWNER
+    desk.keeper.changed(np.array([KEY], np.uint64), START)
+
+    def not_judged(_: object) -> list[Judged]:
+        raise NotJudgedError
+
+    desk.keeper.judge = not_judged
+    desk.keeper.accepted(notice, ("m1",), START + 1)
+    desk.keeper.commit()
+    assert desk.keeper.outbox.counts()[NoticeState.ACCEPTED] == 1
+
+
+def test_a_failed_notice_of_a_former_case_leaves_the_new_one_alone(desk: Desk) -> None:
+    desk.seen(START)
+    desk.keeper.tick(START, FOREVER, 10)
+    desk.keeper.commit()
+    (notice,) = desk.claim(START)
+    desk.answers[KEY, SIM] = Reason.NOT_REGISTERED
+    desk.seen(START + 60)
+    new = desk.cases.number(KEY, SIM)
+    assert new != notice.number
+    desk.keeper.refused(notice, "permanent 0x0B", START + 61, permanent=True)
+    desk.keeper.commit()
+    assert desk.cases.number(KEY, SIM) == new
+    assert desk.found() is not None
+
+
+def test_old_sightings_among_new_ones_count_for_the_hour_they_are_taken_in(desk: Desk) -> None:
+    desk.keeper.use_policy(replace(SHIPPED, notices=replace(SHIPPED.notices, cases_per_hour_max=10)))
+    for place in range(12):
+        at = START - (place % 2) * 2 * HOUR
+        desk.keeper.sighted([Sighting(KEY + place * 10, SIM + place, at)], START)
+    assert "cases_per_hour_max" in desk.keeper.held
+
+
+def test_an_id_that_an_smsc_gave_again_is_kept_for_the_newer_notice(desk: Desk) -> None:
+    desk.seen(START)
+    desk.keeper.tick(START, FOREVER, 10)
+    desk.keeper.commit()
+    (old,) = desk.claim(START)
+    desk.keeper.accepted(old, ("again",), START)
+    desk.seen(START, imsi=OTHER)
+    desk.keeper.tick(START + DAY, FOREVER, 10)
+    desk.keeper.commit()
+    (new,) = desk.claim(START + DAY)
+    desk.keeper.accepted(new, ("again",), START + DAY)
+    desk.keeper.commit()
+    desk.keeper.outbox.purge(START + HOUR, 0)
+    desk.keeper.commit()
+    found = desk.keeper.outbox.of_message("main", ["again"])
+    assert found is not None
+    assert found.id == new.id

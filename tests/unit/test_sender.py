@@ -16,7 +16,7 @@ from test_link import SECONDS_MAX, Smsc
 
 from eir.errors import StorageError
 from eir.notify.cases import Cases
-from eir.notify.keeper import Judged, Keeper, Sighting, World
+from eir.notify.keeper import Judged, Keeper, NotJudgedError, Sighting, World
 from eir.notify.link import Endpoint, Fate, Link, Sent
 from eir.notify.messages import read_texts, shipped_texts
 from eir.notify.outbox import NoticeState, Outbox
@@ -291,3 +291,60 @@ def test_receipts_before_their_answer_and_twice_at_once(tmp_path: Path) -> None:
         assert counts["receipts_unknown"] == 1
 
     run(tmp_path, test, count=0, prefixes=())
+
+
+def test_warnings_of_what_is_in_order_or_only_observed_do_not_go_out(tmp_path: Path) -> None:
+    async def test(office: Office) -> None:
+        await office.open_cases(3)
+        answers = {
+            SIM: Judged(Reason.OWNER, False, False),
+            SIM + 1: Judged(Reason.NEVER_ACTIVATED, False, False),
+        }
+        usual = Judged(Reason.NEVER_ACTIVATED, True)
+        office.keeper.judge = lambda pairs: [answers.get(imsi, usual) for _, imsi in pairs]
+        async with office.working():
+            await office.until(NoticeState.ACCEPTED, 1)
+            counts = await office.in_thread(office.keeper.outbox.counts)
+            assert counts[NoticeState.CANCELLED] == 1  # type: ignore[index]
+            assert counts[NoticeState.DUE] == 1  # type: ignore[index]
+
+    run(tmp_path, test)
+
+
+def test_under_the_override_and_by_a_doubtful_clock_nothing_goes_out(tmp_path: Path) -> None:
+    async def test(office: Office) -> None:
+        await office.open_cases(1)
+        judge = office.keeper.judge
+
+        def not_judged(_: object) -> list[Judged]:
+            raise NotJudgedError
+
+        office.keeper.judge = not_judged
+        async with office.working():
+            await asyncio.sleep(0.5)
+            assert (await office.in_thread(office.keeper.outbox.counts))[NoticeState.DUE] == 1  # type: ignore[index]
+            office.keeper.clock_doubtful, office.keeper.judge = True, judge
+            await asyncio.sleep(0.5)
+            assert (await office.in_thread(office.keeper.outbox.counts))[NoticeState.DUE] == 1  # type: ignore[index]
+            office.keeper.clock_doubtful = False
+            await office.until(NoticeState.ACCEPTED, 1)
+
+    run(tmp_path, test)
+
+
+def test_sending_outlives_a_round_that_goes_wrong(tmp_path: Path) -> None:
+    async def test(office: Office) -> None:
+        await office.open_cases(1)
+        known, wrong = office.sender.subscribers, [ValueError("a bug")]
+
+        def subscribers(imsis: Iterable[int]) -> Mapping[int, Subscriber]:
+            if wrong:
+                raise wrong.pop()
+            return known(imsis)
+
+        office.sender.subscribers = subscribers  # type: ignore[assignment]
+        async with office.working():
+            await office.until(NoticeState.ACCEPTED, 1)
+        assert office.keeper.counts["sender_failures"] == 1
+
+    run(tmp_path, test)

@@ -146,7 +146,7 @@ def test_the_end_of_an_exemption_is_a_deadline_warned_of_before(tmp_path: Path) 
         made.seen()
         await made.until(lambda: not made.told)
         assert await made.case() is None
-        made.now = NOON + 6 * DAY  # the grace is ten days
+        await made.later(6 * DAY)  # the grace is ten days
         await opened(made, (KEY, SIM))
         case = await made.case()
         assert case is not None
@@ -178,7 +178,7 @@ def test_what_is_only_observed_opens_nothing_and_sends_nothing(tmp_path: Path) -
         made.now += 12 * 3600  # at night nothing is sent
         await opened(made, (KEY, SIM))
         await made.state.use_policy(compile_policy(OBSERVED), "test")
-        made.now += 12 * 3600
+        await made.later(12 * 3600)
         await made.until(lambda: bool(made.desk.keeper.counts["observed"]))
         made.seen(imsi=OTHER)
         await made.until(lambda: not made.told)
