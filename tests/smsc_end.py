@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import smpp34
 from unit.test_link import Smsc
 
-SECONDS_MAX = 20
+SECONDS_MAX = 100
 
 
 class SmscEnd:
