@@ -1,0 +1,150 @@
+//! Answers and the details of failures, written to bytes.
+
+use super::fields::{put_bytes, put_number, put_text, put_varint, varint_bytes};
+use crate::check::Verdict;
+
+/// Adds CheckEquipmentResponse.
+pub fn put_verdict(out: &mut Vec<u8>, verdict: &Verdict, request_id: &[u8]) {
+    put_number(out, 1, verdict.status.into());
+    put_number(out, 2, verdict.reason.into());
+    put_number(out, 3, verdict.deadline);
+    put_number(out, 4, verdict.serial);
+    put_number(out, 5, verdict.stale.into());
+    put_number(out, 6, verdict.cache_seconds.into());
+    put_text(out, 7, request_id);
+}
+
+/// Adds StreamCheckEquipmentResponse.
+pub fn put_stream_verdict(out: &mut Vec<u8>, verdict: &Verdict, request_id: &[u8]) {
+    let start = out.len();
+    out.extend_from_slice(&[0x0a, 0]);
+    put_verdict(out, verdict, request_id);
+    let bytes = out.len() - start - 2;
+    out[start + 1] = bytes as u8;
+    if bytes >= 0x80 {
+        // The echo of a long id: its length takes a second byte.
+        out[start + 1] |= 0x80;
+        out.insert(start + 2, (bytes >> 7) as u8);
+    }
+}
+
+/// Adds BatchCheckEquipmentResponse.
+pub fn put_batch(out: &mut Vec<u8>, verdicts: &[Verdict], serial: u64, stale: bool, request_id: &[u8]) {
+    put_column(out, 1, verdicts, |verdict| verdict.status.into());
+    put_column(out, 2, verdicts, |verdict| verdict.reason.into());
+    if verdicts.iter().any(|verdict| verdict.deadline != 0) {
+        put_column(out, 3, verdicts, |verdict| verdict.deadline);
+    }
+    put_number(out, 4, serial);
+    put_number(out, 5, stale.into());
+    if verdicts.iter().any(|verdict| verdict.cache_seconds != 0) {
+        put_column(out, 6, verdicts, |verdict| verdict.cache_seconds.into());
+    }
+    put_text(out, 7, request_id);
+}
+
+fn put_column(out: &mut Vec<u8>, number: u8, verdicts: &[Verdict], value: impl Fn(&Verdict) -> u64) {
+    if verdicts.is_empty() {
+        return;
+    }
+    let bytes: usize = verdicts.iter().map(|verdict| varint_bytes(value(verdict))).sum();
+    out.push(number << 3 | 2);
+    put_varint(out, bytes as u64);
+    if bytes == verdicts.len() {
+        out.extend(verdicts.iter().map(|verdict| value(verdict) as u8));
+    } else {
+        out.reserve(bytes);
+        verdicts.iter().for_each(|verdict| put_varint(out, value(verdict)));
+    }
+}
+
+/// HealthCheckResponse.
+pub fn health_response(status: u8) -> [u8; 2] {
+    [0x08, status]
+}
+
+/// Adds google.rpc.Status with its details packed as Any: each a type's name and its bytes.
+pub fn put_status(out: &mut Vec<u8>, code: u8, message: &[u8], details: &[(&str, Vec<u8>)]) {
+    put_number(out, 1, code.into());
+    put_text(out, 2, message);
+    for (kind, value) in details {
+        let mut any = Vec::with_capacity(kind.len() + value.len() + 32);
+        put_bytes(&mut any, 1, format!("type.googleapis.com/{kind}").as_bytes());
+        put_text(&mut any, 2, value);
+        put_bytes(out, 3, &any);
+    }
+}
+
+/// google.rpc.ErrorInfo.
+pub fn error_info(reason: &str, domain: &str, metadata: Option<(&str, &str)>) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_text(&mut out, 1, reason.as_bytes());
+    put_text(&mut out, 2, domain.as_bytes());
+    if let Some((key, value)) = metadata {
+        let mut entry = Vec::new();
+        put_bytes(&mut entry, 1, key.as_bytes());
+        put_bytes(&mut entry, 2, value.as_bytes());
+        put_bytes(&mut out, 3, &entry);
+    }
+    out
+}
+
+/// google.rpc.BadRequest with one violation.
+pub fn bad_request(field: &str, description: &str) -> Vec<u8> {
+    let (mut violation, mut out) = (Vec::new(), Vec::new());
+    put_text(&mut violation, 1, field.as_bytes());
+    put_text(&mut violation, 2, description.as_bytes());
+    put_bytes(&mut out, 1, &violation);
+    out
+}
+
+/// google.rpc.RetryInfo.
+pub fn retry_info(seconds: u64) -> Vec<u8> {
+    let (mut delay, mut out) = (Vec::new(), Vec::new());
+    put_number(&mut delay, 1, seconds);
+    put_bytes(&mut out, 1, &delay);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VERDICT: Verdict = {
+        let (status, reason, deadline, serial) = (1, 16, 300, 7);
+        Verdict { status, reason, deadline, serial, stale: true, cache_seconds: 60, unpaired: None }
+    };
+
+    #[test]
+    fn answers_are_as_protobuf_writes_them() {
+        let mut out = Vec::new();
+        put_verdict(&mut out, &VERDICT, b"r");
+        assert_eq!(out, b"\x08\x01\x10\x10\x18\xac\x02\x20\x07\x28\x01\x30\x3c\x3a\x01r");
+        let alone = std::mem::take(&mut out);
+        put_stream_verdict(&mut out, &VERDICT, b"r");
+        assert_eq!(out, [b"\x0a\x10".as_slice(), &alone].concat());
+        let id = [b'x'; 128];
+        out.clear();
+        put_stream_verdict(&mut out, &VERDICT, &id);
+        assert_eq!(out[..3], [0x0a, 0x90, 0x01]);
+        assert_eq!(out.len(), 3 + 13 + 3 + 128);
+        assert_eq!(out[3..5], [0x08, 0x01]);
+    }
+
+    #[test]
+    fn columns_of_zeros_are_left_out() {
+        let bare = Verdict { status: 2, reason: 37, serial: 7, ..Default::default() };
+        let mut out = Vec::new();
+        put_batch(&mut out, &[bare, bare], 7, false, b"");
+        assert_eq!(out, b"\x0a\x02\x02\x02\x12\x02\x25\x25\x20\x07");
+        out.clear();
+        put_batch(&mut out, &[bare, VERDICT], 7, true, b"r");
+        assert_eq!(
+            out,
+            b"\x0a\x02\x02\x01\x12\x02\x25\x10\x1a\x03\x00\xac\x02\x20\x07\x28\x01\x32\x02\x00\x3c\x3a\x01r"
+        );
+        out.clear();
+        put_batch(&mut out, &[], 7, false, b"");
+        assert_eq!(out, b"\x20\x07");
+    }
+}
