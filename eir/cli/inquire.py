@@ -22,15 +22,9 @@ if TYPE_CHECKING:
 PAGE_SECONDS_MAX = 90.0
 """Wait for a page of history: `inquiry.history_seconds_max`, and those who wait before."""
 PUBLIC = {
-    "STOLEN": "reported stolen, it or another slot of its device.",
-    "LOST": "reported lost, it or another slot of its device.",
-    "BARRED": "barred by an authority.",
-    "CLONED": "more phones than one carry this IMEI.",
-    "NO_PHONE": "this number identifies no phone.",
-    "ACTIVATED": "registered, and activated with a SIM.",
-    "REGISTERED": "registered, not activated yet.",
-    "IN_USE_BEFORE": "not registered, in use before the scheme.",
-    "NOT_FOUND": "nothing is known of this IMEI.",
+    "STOLEN": "reported stolen or lost, it or another slot of its device.",
+    "REGISTERED": "registered, and nothing is said against it.",
+    "NOT_FOUND": "there is no such phone that may be sold.",
 }
 
 

@@ -28,13 +28,7 @@ from eir.whitelist.tables import Generation
 _AUTHORITY_MASK: Final = (1 << AUTHORITY_BITS) - 1
 _SAME_RANGE: Final = (1 << 24) - 1
 """Bits of a range piece that say of which range it is: cause and authority."""
-_PUBLIC: Final = (
-    (sync_pb2.BLOCK_CAUSE_STOLEN, inquiry_pb2.PUBLIC_STATUS_STOLEN),
-    (sync_pb2.BLOCK_CAUSE_LOST, inquiry_pb2.PUBLIC_STATUS_LOST),
-    (sync_pb2.BLOCK_CAUSE_BARRED, inquiry_pb2.PUBLIC_STATUS_BARRED),
-    (sync_pb2.BLOCK_CAUSE_CLONED, inquiry_pb2.PUBLIC_STATUS_CLONED),
-)
-_OF_DEVICE: Final = (sync_pb2.BLOCK_CAUSE_STOLEN, sync_pb2.BLOCK_CAUSE_LOST)
+_OF_DEVICE: Final = frozenset((sync_pb2.BLOCK_CAUSE_STOLEN, sync_pb2.BLOCK_CAUSE_LOST))
 """Causes that hold for every slot of a device."""
 
 
@@ -174,16 +168,9 @@ def public_status(
     individually = slot.registered or owned
     causes = {block.cause for block in slot.blocks if not (block.HasField("range") and individually)}
     for other in others:
-        causes |= {block.cause for block in other.blocks if not block.HasField("range")} & set(_OF_DEVICE)
-    for cause, status in _PUBLIC:
-        if cause in causes:
-            return status
-    if special:
-        return inquiry_pb2.PUBLIC_STATUS_NO_PHONE
-    if owned:
-        return inquiry_pb2.PUBLIC_STATUS_ACTIVATED
-    if slot.registered or slot.registered_ranges:
+        causes |= {block.cause for block in other.blocks if not block.HasField("range")} & _OF_DEVICE
+    if causes & _OF_DEVICE:
+        return inquiry_pb2.PUBLIC_STATUS_STOLEN
+    if (individually or slot.registered_ranges) and not causes and not special:
         return inquiry_pb2.PUBLIC_STATUS_REGISTERED
-    if slot.grandfathered:
-        return inquiry_pb2.PUBLIC_STATUS_IN_USE_BEFORE
     return inquiry_pb2.PUBLIC_STATUS_NOT_FOUND

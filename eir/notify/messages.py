@@ -30,17 +30,7 @@ from eir.policy.rules import CAUSES
 ENDINGS: Final = ("resolved", "restored")
 """Texts without a cause: a warned subscriber's case was resolved; one that was cut off is let in again."""
 INQUIRY: Final = "inquiry"
-STATUSES: Final = (
-    "not_found",
-    "registered",
-    "activated",
-    "in_use_before",
-    "stolen",
-    "lost",
-    "barred",
-    "cloned",
-    "no_phone",
-)
+STATUSES: Final = ("registered", "stolen", "not_found")
 """Texts under `inquiry`: what the public is told of an IMEI (PublicStatus in inquiry.proto)."""
 PARTS_MAX: Final = 2
 IMEI_DIGITS_SHOWN: Final = 6

@@ -14,23 +14,11 @@ class PublicStatus(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     PUBLIC_STATUS_UNSPECIFIED: _ClassVar[PublicStatus]
     PUBLIC_STATUS_STOLEN: _ClassVar[PublicStatus]
-    PUBLIC_STATUS_LOST: _ClassVar[PublicStatus]
-    PUBLIC_STATUS_BARRED: _ClassVar[PublicStatus]
-    PUBLIC_STATUS_CLONED: _ClassVar[PublicStatus]
-    PUBLIC_STATUS_NO_PHONE: _ClassVar[PublicStatus]
-    PUBLIC_STATUS_ACTIVATED: _ClassVar[PublicStatus]
     PUBLIC_STATUS_REGISTERED: _ClassVar[PublicStatus]
-    PUBLIC_STATUS_IN_USE_BEFORE: _ClassVar[PublicStatus]
     PUBLIC_STATUS_NOT_FOUND: _ClassVar[PublicStatus]
 PUBLIC_STATUS_UNSPECIFIED: PublicStatus
 PUBLIC_STATUS_STOLEN: PublicStatus
-PUBLIC_STATUS_LOST: PublicStatus
-PUBLIC_STATUS_BARRED: PublicStatus
-PUBLIC_STATUS_CLONED: PublicStatus
-PUBLIC_STATUS_NO_PHONE: PublicStatus
-PUBLIC_STATUS_ACTIVATED: PublicStatus
 PUBLIC_STATUS_REGISTERED: PublicStatus
-PUBLIC_STATUS_IN_USE_BEFORE: PublicStatus
 PUBLIC_STATUS_NOT_FOUND: PublicStatus
 PRIVILEGED_FIELD_NUMBER: _ClassVar[int]
 privileged: _descriptor.FieldDescriptor

@@ -60,13 +60,14 @@ def test_the_public_status_in_the_language_of_who_asks(tmp_path: Path) -> None:
     async def test(made: Office, smsc: Smsc) -> None:
         await made.delta(NUMBER)
         await say(smsc, IMEI)
-        assert "\u200e643809\u200e در سامانه ثبت نشده است" in await answer(smsc)
+        assert "\u200e643809\u200e در میان گوشی‌های ثبت‌شده و مجاز یافت نشد" in await answer(smsc)
         await made.delta(Operation(Op.REGISTER, KEY))
         await say(smsc, IMEI)
-        assert "هنوز فعال‌سازی نشده" in await answer(smsc, 2)
+        registered = await answer(smsc, 2)
+        assert "\u200e643809\u200e ثبت شده است" in registered
         await made.delta(Operation(Op.PAIR, KEY, imsi=SIM, cause=Role.OWNER))
         await say(smsc, IMEI)
-        assert "به نام مالک آن فعال‌سازی شده" in await answer(smsc, 4)
+        assert await answer(smsc, 4) == registered
         await made.delta(Operation(Op.BLOCK, KEY, cause=BlockCause.STOLEN, name="police"))
         await say(smsc, IMEI)
         assert "سرقتی" in await answer(smsc, 6)

@@ -127,6 +127,6 @@ def test_a_code_and_a_number_side_by_side_are_refused() -> None:
 
 
 def test_a_text_for_inquiries_has_no_deadline() -> None:
-    text = shipped_texts().replace("is reported lost.", "is reported lost on {deadline}.")
-    with pytest.raises(ConfigError, match=r"en\.inquiry\.lost: placeholder \{deadline\}"):
+    text = shipped_texts().replace("stolen or lost.", "stolen or lost on {deadline}.")
+    with pytest.raises(ConfigError, match=r"en\.inquiry\.stolen: placeholder \{deadline\}"):
         read_texts(text, "texts", default="fa", code="*7777#", helpline="02127480000")
