@@ -81,7 +81,9 @@ def decode(data: bytes) -> Decision:
 
 
 def _text(field: bytes) -> str:
-    return field.rstrip(b"\0").decode(errors="replace")
+    """Return text as it can be shown: what a phone sent may command a terminal."""
+    text = field.rstrip(b"\0").decode(errors="replace")
+    return text if text.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
 def matches(

@@ -113,8 +113,11 @@ class NoticeService:
             number = desk.keeper.cases.number(*pair) if pair else request.case_number
             return number, _case(desk, number)
 
+        if pair:  # that there is none is told, too
+            await self._told("case", request.who, context, "imsi", imsi_text(pair[1]))
         number, case = await desk.in_thread(number_of)
-        await self._told("case", request.who, context, "imsi", imsi_text(case.imsi))
+        if not pair:
+            await self._told("case", request.who, context, "imsi", imsi_text(case.imsi))
 
         def work() -> bytes:
             case = _case(desk, number)

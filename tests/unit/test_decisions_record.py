@@ -22,8 +22,14 @@ def test_whatever_a_phone_sends_is_kept_as_far_as_it_fits(
 ) -> None:
     read = decode(encode(A._replace(imei=imei, imsi=imsi, serving_plmn=plmn, client=client)))
     assert read[4:8] == A[4:8]
-    if imei.isascii() and imei == imei.strip() and "\0" not in imei:
+    if imei.isascii() and imei.isprintable() and imei == imei.strip():
         assert read.imei == imei[:16].upper()
+
+
+def test_what_a_phone_sends_commands_no_terminal() -> None:
+    sent = A._replace(imei="\x1b[2J", imsi="1\r2\n3", client="mme\u202e\x9b1m")
+    read = decode(encode(sent))
+    assert (read.imei, read.imsi, read.client) == ("\ufffd[2J", "1\ufffd2\ufffd3", "mme\ufffd\ufffd1m")
 
 
 @pytest.mark.parametrize("time", [-1, TIME_MAX + 1])

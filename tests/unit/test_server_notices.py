@@ -15,7 +15,7 @@ from test_server_desk import NUMBER, REGISTER
 
 from eir.config import Config
 from eir.errors import CaseNotFoundError, CasesUnavailableError, InvalidRequestError, NotReadyError
-from eir.identity import imei_15, imsi_text
+from eir.identity import imei_15, imsi_text, mask
 from eir.metrics import Metrics
 from eir.notify.case import State
 from eir.notify.outbox import NoticeState
@@ -47,6 +47,11 @@ async def opened(made: Office, *imsis: int) -> None:
 
 def answer(kind: Any, data: bytes) -> Any:
     return kind.FromString(data)
+
+
+def inquiries(folder: Path) -> list[str]:
+    with sqlite3.connect(folder / "inquiries.db") as db:
+        return [identity for (identity,) in db.execute("SELECT identity FROM inquiries ORDER BY id")]
 
 
 def audit(folder: Path) -> list[tuple[str, str, str]]:
@@ -103,9 +108,12 @@ def test_a_case_is_shown_with_history_and_notices(tmp_path: Path) -> None:
             ("first", notice_pb2.NOTICE_STATE_ACCEPTED, "main")
         ]
         assert (told.msisdn, told.language) == ("989120000001", "en")
-        request = notice_pb2.GetCaseRequest(case_number=77, who="me")
-        with pytest.raises(CaseNotFoundError):
-            await service.get_case(request.SerializeToString(), CONTEXT)
+        missing = notice_pb2.GetCaseRequest(case_number=77, who="me")
+        none = notice_pb2.GetCaseRequest(imei=imei_15(KEY), imsi=imsi_text(OTHER), who="me")
+        for request in (missing, none):
+            with pytest.raises(CaseNotFoundError):
+                await service.get_case(request.SerializeToString(), CONTEXT)
+        assert inquiries(tmp_path) == [mask(imsi_text(imsi)) for imsi in (SIM, OTHER)]
         request = notice_pb2.GetCaseRequest(imei=imei_15(KEY), who="me")
         with pytest.raises(InvalidRequestError, match="imsi"):
             await service.get_case(request.SerializeToString(), CONTEXT)
