@@ -51,6 +51,9 @@ class Limits:
     connection_bytes_max: int = bounded(
         16 << 20, 1 << 20, 1 << 30, "what one connection may leave not whole, or not read; native engine"
     )
+    check_held_bytes_max: int = bounded(
+        256 << 20, 1 << 20, 1 << 36, "the same of all connections of the check listener; native engine"
+    )
     connection_stall_seconds_max: int = bounded(
         30, 1, 3600, "a peer neither ends a message nor reads answers for so long; native engine"
     )

@@ -201,6 +201,7 @@ fn limits_of(mut given: HashMap<String, u64>) -> PyResult<Limits> {
         calls_max: take("calls_max")? as usize,
         answers_bytes_max: take("answers_bytes_max")? as usize,
         connection_bytes_max: take("connection_bytes_max")? as usize,
+        held_bytes_max: take("held_bytes_max")? as usize,
         stall_milliseconds_max: take("stall_milliseconds_max")?,
         keepalive_milliseconds: take("keepalive_milliseconds")?,
         keepalive_timeout_milliseconds: take("keepalive_timeout_milliseconds")?,

@@ -154,6 +154,7 @@ def _bounds(limits: Limits, threads: int) -> dict[str, int]:
         "calls_max": -(-limits.check_calls_max // threads),
         "answers_bytes_max": limits.stream_in_flight_max * STREAM_ANSWER_BYTES,
         "connection_bytes_max": limits.connection_bytes_max,
+        "held_bytes_max": -(-limits.check_held_bytes_max // threads),
         "stall_milliseconds_max": limits.connection_stall_seconds_max * 1000,
         "keepalive_milliseconds": limits.keepalive_seconds * 1000,
         "keepalive_timeout_milliseconds": limits.keepalive_timeout_seconds * 1000,

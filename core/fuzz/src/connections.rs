@@ -21,6 +21,7 @@ const LIMITS: Limits = Limits {
     calls_max: 100,
     answers_bytes_max: 256,
     connection_bytes_max: 64 << 10,
+    held_bytes_max: 1 << 20,
     stall_milliseconds_max: 1000,
     keepalive_milliseconds: 500,
     keepalive_timeout_milliseconds: 500,
@@ -88,7 +89,7 @@ pub fn read(data: &[u8]) -> u64 {
         }
         frames += sent(&mut connection, &mut decoder, now);
     }
-    connection.abandon();
+    connection.abandon(&mut service);
     frames
 }
 

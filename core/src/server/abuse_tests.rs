@@ -141,6 +141,34 @@ fn calls_beyond_their_bounds_are_refused_and_the_others_go_on() {
 }
 
 #[test]
+fn who_takes_all_takes_none_of_what_others_need() {
+    let limits = Limits { calls_max: 4, held_bytes_max: 1000, ..Limits::default() };
+    let mut pair = Pair::new(limits);
+    pair.service.connections = 2;
+    let mut greedy = std::mem::replace(&mut pair.connection, Pair::new(limits).connection);
+    for id in [1, 3, 5, 7, 9] {
+        let part = frame(kind::DATA, 0, id, &[&[0, 0, 1, 0, 0][..], &[0; 200]].concat());
+        greedy.receive(&[headers(id, "CheckEquipment", WHOLE), part].concat(), &mut pair.service, 0);
+    }
+    let bounds = |pair: &Pair| pair.service.counters.bounds.each_ref().map(|count| count.get());
+    assert_eq!((pair.service.calls, pair.service.held, bounds(&pair)[bound::CALLS]), (4, 820, 1));
+    greedy.receive(&frame(kind::DATA, 0, 1, &[0; 200]), &mut pair.service, 0);
+    assert_eq!((pair.service.calls, pair.service.held, bounds(&pair)[bound::HELD]), (3, 615, 1));
+    // Two calls and 500 bytes are the other's share.
+    pair.service.calls += 1;
+    for id in [1, 3] {
+        pair.receive(&headers(id, "CheckEquipment", WHOLE));
+    }
+    assert_eq!(status_of(&pair.receive(&headers(5, "CheckEquipment", WHOLE))), b"8");
+    assert!(pair.receive(&frame(kind::DATA, 0, 1, &[&[0, 0, 1, 0, 0][..], &[0; 450]].concat())).is_empty());
+    assert_eq!(status_of(&pair.receive(&frame(kind::DATA, 0, 1, &[0; 50]))), b"8");
+    pair.service.calls -= 1;
+    greedy.abandon(&mut pair.service);
+    pair.connection.abandon(&mut pair.service);
+    assert_eq!((pair.service.calls, pair.service.held), (0, 0));
+}
+
+#[test]
 fn a_peer_that_reads_slowly_does_not_make_the_output_grow() {
     let mut pair = Pair::new(Limits::default());
     let requests: Vec<Vec<u8>> = (0..40_000).map(|id| unary(2 * id + 1, CHECK)).collect();

@@ -211,8 +211,9 @@ impl Connection {
 
     /// Ends a call that is answered, or puts it back.
     fn settle<S: Source>(&mut self, id: u32, mut stream: Stream, service: &mut Service<S>) {
-        let held = self.streams.bytes() + stream.body.len() + stream.held.len();
-        if held > service.limits.connection_bytes_max {
+        let waits = stream.body.len() + stream.held.len();
+        let held = self.streams.bytes() + waits;
+        if waits > 0 && held > service.held_share(held, service.held - self.held) {
             stream.held.clear();
             let text = "the connection holds too much that is not whole or not read";
             stream.end = Some(End::Failure(Failure::Bound(bound::HELD, text.into())));

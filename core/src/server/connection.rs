@@ -59,6 +59,8 @@ pub struct Connection {
     pub(super) streams: Streams,
     /// Calls that began and have not ended: those in `streams`, and the one at hand.
     calls: usize,
+    /// What of the service's `held` is this connection's.
+    pub(super) held: usize,
     pub(super) send_left: i64,
     pub(super) send_frame_max: usize,
     peer_window: i64,
@@ -114,6 +116,7 @@ impl Connection {
             headers: Headers::default(),
             streams: Streams::default(),
             calls: 0,
+            held: 0,
             send_left: frame::WINDOW_BYTES,
             send_frame_max: frame::PAYLOAD_BYTES_MAX,
             peer_window: frame::WINDOW_BYTES,
@@ -165,10 +168,17 @@ impl Connection {
         self.phase == Phase::Over || (self.left_after.is_some() && self.streams.is_empty())
     }
 
-    /// Lets go of all calls; returns how many there were.
-    pub fn abandon(&mut self) -> usize {
+    /// Lets go of all calls.
+    pub fn abandon<S: Source>(&mut self, service: &mut Service<S>) {
         self.streams = Streams::default();
-        std::mem::take(&mut self.calls)
+        service.calls -= std::mem::take(&mut self.calls);
+        self.count_held(service);
+    }
+
+    /// Tells the service what the calls hold now.
+    pub(super) fn count_held<S: Source>(&mut self, service: &mut Service<S>) {
+        let bytes = self.streams.bytes();
+        service.held = service.held + bytes - std::mem::replace(&mut self.held, bytes);
     }
 
     /// Takes what came.
@@ -196,6 +206,7 @@ impl Connection {
             Err(broken) => self.break_off(broken, service),
         }
         self.input = kept;
+        self.count_held(service);
         let greets = matches!(self.phase, Phase::Greeting | Phase::Settings);
         let partial = !self.input.is_empty() || self.block.is_some() || greets;
         self.partial_since = if partial { self.partial_since.or(Some(now)) } else { None };

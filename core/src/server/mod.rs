@@ -39,12 +39,14 @@ pub struct Limits {
     pub message_bytes_max: usize,
     pub metadata_bytes_max: usize,
     pub streams_per_connection_max: usize,
-    /// Calls in flight on one thread.
+    /// Calls in flight on one thread, from which on a connection has no more than its share of them.
     pub calls_max: usize,
     /// Answers of a stream that wait for its client, in bytes.
     pub answers_bytes_max: usize,
     /// What a connection holds of messages that are not whole and answers that are not sent.
     pub connection_bytes_max: usize,
+    /// The same of all connections of one thread.
+    pub held_bytes_max: usize,
     pub stall_milliseconds_max: u64,
     pub keepalive_milliseconds: u64,
     pub keepalive_timeout_milliseconds: u64,
@@ -65,6 +67,7 @@ impl Default for Limits {
             calls_max: 10_000,
             answers_bytes_max: 16 << 10,
             connection_bytes_max: 16 << 20,
+            held_bytes_max: 256 << 20,
             stall_milliseconds_max: 30_000,
             keepalive_milliseconds: 60_000,
             keepalive_timeout_milliseconds: 20_000,

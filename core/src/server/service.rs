@@ -96,6 +96,10 @@ pub struct Service<S> {
     pub(super) now: u64,
     /// Calls in flight on this thread.
     pub(super) calls: usize,
+    /// Connections of this thread.
+    pub(super) connections: usize,
+    /// What their calls hold, in bytes: messages that are not whole, and answers that are not taken.
+    pub(super) held: usize,
 }
 
 impl<S: Source> Service<S> {
@@ -123,6 +127,8 @@ impl<S: Source> Service<S> {
             verdicts,
             now: 0,
             calls: 0,
+            connections: 0,
+            held: 0,
         }
     }
 
@@ -137,6 +143,23 @@ impl<S: Source> Service<S> {
             });
         }
         bytes.max(1)
+    }
+
+    /// What one connection may have of what all have `used` of: where that is all there is, its share, so that who
+    /// takes more takes none away from the others.
+    fn share(&self, used: usize, all: usize) -> usize {
+        if used < all { usize::MAX } else { all.div_ceil(self.connections.max(1)) }
+    }
+
+    /// Calls that a connection may have in flight.
+    pub fn calls_share(&self) -> usize {
+        self.share(self.calls, self.limits.calls_max)
+    }
+
+    /// Bytes that the calls of a connection may hold, where those of the others hold some.
+    pub fn held_share(&self, held: usize, by_others: usize) -> usize {
+        let bytes_max = self.limits.connection_bytes_max;
+        self.share(held + by_others, self.limits.held_bytes_max).min(bytes_max)
     }
 
     /// Counts a failure, and gives it back.

@@ -178,6 +178,11 @@ impl<S: Source> Worker<S> {
                 self.inbox.open.fetch_sub(1, Ordering::Relaxed);
             }
         }
+        self.count_connections();
+    }
+
+    fn count_connections(&mut self) {
+        self.service.connections = self.peers.len();
         self.service.counters.connections.set(self.peers.len() as u64);
     }
 
@@ -198,9 +203,9 @@ impl<S: Source> Worker<S> {
 
     fn close(&mut self, id: u64) {
         if let Some(mut peer) = self.peers.remove(&id) {
-            self.service.calls -= peer.connection.abandon();
+            peer.connection.abandon(&mut self.service);
             self.inbox.open.fetch_sub(1, Ordering::Relaxed);
-            self.service.counters.connections.set(self.peers.len() as u64);
+            self.count_connections();
         }
     }
 

@@ -98,7 +98,7 @@ impl Connection {
                 frame::put_reset(&mut self.out, id, Code::Refused);
                 return self.cost(1);
             }
-            request::Headers::Call(_) if service.calls >= service.limits.calls_max => {
+            request::Headers::Call(_) if self.calls >= service.calls_share() => {
                 Failure::Bound(bound::CALLS, "Concurrent RPC limit exceeded!".into())
             }
             request::Headers::Failure(failure) => failure,

@@ -110,6 +110,7 @@ impl Connection {
             self.looked_at = now;
             self.end_stalled(service, now);
         }
+        self.count_held(service);
         true
     }
 }
