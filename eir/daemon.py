@@ -32,6 +32,7 @@ from eir.server.enforcement import ALLOW_ALL
 from eir.server.listeners import Listeners
 from eir.server.priority import prefer_checks
 from eir.server.state import State
+from eir.systemd import ServiceManager
 from eir.whitelist.feeds import REMOVED_PERCENT_MAX, FeedRules, GuardLimits
 from eir.whitelist.store import Limits, Store, locked
 
@@ -120,7 +121,7 @@ async def _serve(config: Config) -> None:
     """Bring everything up, wait for a signal, take everything down."""
     stop, hangup = _signals()
     engine, policy, metrics = choose_engine(config.engine), load_policy(config.policy), Metrics()
-    state = State(config, metrics, now_seconds, engine)
+    state, manager = State(config, metrics, now_seconds, engine), ServiceManager(os.environ, os.getpid())
     metrics.set_identity(engine, config.insecure_listeners(), LISTENERS)
     for name in config.insecure_listeners():
         log.warning(
@@ -152,9 +153,11 @@ async def _serve(config: Config) -> None:
             await state.refresh()
             listeners.set_serving(serving=True)
             _say_ready(state, listeners, http)
+            manager.ready(_status(state))
+            tasks.append(asyncio.create_task(manager.stay_alive()))
             tasks += [asyncio.create_task(_keep(state)), asyncio.create_task(_fold(state))]
             tasks += [asyncio.create_task(consumer.run()) for consumer in state.consumers.values()]
-            tasks.append(asyncio.create_task(_reload(state, hangup)))
+            tasks.append(asyncio.create_task(_reload(state, hangup, manager)))
             if state.core is not None:
                 prefer_checks()
                 tasks.append(asyncio.create_task(state.core.run()))
@@ -162,6 +165,7 @@ async def _serve(config: Config) -> None:
                 state.casework.start()
             await stop.wait()
     finally:
+        manager.stopping("draining")
         await _drain(state, listeners, serving=state.checker is not None)
         for task in tasks:
             task.cancel()
@@ -286,6 +290,12 @@ def _say_ready(state: State, listeners: Listeners, http: HttpServer) -> None:
     )
 
 
+def _status(state: State) -> str:
+    """Say in a line what `systemctl status` shows."""
+    refused = "; a policy was refused, the old one stays" if state.policy_refused.at else ""
+    return f"{state.engine} engine, policy {state.working().policy.name}{refused}"
+
+
 def _announce(state: State, manage: str) -> None:
     """Tell commands on this machine where the daemon of the data directory is; they may be told, too."""
     try:
@@ -308,17 +318,19 @@ async def _keep(state: State) -> None:
                 log.exception("upkeep failed", task=task.__name__)
 
 
-async def _reload(state: State, hangup: asyncio.Event) -> None:
+async def _reload(state: State, hangup: asyncio.Event, manager: ServiceManager) -> None:
     """Read the policy again at every SIGHUP; one that came while the tables were loaded counts too."""
     while True:
         await hangup.wait()
         hangup.clear()
+        manager.reloading(monotonic())
         try:
             await state.reload_policy(lambda: load_policy(state.config.policy))
         except Exception:
             # The next signal must find somebody who listens.
             state.metrics.upkeep_failures.inc()
             log.exception("reload failed")
+        manager.ready(_status(state))
 
 
 async def _fold(state: State) -> None:
