@@ -204,6 +204,10 @@ class Metrics:
             "journal_wal_pages", "Pages of the write-ahead log that are not in the file yet."
         )
         self.journal_deltas = self._gauge("journal_deltas", "Deltas kept in the journal.")
+        self.disk_bytes = self._gauge("disk_bytes", "Size of the disk that has the data directory.")
+        self.disk_free_bytes = self._gauge(
+            "disk_free_bytes", "Space of that disk which the daemon may still fill."
+        )
         self.segments = self._gauge("segments", "Segment files in use.")
         self.segments_recovered = self._gauge(
             "segments_recovered", "Segment files that were damaged at the start and made again."

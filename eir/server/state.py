@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import structlog
@@ -42,6 +44,13 @@ class Refused(NamedTuple):
 
     at: int
     why: str
+
+
+class Disk(NamedTuple):
+    """The disk of a folder: its size, and what may still be written."""
+
+    bytes: int
+    free_bytes: int
 
 
 class State:
@@ -182,12 +191,13 @@ class State:
     async def refresh(self) -> None:
         """Bring staleness and gauges up to the present."""
         store, checker = self.loaded(), self.working()
-        positions, sizes, journal_deltas, imports = await asyncio.to_thread(
+        positions, sizes, journal_deltas, imports, disk = await asyncio.to_thread(
             lambda: (
                 store.feeds(),
                 store.table_sizes(),
                 journal_delta_count(store),
                 ledger.read(self.config.data_dir),
+                disk_space(self.config.data_dir),
             )
         )
         limits = {name: feed.stale_after_seconds for name, feed in self.config.feeds.items()}
@@ -211,6 +221,8 @@ class State:
         metrics.set_feeds(positions)
         metrics.set_tables(sizes)
         metrics.set_imports(imports)
+        metrics.disk_bytes.set(disk.bytes)
+        metrics.disk_free_bytes.set(disk.free_bytes)
         metrics.segments.set(len(store.generation.shards))
         metrics.segments_recovered.set(len(store.segments.recovered))
         metrics.overlay_rows.set(store.generation.overlay_rows)
@@ -282,3 +294,12 @@ def journal_delta_count(store: Store) -> int:
     """Return how many deltas the journal keeps: every serial from the oldest on is one."""
     oldest = store.journal.oldest_serial()
     return store.journal.last_serial() - oldest + 1 if oldest else 0
+
+
+def disk_space(folder: Path) -> Disk:
+    """Return what the disk of a folder has; nothing where the folder is gone, which its writer tells."""
+    try:
+        usage = shutil.disk_usage(folder)
+    except OSError:
+        return Disk(0, 0)
+    return Disk(usage.total, usage.free)

@@ -14,7 +14,7 @@ from eir.decisions.policies import find_policy
 from eir.errors import ConfigError, DrainingError, NotReadyError, StorageError, WriterBusyError
 from eir.metrics import Metrics
 from eir.policy import Policy, compile_policy, default_policy_text
-from eir.server.state import State, journal_delta_count
+from eir.server.state import State, disk_space, journal_delta_count
 from eir.settings import Feed, Notices
 from eir.whitelist.journal import FeedRecord
 from eir.whitelist.store import RebuildResult
@@ -169,6 +169,12 @@ def test_refresh_brings_staleness_and_gauges_up_to_the_present(limit: int, stale
         assert value(state, "eir_journal_deltas") == 3
 
     asyncio.run(inside())
+
+
+def test_the_disk_of_a_folder_is_told_and_one_that_is_gone_is_no_failure(tmp_path: Path) -> None:
+    disk = disk_space(tmp_path)
+    assert 0 < disk.free_bytes < disk.bytes
+    assert disk_space(tmp_path / "gone") == (0, 0)
 
 
 def test_an_empty_journal_keeps_no_delta() -> None:
