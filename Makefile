@@ -87,6 +87,8 @@ bench-checks: setup
 docs: setup
 	$(BIN)/python -m bench.report
 	$(BIN)/python -m eir.notify.drawing docs/notices.md
+	$(BIN)/python -m bench.sizing docs/installing.md
+	$(BIN)/python deploy/grafana/make_dashboard.py
 
 # What tests and benchmarks talk to, beside Python: installed when root, named when missing.
 peers:

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Programs that tests use beside Python: promtool (Debian's prometheus), h2load (nghttp2-client), redis-server,
-# an SMSC on Net::SMPP (Perl), tshark; what clients of the check port in Go and C++ are built with.
+# an SMSC on Net::SMPP (Perl), tshark; what clients of the check port in Go and C++ are built with; for deploy/ also
+# Prometheus itself, systemd-analyze, sqlite3 and haproxy.
 # With `--bench` also what the servers are built with that benchmarks put beside the engines.
 set -euo pipefail
 declare -A package=([promtool]=prometheus [h2load]=nghttp2-client [redis-server]=redis-server
-  [tshark]=tshark [perl]=perl)
+  [tshark]=tshark [perl]=perl [systemd-analyze]=systemd [sqlite3]=sqlite3 [/usr/sbin/haproxy]=haproxy)
 bench=(protobuf-compiler libprotobuf-dev protobuf-compiler-grpc libnghttp2-dev)
 clients=(g++ make golang-go golang-google-grpc-dev libgrpc++-dev)
 missing=()
