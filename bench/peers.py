@@ -31,7 +31,7 @@ from bench.datadir import copied, kept, kept_pairs
 from bench.generator import LATENCIES
 from bench.peer_report import PEERS, figure_name
 from bench.population import CheckClass, Population
-from bench.results import Figure, median
+from bench.results import RESULTS, Figure, median
 from bench.rpc import checks_of
 from eir.proto import check_pb2
 
@@ -164,11 +164,14 @@ def verify_peer(daemon: Daemon, checks: Checks) -> None:
                 raise RuntimeError(f"{daemon.check_address} does not know the pairs")
 
 
-def measure(running: Sequence[Server], setting: Setting, rounds: int) -> dict[str, list[Figure]]:
-    """All workloads on all servers, in turns."""
+def measure(
+    running: Sequence[Server], setting: Setting, rounds: int, workloads: str
+) -> dict[str, list[Figure]]:
+    """All workloads of which the name has something in it, on all servers, in turns."""
     out: dict[str, list[Figure]] = {}
+    chosen = {name: run for name, run in WORKLOADS.items() if workloads in name}
     for _ in range(rounds):
-        for workload, run in WORKLOADS.items():
+        for workload, run in chosen.items():
             for server in running:
                 if server.name == "nghttp2" and workload in LIMIT_LEAVES_OUT:
                     continue
@@ -184,8 +187,11 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     options = parser("peers", main.__doc__)
     options.add_argument("--seconds", type=float, default=3, help="of each round")
     options.add_argument("--servers", default=",".join(PEERS), help="names, with commas")
+    options.add_argument("--workloads", default="", help="only those that have this in their name")
     args = options.parse_args(argv)
     args.servers = args.servers.split(",")
+    if args.workloads and args.out == RESULTS:
+        options.error("with --workloads, say --out FILE: the page of results shows the last run alone")
     if unknown := sorted(set(args.servers) - set(PEERS)):
         options.error(f"there is no {', '.join(unknown)}")
     return args
@@ -214,7 +220,7 @@ def main(argv: list[str] | None = None) -> int:
                     verify(server.daemon, checks)
                 elif server.name != "nghttp2":
                     verify_peer(server.daemon, checks)
-            rounds = measure(running, setting, args.rounds)
+            rounds = measure(running, setting, args.rounds, args.workloads)
             versions = {server.name: server.version for server in running if server.version}
     figures = {
         name: median([one.value for one in many], many[0].unit)

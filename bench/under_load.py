@@ -9,12 +9,14 @@ the time.
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,9 @@ ROWS = 5_000_000
 CHANGE_SECONDS_MAX = 300
 AT_REST = "at rest"
 REGISTRY_NICE = 10
+
+_registries: list[Registry] = []
+"""The registry, in the process that is it."""
 
 
 @contextmanager
@@ -81,16 +86,34 @@ class Load:
         """Ask while nothing else happens."""
         return self._run(seconds).told()
 
-    def while_applied(self, registry: Registry) -> tuple[dict[str, Any], float]:
+    def while_applied(self, registry: Executor) -> tuple[dict[str, Any], float]:
         """Ask while a bulk delta is applied; with the seconds that it took."""
         run = self._run(CHANGE_SECONDS_MAX, "--until", "input-ends")
         time.sleep(2 * generator.WARMUP_SECONDS)  # it reads its checks, and warms up
-        with channel(self._daemon.manage_address) as manage:
-            began = time.perf_counter()
-            registry.bulk(manage, threading.Event())
-            took = time.perf_counter() - began
+        took = registry.submit(_bulk, self._daemon.manage_address).result()
         run.stop()
         return run.told(), took
+
+
+def _begin_registry(core: int, *what: Any) -> None:
+    """Be the registry: on a core, niced; the generator, which is a child of the first process, is not."""
+    os.sched_setaffinity(0, {core})
+    os.nice(REGISTRY_NICE)
+    _registries.append(Registry(*what))
+
+
+def registry_of(core: int, *what: Any) -> Executor:
+    """Make the process of a registry; `what` is what a `Registry` takes."""
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(1, context, _begin_registry, (core, *what))
+
+
+def _bulk(address: str) -> float:
+    """Push the next bulk delta, as the registry; the seconds that it took."""
+    with channel(address) as manage:
+        began = time.perf_counter()
+        _registries[0].bulk(manage, threading.Event())
+        return time.perf_counter() - began
 
 
 def figures_of(what: str, rounds: list[dict[str, Any]]) -> dict[str, Figure]:
@@ -125,13 +148,11 @@ def main(argv: list[str] | None = None) -> int:
         copied(kept(population)) as data_dir,
         serving(data_dir, cores={cores[0]}, settings=NO_REBUILD) as daemon,
     ):
-        load = Load(daemon, generator.write_requests(population, Path(folder)), cores[1])
-        registry = Registry(daemon, population, rows)
         os.sched_setaffinity(0, {cores[0]})
-        os.nice(REGISTRY_NICE)
+        load = Load(daemon, generator.write_requests(population, Path(folder)), cores[1])
         for _ in range(args.rounds):
             phases[AT_REST].append(load.at_rest(args.seconds))
-        with rebuilding(daemon):
+        with registry_of(cores[0], daemon, population, rows) as registry, rebuilding(daemon):
             for _ in range(args.rounds):
                 told, took = load.while_applied(registry)
                 phases[changing].append(told)
