@@ -5,6 +5,6 @@
     operator ──► enforcement ──► Store, Checker
     call centre, public ──► inquiry ──► Inquirer (threads of its own)
 
-`listeners` are the two ports with health and reflection, `state` what the
-services share with the daemon.
+`listeners` are the two ports, `methods` what they have, `health` its health and
+reflection, `state` what the services share with the daemon.
 """
