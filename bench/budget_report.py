@@ -20,7 +20,10 @@ BATCH, STREAM = "batch of 1,024", "stream"
 
 
 class Budget(NamedTuple):
-    """One row: what, the bound as text, the value, the bound, and whether it is a ceiling."""
+    """One row: what, the bound as text, the value, the bound, and whether it is a ceiling.
+
+    `limit` is what a server that only answers a constant reaches, where that may be less than the bound.
+    """
 
     what: str
     text: str
@@ -28,6 +31,7 @@ class Budget(NamedTuple):
     bound: Callable[[Figures], float]
     ceiling: bool
     unit: str = ""
+    limit: Value | None = None
 
 
 def of(bench: str, name: str) -> Value:
@@ -59,8 +63,11 @@ def _unary() -> Iterable[Budget]:
     for shape, cpu_bound in zip(SHAPES, (2.2, 1.3), strict=True):
         work = f"unary, {shape}"
         for server, bound in (("Go gRPC", 2), ("C++ gRPC", 4), ("portable", 40)):
-            rates = over(peer(work, "native", "rate"), peer(work, server, "rate"))
-            yield at_least(f"{work}: rate by that of {server}", rates, bound)
+            rate, limit = (
+                over(peer(work, one, "rate"), peer(work, server, "rate")) for one in ("native", "nghttp2")
+            )
+            row = at_least(f"{work}: rate by that of {server}", rate, bound)
+            yield row._replace(limit=limit)
         cpus = over(peer(work, "native", "CPU"), peer(work, "nghttp2", "CPU"))
         yield at_most(f"{work}: CPU by that of nghttp2", cpus, cpu_bound)
 
@@ -133,5 +140,19 @@ def cell(budget: Budget, figures: Figures) -> str:
     except KeyError:
         return "–"
     met = value <= bound if budget.ceiling else value >= bound
-    shown = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-    return f"{shown} {budget.unit or '×'}, {'met' if met else '**missed**'}"
+    text = f"{_shown(value)} {budget.unit or '×'}, {'met' if met else '**missed**'}"
+    limit = None if met else _limit(budget, figures)
+    if limit is None or limit >= bound:
+        return text
+    return f"{text} (nghttp2: {_shown(limit)} {budget.unit or '×'})"
+
+
+def _limit(budget: Budget, figures: Figures) -> float | None:
+    try:
+        return budget.limit(figures) if budget.limit else None
+    except KeyError:
+        return None
+
+
+def _shown(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -70,6 +70,8 @@ def page(results: Iterable[Result]) -> str:
 BUDGETS_TEXT = """\
 The native engine at full size: 300 million IMEIs registered, 200 million pairs, 10 million ranges; the server
 on one core, what asks on another. `make bench-checks` measures all of it; the sections below have figures.
+Where a rate is missed and a bare nghttp2 that answers a constant misses it too, what asks is the limit: what
+nghttp2 reaches is in parentheses.
 """
 
 

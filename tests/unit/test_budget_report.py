@@ -40,6 +40,19 @@ def test_the_p99_while_tables_change_may_follow_that_at_rest() -> None:
     assert table[name] == "1,340 µs, met"
 
 
+@pytest.mark.parametrize(
+    ("limit", "shown"), [(94, "1.8 ×, **missed** (nghttp2: 1.88 ×)"), (101, "1.8 ×, **missed**")]
+)
+def test_a_rate_that_the_limit_misses_too_is_shown_beside_it(limit: float, shown: str) -> None:
+    rates = {"native": 90.0, "Go gRPC": 50.0, "nghttp2": limit}
+    figures = {f"unary, 64 × 1; {name}; rate": Figure(one, "checks/s") for name, one in rates.items()}
+    table = cells(replace(saved("peers"), figures=figures))
+    assert table["unary, 64 × 1: rate by that of Go gRPC"] == shown
+    del figures["unary, 64 × 1; nghttp2; rate"]
+    table = cells(replace(saved("peers"), figures=figures))
+    assert table["unary, 64 × 1: rate by that of Go gRPC"] == "1.8 ×, **missed**"
+
+
 def test_the_slowest_restart_counts() -> None:
     assert cells(saved("restart", warm=1.5, cold=3.1))["restart to ready, the slowest kind"].endswith(
         "missed**"
