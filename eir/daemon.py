@@ -23,18 +23,18 @@ from eir import __version__, logs, native
 from eir.check import Checker
 from eir.clock import monotonic, now_seconds
 from eir.config import Config, address
-from eir.errors import ConfigError, EirError, EngineUnavailableError, FatalError, PolicyError, WriterBusyError
+from eir.configured import load_policy, store_limits
+from eir.errors import ConfigError, EirError, EngineUnavailableError, FatalError, WriterBusyError
 from eir.http import HttpServer, Page, metrics_page, probe_page
 from eir.inquiry.inquirer import Bounds, Inquirer
 from eir.metrics import Metrics
-from eir.policy import Policy, compile_policy, default_policy_text
+from eir.policy import Policy
 from eir.server.enforcement import ALLOW_ALL
 from eir.server.listeners import Listeners
 from eir.server.priority import prefer_checks
 from eir.server.state import State
 from eir.systemd import ServiceManager
-from eir.whitelist.feeds import REMOVED_PERCENT_MAX, FeedRules, GuardLimits
-from eir.whitelist.store import Limits, Store, locked
+from eir.whitelist.store import Store, locked
 
 REFRESH_SECONDS = 1.0
 REBUILD_RETRY_SECONDS_MAX = 300.0
@@ -46,15 +46,6 @@ LISTENERS = ("check_listen", "manage_listen", "http_listen")
 
 LOOPBACK = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]", "::": "[::1]"}  # noqa: S104 - what to call instead
 """How a listener on all addresses is reached from this machine."""
-STORE_LIMITS = (
-    "small_overlay_rows_max",
-    "rebuild_overlay_rows",
-    "overlay_rows_max",
-    "rebuild_bytes_per_second_max",
-    "journal_days_min",
-    "clock_skew_seconds_max",
-)
-"""Bounds that the store has under the same name."""
 
 log = structlog.get_logger()
 
@@ -77,21 +68,6 @@ def _failed(error: EirError, exit_code: int) -> int:
     """Tell people, not the log, why there is no daemon."""
     sys.stderr.write(f"eir: {error.message}\n")
     return exit_code
-
-
-def load_policy(path: str) -> Policy:
-    """Return the compiled policy of a file, or the shipped default for an empty path.
-
-    Raises ConfigError.
-    """
-    try:
-        if path:
-            return compile_policy(Path(path).read_text("utf-8"), path)
-        return compile_policy(default_policy_text(), "default policy")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"policy: {error}") from None
-    except PolicyError as error:
-        raise ConfigError(error.message) from None
 
 
 def choose_engine(wanted: str) -> str:
@@ -209,22 +185,6 @@ def _http(state: State, heartbeat: Heartbeat) -> HttpServer:
         )
     except OSError as error:
         raise ConfigError(f"http_listen: {listen} cannot be bound: {error.strerror}") from None
-
-
-def store_limits(config: Config) -> Limits:
-    """Return the bounds of the store as the configuration has them."""
-    bounds = {name: getattr(config.limits, name) for name in STORE_LIMITS}
-    guards = config.guards
-    return Limits(
-        **bounds,
-        feeds={name: FeedRules(lenient=feed.lenient) for name, feed in config.feeds.items()},
-        guards=GuardLimits(
-            removed_percent_max=guards.removed_percent_max,
-            removed_percent_max_by_table=dict.fromkeys(REMOVED_PERCENT_MAX, guards.unpaired_percent_max),
-            blocked_percent_max=guards.blocked_percent_max,
-            guarded_rows_min=guards.guarded_rows_min,
-        ),
-    )
 
 
 async def _load(state: State, policy: Policy) -> None:

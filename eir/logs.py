@@ -1,6 +1,7 @@
 """Logging: structured, on stderr, without identities.
 
-Modules log by `structlog.get_logger()`; the daemon sets up where it goes.
+Modules log by `structlog.get_logger()`; the daemon sets up where it goes, and so do
+commands that open a store.
 """
 
 from __future__ import annotations
@@ -67,6 +68,12 @@ def setup(form: str, level: str, stream: TextIO | None = None) -> None:
     )
     # What libraries log (grpc, asyncio) goes the same way.
     logging.basicConfig(level=logging.WARNING, handlers=[_Forward()], force=True)
+
+
+def to_stderr() -> None:
+    """Let a command log to stderr, unless something is set up: what it prints stays data."""
+    if not structlog.is_configured():
+        structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
 
 
 class _Forward(logging.Handler):

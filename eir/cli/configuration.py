@@ -20,7 +20,7 @@ def config() -> None:
 def check(file: Path) -> None:
     """Check FILE with the environment, and the policy, texts and SMSCs it names, as `eir serve` would."""
     from eir.config import load
-    from eir.daemon import load_policy
+    from eir.configured import load_policy
     from eir.server.desk import check as check_notices
 
     settings = load(file, os.environ)

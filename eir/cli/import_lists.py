@@ -16,10 +16,7 @@ from eir.cli import client
 from eir.cli.import_target import target
 from eir.cli.journal import data_dir_option
 from eir.cli.say import NO, OK, count, note, parse_moment, progress, show_json, show_table
-from eir.lists.formats import FORMATS
-from eir.lists.open import BYTES_MAX
-from eir.lists.parse import ROWS_MAX, ROWS_OF_A_LIST_MAX
-from eir.whitelist.delta import NAME
+from eir.lists.formats import BYTES_MAX, FORMATS, ROWS_MAX, ROWS_OF_A_LIST_MAX
 
 if TYPE_CHECKING:
     from eir.config import Config
@@ -37,6 +34,8 @@ SHOWN_MAX: Final = 20
 
 
 def _name(_: click.Context, option: click.Parameter, value: str) -> str:
+    from eir.whitelist.delta import NAME
+
     if value and not NAME.fullmatch(value):
         raise click.BadParameter("1 to 64 of a-z, 0-9, '-', '_' and '.' are needed", param=option)
     return value
@@ -152,7 +151,7 @@ def import_(
     data directory, it applies them; else they are applied here. Ends with 3 at the
     first list that is refused.
     """
-    from eir.daemon import load_policy
+    from eir.configured import load_policy
     from eir.lists.run import Options
 
     config, data_dir, address = _settings(config_file, data_dir, address)

@@ -10,6 +10,12 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, NamedTuple
 
+ROWS_MAX: Final = 100_000_000
+"""Rows of one list, unless told otherwise."""
+ROWS_OF_A_LIST_MAX: Final = (1 << 32) - 1
+"""Rows of one list, whatever is told: their places are numbers of 32 bits."""
+BYTES_MAX: Final = 256 << 30
+"""Decompressed bytes of one list, unless told otherwise."""
 CHANGE_COLUMN: Final = "change_type"
 """A header with this column is that of a delta."""
 

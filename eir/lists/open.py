@@ -21,11 +21,10 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from eir.lists.errors import ListError, ListTooLargeError
+from eir.lists.formats import BYTES_MAX
 
 BLOCK_BYTES: Final = 1 << 20
 LINE_BYTES_MAX: Final = 64 << 10
-BYTES_MAX: Final = 256 << 30
-"""Decompressed bytes of one list, unless told otherwise."""
 WINDOW_LOG_MAX: Final = 27
 """Of a zstd frame: a decompressor holds at most 128 MiB of what it has read."""
 _CONTROLS: Final = bytes(byte for byte in range(32) if byte not in b"\t\r\n") + b"\x7f"

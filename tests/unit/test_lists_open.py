@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eir.lists import open as opening
 from eir.lists.errors import ListError, ListTooLargeError
+from eir.lists.formats import BYTES_MAX
 from eir.lists.open import BLOCK_BYTES, LINE_BYTES_MAX, opened
 
 if sys.version_info >= (3, 14):
@@ -22,7 +22,7 @@ else:
 TEXT = "imei\r\n" + "".join(f"{35_693_803_000_000 + n}\r\n" for n in range(200_000))
 
 
-def read(path, encoding="", bytes_max=opening.BYTES_MAX):
+def read(path, encoding="", bytes_max=BYTES_MAX):
     with opened(str(path), encoding, bytes_max) as file:
         blocks = list(file.blocks)
     lines = 2

@@ -105,3 +105,18 @@ def test_console_is_for_people() -> None:
     assert "hello" in out.getvalue()
     assert not out.getvalue().startswith("{")
     assert IMEI not in out.getvalue()
+
+
+def test_what_a_command_logs_is_not_among_its_data(capsys: pytest.CaptureFixture[str]) -> None:
+    structlog.reset_defaults()
+    logs.to_stderr()
+    structlog.get_logger().warning("damaged")
+    out, err = capsys.readouterr()
+    assert (out, "damaged" in err) == ("", True)
+    structlog.reset_defaults()
+
+
+def test_what_is_set_up_stays_so(stream: io.StringIO) -> None:
+    logs.to_stderr()
+    structlog.get_logger().warning("damaged")
+    assert lines(stream)[0]["event"] == "damaged"
