@@ -22,6 +22,8 @@ from eir.whitelist.rows import U8, U64
 PAD: Final = 32
 """Zero bytes before and after a block, so that windows never leave it."""
 Mask = npt.NDArray[np.bool_]
+NO_DIGIT: Final = 10
+"""In the place of the check digit of an IMEI that has none."""
 _COMMA, _QUOTE, _LF, _CR = b",", b'"', b"\n", b"\r"
 _ZERO: Final = np.uint8(48)
 _POWERS: Final = np.array([10**digits for digits in range(17)], np.uint64)
@@ -104,7 +106,10 @@ def _value(digits: U8) -> U64:
 
 
 def imeis(data: U8, begin: I64, stop: I64) -> tuple[U64, U64, Mask]:
-    """Keys of IMEIs of 14 to 16 digits; the 15th digit where there are 15 (else 0); which are such."""
+    """Keys of IMEIs of 14 to 16 digits; the 15th digit where there are 15; which are such.
+
+    The digit is NO_DIGIT where there are 14, and 0, which says nothing either, where there are 16.
+    """
     length = stop - begin
     digits = _windows(data, begin, 16) - _ZERO
     is_digit = digits < 10
@@ -113,6 +118,7 @@ def imeis(data: U8, begin: I64, stop: I64) -> tuple[U64, U64, Mask]:
     good &= is_digit[:, 15] | (length < 16)
     key = _value(digits[:, :14])
     check = np.where(good & (length == 15), digits[:, 14], np.uint8(0)).astype(np.uint64)
+    check[length == 14] = NO_DIGIT
     return key, check, good & (key != 0)
 
 

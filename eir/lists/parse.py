@@ -19,17 +19,14 @@ from eir.lists import blocks, fields
 from eir.lists.blocks import Mask, Places
 from eir.lists.errors import ListTooLargeError
 from eir.lists.fields import FieldError
-from eir.lists.formats import Grammar, Header
-from eir.lists.report import FAULTS_MAX, Reason, Remarkable, Report
-from eir.whitelist.check_rows import wrong_check_digits
+from eir.lists.formats import ROWS_MAX, Grammar, Header
+from eir.lists.report import EXAMPLES_MAX, FAULTS_MAX, Reason, Remark, Remarkable, Report
+from eir.whitelist.check_rows import check_digits
 from eir.whitelist.hashtable import I64
 from eir.whitelist.rows import RAW, U8, U64
 
-ROWS_MAX: Final = 100_000_000
-"""Rows of one list, unless told otherwise."""
-ROWS_OF_A_LIST_MAX: Final = (1 << 32) - 1
-"""Rows of one list, whatever is told: their places are numbers of 32 bits."""
 FIRST_LINE: Final = 2
+_FIRST_DIGIT: Final = np.uint64(10**13)
 _DTYPES: Final[dict[str, type[Any]]] = {"change": np.uint8, "in_force": np.bool_}
 
 
@@ -62,6 +59,10 @@ class Parser:
     """Of the block that is taken: its first."""
     _blank: list[int] = field(default_factory=list)
     _blank_count: int = 0
+    _bare_count: int = 0
+    """IMEIs of 14 digits that no TAC begins like."""
+    _shortened: Remark = field(default_factory=Remark)
+    """Those among them that are right with a zero before them: one of ten is by chance."""
 
     def take(self, data: bytes) -> None:
         """Take whole lines. Raises ListTooLargeError."""
@@ -87,6 +88,8 @@ class Parser:
         header = self.header
         if self._blank_count:
             self.report.warn(Remarkable.TRAILING_LINES, self._blank_count, self._blank)
+        if self._shortened.rows * 2 > self._bare_count:
+            self.report.warn(Remarkable.ZEROS_LOST, self._shortened.rows, self._shortened.lines)
         for what, names in (
             (Remarkable.UNKNOWN_COLUMN, header.unknown),
             (Remarkable.MISSING_COLUMN, header.missing),
@@ -159,8 +162,7 @@ class Parser:
         chosen = np.flatnonzero(good)
         if checked is not None:
             keys, digits = checked
-            given = chosen[digits[chosen] != 0]
-            self.report.warn(Remarkable.CHECK_DIGIT, wrong_check_digits(keys[given], digits[given]))
+            self._suspect(keys[chosen], digits[chosen], at[chosen] + self._line)
         if "in_force" in out:
             pending = at[chosen[~out["in_force"][at[chosen]]]]
             self.report.warn(Remarkable.NOT_IN_FORCE, len(pending), self._lines(pending[:5]))
@@ -252,14 +254,27 @@ class Parser:
     def _imei(self, normalised: str, cell: str, number: int) -> int:
         """Return the key of an IMEI, or the place of its raw text; note what is suspicious."""
         if fields.is_key(normalised):
-            if len(cell) == 15 and cell[14].isdigit():
-                digit = np.array([int(cell[14])], np.uint64)
-                wrong = wrong_check_digits(np.array([int(normalised)], np.uint64), digit)
-                self.report.warn(Remarkable.CHECK_DIGIT, wrong, [number])
+            digit = blocks.NO_DIGIT if len(cell) == 14 else int(cell[14]) if len(cell) == 15 else 0
+            self._suspect(
+                np.array([int(normalised)], np.uint64), np.array([digit], np.uint64), np.array([number])
+            )
             return int(normalised)
         self.report.warn(Remarkable.ZEROS_LOST, int(fields.looks_shortened(normalised)), [number])
         self.report.warn(Remarkable.EXPONENT, int(fields.looks_exponential(normalised)), [number])
         return RAW | self._raw.setdefault(normalised, len(self._raw))
+
+    def _suspect(self, keys: U64, digits: U64, lines: I64) -> None:
+        """Note wrong check digits (as blocks.imeis gives them), and IMEIs that may have lost a zero."""
+        given = np.flatnonzero((digits != 0) & (digits != blocks.NO_DIGIT))
+        wrong = given[check_digits(keys[given]) != digits[given]]
+        self.report.warn(Remarkable.CHECK_DIGIT, len(wrong), lines[wrong[:EXAMPLES_MAX]].tolist())
+        # No TAC begins with 1 (DECT's would), many with 01: those 14 digits may be the last of 15.
+        bare = np.flatnonzero((digits == blocks.NO_DIGIT) & (keys // _FIRST_DIGIT == 1))
+        right = bare[check_digits(keys[bare] // np.uint64(10)) == keys[bare] % np.uint64(10)]
+        self._bare_count += len(bare)
+        self._shortened.rows += len(right)
+        room = EXAMPLES_MAX - len(self._shortened.lines)
+        self._shortened.lines += lines[right[:room]].tolist()
 
     def _lines(self, rows: I64) -> list[int]:
         return [int(row) + self._line for row in rows]

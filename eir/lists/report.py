@@ -43,7 +43,10 @@ class Remarkable(Enum):
     """What is said of a list, and does not refuse it. Names are stable; values say what they mean."""
 
     REPEATED = "rows that repeat another one, after normalisation; they count once"
-    ZEROS_LOST = "IMEIs of 12 or 13 digits: leading zeros may be lost, as in a spreadsheet"
+    ZEROS_LOST = (
+        "IMEIs of 12 or 13 digits, or of 14 that are right with a zero before them: leading zeros may be"
+        " lost, as in a spreadsheet; its column must be exported as text"
+    )
     EXPONENT = "IMEIs that look like numbers in scientific notation"
     CHECK_DIGIT = "15th digits that are neither 0 nor the check digit"
     SPECIAL = "IMEIs that are decided before the tables (zeros, one digit repeated, test TACs); left out"

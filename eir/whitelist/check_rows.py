@@ -105,13 +105,16 @@ def _imsi_valid(codes: U64) -> Mask:
 
 def wrong_check_digits(keys: U64, digits: U64) -> int:
     """Count 15th digits that are neither 0 (the spare digit) nor the check digit of TS 23.003 annex B."""
-    if not len(keys):
-        return 0
+    return int(np.count_nonzero((digits != 0) & (digits != check_digits(keys)))) if len(keys) else 0
+
+
+def check_digits(keys: U64) -> U64:
+    """Return the check digits of IMEIs (TS 23.003 annex B)."""
     total = np.zeros(len(keys), np.uint64)
     rest = keys.copy()
     for place in range(14):
         doubled = rest % np.uint64(10) * np.uint64(2 - place % 2)  # the last of the 14 is doubled
         total += doubled // np.uint64(10) + doubled % np.uint64(10)
         rest //= np.uint64(10)
-    expected = (np.uint64(10) - total % np.uint64(10)) % np.uint64(10)
-    return int(np.count_nonzero((digits != 0) & (digits != expected)))
+    digits: U64 = (np.uint64(10) - total % np.uint64(10)) % np.uint64(10)
+    return digits

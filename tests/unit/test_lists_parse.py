@@ -7,11 +7,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from eir.identity import luhn_digit
 from eir.lists import blocks, fields, parse
 from eir.lists.errors import ListTooLargeError
 from eir.lists.fields import FieldError
 from eir.lists.formats import FORMATS, Grammar, HeaderError, read_header
-from eir.lists.report import FAULTS_MAX, Reason, Remarkable, Report
+from eir.lists.report import FAULTS_MAX, Reason, Remark, Remarkable, Report
 from eir.whitelist.rows import RAW
 
 IMEI = "35693803564380"
@@ -225,9 +226,24 @@ def test_what_is_suspicious_is_said_with_its_lines() -> None:
     rows = ["35693803564380", "5693803564380", "35E12", "356938035643801", "DEABFCDE2ABFEC"]
     listed, report = read(["imei"], [[row] for row in rows], [False])
     said = {what.name: (remark.rows, remark.lines) for what, remark in report.warnings.items()}
-    assert said == {"ZEROS_LOST": (1, [3]), "EXPONENT": (1, [4]), "CHECK_DIGIT": (1, [])}
+    assert said == {"ZEROS_LOST": (1, [3]), "EXPONENT": (1, [4]), "CHECK_DIGIT": (1, [5])}
     assert listed.raw_texts == ["5693803564380", "35E12", "DEABFCDE2ABFEC"]
     assert listed.columns["imei"].tolist() == [int(IMEI), RAW, RAW | 1, int(IMEI), RAW | 2]
+
+
+@pytest.mark.parametrize("quoted", [False, True])
+def test_fifteen_digits_that_lost_their_zero_are_told_from_fourteen(quoted: bool) -> None:
+    lost = [f"{1_234_567_890_123 + 7 * n}" for n in range(40)]
+    lost = [text + str(luhn_digit(int(text))) for text in lost]
+    right = [f"{10_000_000_000_000 + 7 * n}" for n in range(40)]
+    for rows, said in ((lost, 40), (lost + right[:20], 40), (right, 0), (["01234567890123"] * 3, 0)):
+        other = [["35693803564380"], ["*#06#"]]
+        _, report = read(["imei"], [*other, *([row] for row in rows)], [quoted])
+        assert report.warnings.get(Remarkable.ZEROS_LOST, Remark()).rows >= said
+        if not said:
+            assert Remarkable.ZEROS_LOST not in report.warnings
+        elif rows is lost:
+            assert report.warnings[Remarkable.ZEROS_LOST].lines == [4, 5, 6, 7, 8]
 
 
 # Headers.
