@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from eir.lists.run import Target, Where
     from eir.proto import sync_pb2
     from eir.whitelist.delta import Applied, Header, TableEffect
-    from eir.whitelist.schema import Subscriber
+    from eir.whitelist.subscribers import SubscriberRows
     from eir.whitelist.view import View
 
 _REJECTED: Final = "DELTA_"
@@ -58,13 +58,14 @@ def _store_target(config: Config, data_dir: Path) -> Iterator[Target]:
     """Open the store of a directory that no daemon uses. Raises DataDirLockedError."""
     from dataclasses import replace
 
-    from eir import native
+    from eir import logs, native
     from eir.clock import now_seconds
-    from eir.daemon import store_limits
+    from eir.configured import store_limits
     from eir.errors import EngineUnavailableError
     from eir.lists.target import StoreTarget
     from eir.whitelist.store import Store
 
+    logs.to_stderr()
     if config.engine != "portable":
         with suppress(EngineUnavailableError):  # it is only slower without
             native.help_writer()
@@ -116,17 +117,40 @@ class DaemonTarget:
             )
         return read
 
-    def subscribers(self) -> Iterator[list[Subscriber]]:
+    def subscribers(self) -> Iterator[SubscriberRows]:
         """Iterate over all subscribers, by IMSI code."""
         from eir.whitelist import view
 
         return view.subscribers(self._data_dir)
 
     def reference(self, feed: str, sequence: int) -> str:
-        """Return the reference of a delta; empty where there is none."""
+        """Return the reference of a delta; empty where there is none.
+
+        What a killed import had sent may still be applied: it is waited for.
+        """
         from eir.whitelist import view
 
+        self._have_a_turn(feed)
         return view.reference(self._data_dir, feed, sequence)
+
+    def _have_a_turn(self, feed: str) -> None:
+        """Return when nothing of a feed is on its way: an empty dry run has its turn after it."""
+        import grpc
+
+        from eir.cli.delta import Refused, push_payloads
+        from eir.proto import sync_pb2
+
+        asked = sync_pb2.GetFeedPositionRequest(feed=feed)
+        answer = client.sync(self._channel).GetFeedPosition(asked, timeout=client.CALL_SECONDS_MAX)
+        position = max((found.sequence for found in answer.feeds), default=0)
+        header = sync_pb2.DeltaHeader(feed=feed, sequence=position + 1, base_sequence=position, dry_run=True)
+        try:
+            push_payloads(self._channel, header, iter(()))
+        except Refused:
+            pass  # the feed moved on: what was on its way has come
+        except grpc.RpcError as error:
+            if not client.reason_of(error).startswith(_REJECTED):
+                raise
 
     def push(self, header: Header, change: Change) -> Applied:
         """Apply a delta. Raises PushRefusedError, Failure."""

@@ -11,9 +11,7 @@ delta; after a crash the note is held against the journal.
 from __future__ import annotations
 
 import fcntl
-import io
 import json
-import os
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -26,6 +24,7 @@ import numpy.typing as npt
 
 from eir.errors import StorageError
 from eir.lists.errors import ImportRunningError, ShelfDamagedError
+from eir.whitelist.files import FileLayer
 
 FOLDER: Final = "lists"
 _NOTE: Final = "note.json"
@@ -36,7 +35,7 @@ class Shelf:
     """The shelf of a data directory, held by one import at a time; use `held`."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self._folder, self._files = folder, FileLayer()
 
     def settle(self, applied: Callable[[str, int], str]) -> None:
         """Finish or forget what a killed import left; `applied` gives the reference of a delta."""
@@ -50,7 +49,9 @@ class Shelf:
             raise ShelfDamagedError(f"{path}: {error}; remove it to go on") from error
         if note["reference"] == applied(feed, sequence):
             self._place(name)
-        path.unlink()
+            path.unlink()
+        else:
+            self._forget(name)
 
     def read(self, name: str) -> Arrays:
         """Read what a list left; empty where it left nothing. Raises ShelfDamagedError."""
@@ -73,15 +74,14 @@ class Shelf:
             return
         following = self._file(name + ".next")
         try:
-            self._folder.mkdir(exist_ok=True)
+            self._files.make_folder(self._folder)
             with following.open("wb") as file:
                 np.savez(file, **arrays)  # type: ignore[arg-type]
-                _to_disk(file)
+                file.flush()
+                self._files.sync(file.fileno())
             note = {"name": name, "feed": feed, "sequence": sequence, "reference": reference}
-            with (self._folder / _NOTE).open("w") as text:
-                json.dump(note, text)
-                _to_disk(text)
-            self._sync()
+            # Whole or not there: half a note would be in the way of the next import.
+            self._files.write(self._folder / _NOTE, json.dumps(note).encode())
         except OSError as error:
             self._forget(name)
             raise StorageError(f"{self._folder}: {error.strerror}") from error
@@ -104,23 +104,11 @@ class Shelf:
     def _place(self, name: str) -> None:
         following = self._file(name + ".next")
         if following.exists():
-            following.replace(self._file(name))
-            self._sync()
+            self._files.rename(following, self._file(name))
+            self._files.sync_folder(self._folder)
 
     def _file(self, name: str) -> Path:
         return self._folder / f"{name}.npz"
-
-    def _sync(self) -> None:
-        folder = os.open(self._folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def _to_disk(file: io.BufferedWriter | io.TextIOWrapper) -> None:
-    file.flush()
-    os.fsync(file.fileno())
 
 
 @contextmanager

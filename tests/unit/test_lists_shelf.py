@@ -8,6 +8,7 @@ import pytest
 from eir.errors import StorageError
 from eir.lists.errors import ImportRunningError, ShelfDamagedError
 from eir.lists.shelf import FOLDER, held
+from eir.whitelist.files import FileLayer
 
 ROWS = {"rows": np.arange(6, dtype=np.uint64)}
 MORE = {"rows": np.arange(9, dtype=np.uint64)}
@@ -82,6 +83,19 @@ def test_a_note_that_is_none_is_said(shelf, tmp_path) -> None:
     (tmp_path / FOLDER / "note.json").write_text("{")
     with pytest.raises(ShelfDamagedError):
         shelf.settle(lambda feed, sequence: "")
+
+
+def test_an_import_that_was_killed_while_it_wrote_is_not_in_the_way(shelf, tmp_path, monkeypatch) -> None:
+    put(shelf, ROWS)
+    for step in ("write", "rename", "sync_folder"):
+        monkeypatch.setattr(FileLayer, step, lambda *_: pytest.fail("killed here"))
+        with pytest.raises(BaseException, match="killed here"):
+            put(shelf, MORE)
+        monkeypatch.undo()
+        shelf.settle(lambda feed, sequence: "")
+        assert len(shelf.read("stolen.police")["rows"]) == 6
+    put(shelf, MORE)
+    assert [path.name for path in (tmp_path / FOLDER).iterdir()] == ["stolen.police.npz"]
 
 
 def test_one_import_at_a_time(shelf, tmp_path) -> None:
