@@ -25,13 +25,13 @@ from eir.identity import Imei, ImeiClass, TypedImei
 from eir.inquiry.audit import InquiryAudit
 from eir.inquiry.inquirer import Bounds, Inquirer
 from eir.policy import compile_policy, default_policy_text
+from eir.whitelist import subscribers
 from eir.whitelist.blob import rows_to_blob
 from eir.whitelist.delta import Header
 from eir.whitelist.hashtable import Columns
 from eir.whitelist.journal import Journal
 from eir.whitelist.overlay import Overlay, Table
 from eir.whitelist.rows import U64, Op, Role, Rows
-from eir.whitelist.schema import Subscriber
 from eir.whitelist.store import Store
 
 INQUIRIES = 2_000
@@ -86,9 +86,9 @@ def write_subscribers(data_dir: Path, codes: U64) -> U64:
     journal = Journal.open(data_dir / "registry.db")
     for start in range(0, len(codes), SUBSCRIBERS_AT_A_TIME):
         part = slice(start, start + SUBSCRIBERS_AT_A_TIME)
-        rows = zip(codes[part].tolist(), numbers[part].tolist(), strict=True)
+        languages = np.full(len(codes[part]), subscribers.language_code("fa"))
         with journal.transaction():
-            journal._write_subscribers(Subscriber(code, number, "fa") for code, number in rows)
+            journal._write_subscribers(subscribers.rows_of(codes[part], numbers[part], languages))
         journal.checkpoint()
     journal.close()
     return numbers

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from eir.lists.change import Change
     from eir.lists.run import Options, Outcome
     from eir.whitelist.delta import Applied, Header
-    from eir.whitelist.schema import Subscriber
+    from eir.whitelist.subscribers import SubscriberRows
     from eir.whitelist.view import View
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -138,7 +138,7 @@ class StreamTarget:
             )
         return read
 
-    def subscribers(self) -> Iterator[list[Subscriber]]:
+    def subscribers(self) -> Iterator[SubscriberRows]:
         """Iterate over all subscribers, by IMSI code."""
         from eir.whitelist import view
 

@@ -17,21 +17,21 @@ from typing import Final, Protocol
 import numpy as np
 
 from eir.errors import RejectedError
-from eir.lists import clash, compare, fields, parse, sample, uids
+from eir.lists import clash, compare, parse, sample, uids
 from eir.lists.change import Change, shrink_fault
 from eir.lists.clash import Settled
 from eir.lists.compare import Numbers, Shelved
 from eir.lists.errors import ListError, ListGuardError, ListRefusedError, PushRefusedError
-from eir.lists.formats import Grammar, HeaderError, ListFormat, read_header
+from eir.lists.formats import BYTES_MAX, ROWS_MAX, Grammar, HeaderError, ListFormat, read_header
 from eir.lists.formats import Header as ListHeader
-from eir.lists.open import BYTES_MAX, opened
+from eir.lists.open import opened
 from eir.lists.pairs import pairs
 from eir.lists.parse import Parser
 from eir.lists.report import Reason, Remarkable, Report
 from eir.lists.shelf import Arrays, Shelf
 from eir.policy import Policy
 from eir.whitelist.delta import Applied, Header
-from eir.whitelist.schema import Subscriber
+from eir.whitelist.subscribers import SubscriberRows
 from eir.whitelist.view import View
 
 ATTEMPTS_MAX: Final = 5
@@ -50,7 +50,7 @@ class Target(Protocol):
     def view(self) -> View:
         """Read the tables as they are now."""
 
-    def subscribers(self) -> Iterator[list[Subscriber]]:
+    def subscribers(self) -> Iterator[SubscriberRows]:
         """Iterate over all subscribers, by IMSI code."""
 
     def reference(self, feed: str, sequence: int) -> str:
@@ -86,7 +86,7 @@ class Options:
     lenient: bool = False
     lenient_feeds: frozenset[str] = frozenset()
     """Feeds that are lenient by the configuration."""
-    rows_max: int = parse.ROWS_MAX
+    rows_max: int = ROWS_MAX
     bytes_max: int = BYTES_MAX
     policy: Policy | None = None
     """What a dry run checks a sample by; None: it does not."""
@@ -302,21 +302,12 @@ class _Work:
         return change, {"rows": after.rows}
 
 
-def _numbers(rows: Iterator[list[Subscriber]]) -> Numbers:
-    """Return subscribers as columns; what is no language of two letters is none."""
+def _numbers(rows: Iterator[SubscriberRows]) -> Numbers:
+    """Return subscribers as columns."""
     none = np.empty(0, np.uint64)
     parts = [(none, none, none)]
-    for some in rows:
-        imsi, msisdn, texts = zip(*some, strict=True)
-        numbers = {text: _language(text) for text in set(texts)}
-        language = list(map(numbers.__getitem__, texts))
-        parts.append((np.array(imsi, np.uint64), np.array(msisdn, np.uint64), np.array(language, np.uint64)))
+    parts += [(some["imsi"], some["msisdn"], some["language"].astype(np.uint64)) for some in rows]
     return Numbers(*map(np.concatenate, zip(*parts, strict=True)))
-
-
-def _language(text: str) -> int:
-    """Return the number of a language, 0 for what is none."""
-    return fields.language(text) if len(text) == 2 else 0
 
 
 def _note_bad_rows(settled: Settled, change: Change, error: PushRefusedError, report: Report) -> None:

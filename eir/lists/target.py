@@ -10,8 +10,9 @@ from eir.errors import DeltaGuardError, DeltaRowsRefusedError, RejectedError
 from eir.lists.change import Change
 from eir.lists.errors import PushRefusedError
 from eir.whitelist.delta import Applied, Header
-from eir.whitelist.journal import NameKind, Subscriber
+from eir.whitelist.journal import NameKind
 from eir.whitelist.store import Store
+from eir.whitelist.subscribers import SubscriberRows
 from eir.whitelist.view import View
 
 
@@ -36,7 +37,7 @@ class StoreTarget:
             dict(store.counts),
         )
 
-    def subscribers(self) -> Iterator[list[Subscriber]]:
+    def subscribers(self) -> Iterator[SubscriberRows]:
         """Iterate over all subscribers, by IMSI code."""
         return self._store.journal.all_subscribers()
 

@@ -415,13 +415,13 @@ class Desk:
         }
 
     def _undamaged(self, imsis: Iterable[int]) -> dict[int, Subscriber]:
-        """Return subscribers whose rows are whole: a damaged one keeps nobody else's notice back."""
+        """Return subscribers whose blocks are whole: a damaged one keeps no other's notices back."""
         known: dict[int, Subscriber] = {}
         for imsi in imsis:
             try:
                 known |= self.tables.journal.subscribers([imsi])
             except JournalDamagedError as error:
-                log.warning("a subscriber's row is damaged: its notices wait", error=error.message)
+                log.warning("a subscriber is in a damaged block: its notices wait", error=error.message)
         return known
 
     # -- the end ----------------------------------------------------------------------------------

@@ -1,9 +1,9 @@
 """What is durable besides segments: registry.db, in SQLite.
 
     chunk ──► chunks ──┐
-                       ├─commit─► deltas, feeds, subscribers ──► acknowledgement
+                       ├─commit─► deltas, feeds, subscribers_by_imsi, _by_msisdn ──► acknowledgement
     header, serial ────┘
-    segments (manifest) · names · audit · meta · msisdns
+    segments (manifest) · names · audit · meta
 
 One writer. A chunk is durable before the delta that it belongs to is: chunks are
 filed under a token, and those whose token has no delta are deleted at the next
@@ -21,17 +21,16 @@ from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any, Final, Self
 
+import numpy as np
 from crc32c import crc32c
 
-from eir.errors import DeltaTooLargeError, JournalDamagedError, StateDamagedError
-from eir.whitelist import subscribers
+from eir.errors import DeltaTooLargeError, JournalDamagedError, StateDamagedError, StorageError
+from eir.whitelist import subscribers, versions
 from eir.whitelist.blob import rows_from_blob
 from eir.whitelist.database import Database, storage_errors
 from eir.whitelist.delta import Header
-from eir.whitelist.rows import NAMES_MAX
+from eir.whitelist.rows import NAMES_MAX, U64
 from eir.whitelist.schema import (
-    FROM_1,
-    SCHEMA,
     VERSION,
     AuditRecord,
     DeltaRecord,
@@ -41,9 +40,9 @@ from eir.whitelist.schema import (
     SegmentRecord,
     Subscriber,
     checked,
-    row_checksum,
     with_checksum,
 )
+from eir.whitelist.subscribers import NONE, SubscriberRows
 
 __all__ = [
     "AuditRecord",
@@ -56,8 +55,6 @@ __all__ = [
     "Subscriber",
 ]
 
-SUBSCRIBERS_AT_ONCE: Final = 65_536
-_PAGE_BYTES: Final = 8192
 _PRUNE_CHUNKS: Final = 4
 """Chunks deleted in one transaction: at 4 MiB each, tens of milliseconds."""
 _DAY_SECONDS: Final = 86_400
@@ -83,6 +80,8 @@ class Journal(Database):
         """
         try:
             with storage_errors("opening the journal"):
+                if not read_only and not path.exists():
+                    versions.create(path)
                 uri = f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rwc'}"
                 connection = sqlite3.connect(
                     uri, uri=True, check_same_thread=False, isolation_level=None, timeout=10
@@ -95,27 +94,26 @@ class Journal(Database):
                     raise
         except JournalDamagedError as error:
             raise StateDamagedError(error.message) from error
+        except OSError as error:
+            raise StorageError(f"{path}: {error.strerror}") from error
         return journal
 
     def _prepare(self, *, read_only: bool) -> None:
         version = self._one("PRAGMA user_version")
-        if version not in ((VERSION,) if read_only else (0, 1, VERSION)):
-            said = "; a daemon that opens it brings it up to date" if version in (0, 1) else ""
+        if version not in ((VERSION,) if read_only else (0, *versions.FORMER, VERSION)):
+            said = "; a daemon that opens it brings it up to date" if version in (0, *versions.FORMER) else ""
             raise StateDamagedError(
                 f"{self._path}: schema version {version}; this daemon reads {VERSION}{said}"
             )
         if read_only:
             return
-        self._db.execute(f"PRAGMA page_size={_PAGE_BYTES}")
+        self._db.execute(f"PRAGMA page_size={versions.PAGE_BYTES}")
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.execute("PRAGMA wal_autocheckpoint=0")
         if version != VERSION:
-            self._db.create_function("row_crc32c", -1, row_checksum, deterministic=True)
             with self.transaction():
-                for statement in (SCHEMA if version == 0 else FROM_1).split(";"):
-                    self._db.execute(statement)
-                self._db.execute(f"PRAGMA user_version={VERSION}")
+                versions.lay(self._db, version)
         for error in self._damaged_rows():
             raise error
         with self.transaction():
@@ -160,7 +158,7 @@ class Journal(Database):
         committed_at: int,
         ignored_row_count: int = 0,
         counts: Mapping[str, Sequence[int]] | None = None,
-        subscribers: Iterable[Subscriber] = (),
+        subscribers: SubscriberRows = NONE,
     ) -> DeltaRecord:
         """Make a delta of the chunks under `token`; durable on return, with the feed's position."""
         with self.transaction():
@@ -186,7 +184,8 @@ class Journal(Database):
                 (*astuple(record), record.checksum()),
             )
             self._move_feed(record)
-            self._write_subscribers(subscribers)
+            if len(subscribers):
+                self._write_subscribers(subscribers)
         return record
 
     def _move_feed(self, record: DeltaRecord) -> None:
@@ -349,37 +348,35 @@ class Journal(Database):
 
     # Subscribers.
 
-    def _write_subscribers(self, given: Iterable[Subscriber]) -> None:
-        if rows := list(given):
-            self.meta_set(
-                "subscriber_count", str(self.subscriber_count() + subscribers.write(self._db, rows))
-            )
+    def _write_subscribers(self, given: SubscriberRows) -> None:
+        count = self.subscriber_count() + subscribers.write(self._db, given)
+        self.meta_set("subscriber_count", str(count))
 
     def subscribers(self, imsis: Iterable[int]) -> dict[int, Subscriber]:
-        """Look subscribers up by IMSI code. Raises JournalDamagedError naming a damaged row."""
-        with self._lock, storage_errors("reading the journal"):
-            return {subscriber.imsi: subscriber for subscriber in subscribers.known(self._db, list(imsis))}
+        """Look subscribers up by IMSI code. Raises JournalDamagedError."""
+        rows = self.subscriber_rows(np.fromiter(imsis, np.uint64))
+        return {subscriber.imsi: subscriber for subscriber in subscribers.as_values(rows)}
 
-    def subscribers_there(self, imsis: Iterable[int]) -> set[int]:
-        """Tell which of these IMSI codes have a subscriber, whose row may be damaged."""
+    def subscriber_rows(self, imsis: U64) -> SubscriberRows:
+        """Look subscribers up by IMSI code; those that are there, by IMSI. Raises JournalDamagedError."""
         with self._lock, storage_errors("reading the journal"):
-            return subscribers.there(self._db, list(imsis))
+            return subscribers.known(self._db, imsis)
 
     def subscribers_of(self, msisdn: int, count_max: int) -> list[Subscriber]:
-        """Look subscribers up by MSISDN. Raises JournalDamagedError naming a damaged row."""
+        """Look subscribers up by MSISDN. Raises JournalDamagedError."""
         with self._lock, storage_errors("reading the journal"):
             return subscribers.of_msisdn(self._db, msisdn, count_max)
 
-    def all_subscribers(self) -> Iterator[list[Subscriber]]:
+    def all_subscribers(self) -> Iterator[SubscriberRows]:
         """Iterate over all subscribers by IMSI code, some at a time. Raises JournalDamagedError."""
         last = 0
         while True:
             with self._lock, storage_errors("reading the journal"):
-                some = subscribers.after(self._db, last, SUBSCRIBERS_AT_ONCE)
-            if not some:
+                some = subscribers.after(self._db, last)
+            if not len(some):
                 return
             yield some
-            last = some[-1].imsi
+            last = int(some["imsi"][-1])
 
     def subscriber_count(self) -> int:
         """Return the number of subscribers, without counting them."""

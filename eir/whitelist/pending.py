@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from itertools import compress
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -21,16 +20,18 @@ from eir.errors import (
     StorageError,
 )
 from eir.whitelist import plan as planning
+from eir.whitelist import subscribers
 from eir.whitelist.apply import Bools
 from eir.whitelist.blob import rows_to_blob
 from eir.whitelist.contradict import contradictions
 from eir.whitelist.delta import BAD_ROWS_MAX, Applied, BadRow, Header, RowReason
 from eir.whitelist.feeds import AppliedBefore, FeedRules, Placement, check_content, check_guards
-from eir.whitelist.journal import Journal, Subscriber
+from eir.whitelist.journal import Journal
 from eir.whitelist.parse import rows_from_payload
 from eir.whitelist.plan import Plan
 from eir.whitelist.rows import IGNORED, Rows, concat
 from eir.whitelist.schema import COUNTS_KEY
+from eir.whitelist.subscribers import SubscriberRows
 from eir.whitelist.tables import TABLES
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class PendingDelta:
         left_out[disputed] = True
         # A refused delta changes nothing: names become durable with it.
         plan = planning.make(store.generation, rows, store.names_of(rows, provisional=True), left_out)
-        subscribers = _check_subscribers(store.journal, rows, plan)
+        given = _check_subscribers(store.journal, rows, plan)
         bad = tuple(sorted([*self._bad, *told, *plan.bad.report()], key=lambda row: row.row)[:BAD_ROWS_MAX])
         ignored = plan.bad.count
         if ignored and not self.ignore_bad_rows:
@@ -134,7 +135,7 @@ class PendingDelta:
             return applied
         serial = store.generation.serial + 1
         before = store.counts
-        store.publish(plan, serial, lambda: self._journal(plan, subscribers, serial, content_sha256, ignored))
+        store.publish(plan, serial, lambda: self._journal(plan, given, serial, content_sha256, ignored))
         effects = store.effects(plan, before)
         return Applied(serial, False, False, effects, ignored, bad)
 
@@ -154,7 +155,7 @@ class PendingDelta:
                 counts={effect.table: (effect.added, effect.removed) for effect in store.effects(plan)},
                 subscribers=given.subscribers,
             )
-            plan.added["subscribers"] = sum(1 for one in given.subscribers if one.msisdn)
+            plan.added["subscribers"] = int(np.count_nonzero(given.subscribers["msisdn"]))
             plan.change["subscribers"] = journal.subscriber_count() - before
             counts = {table: store.counts[table] + plan.change[table] for table in TABLES}
             journal.meta_set(COUNTS_KEY, json.dumps(counts))
@@ -169,38 +170,39 @@ class PendingDelta:
                 self._store.journal.drop_chunks(token)
 
 
-def _subscribers(rows: Rows, plan: Plan) -> list[Subscriber]:
+def _subscribers(rows: Rows, plan: Plan) -> SubscriberRows:
     at = plan.subscribers
     if not len(at):
-        return []
-    imsi, msisdn, name = rows.column("imsi")[at], rows.column("time")[at], rows.column("name")[at]
-    languages = map(rows.names.__getitem__, name.tolist())
-    return Subscriber.many((imsi.tolist(), msisdn.tolist(), languages))
+        return subscribers.NONE
+    languages = np.array(list(map(subscribers.language_code, rows.names)), np.uint64)
+    name = rows.column("name")[at].astype(np.int64)
+    return subscribers.rows_of(rows.column("imsi")[at], rows.column("time")[at], languages[name])
 
 
 class _Given(NamedTuple):
     """Rows of a delta, and the subscribers among them that are usable."""
 
     rows: Rows
-    subscribers: list[Subscriber]
+    subscribers: SubscriberRows
 
 
 def _check_subscribers(journal: Journal, rows: Rows, plan: Plan) -> _Given:
     """Refuse subscribers that are set to what they are, or removed though they are not there."""
     wanted = _subscribers(rows, plan)
-    numbered = list(zip(plan.subscribers.tolist(), wanted, strict=True))
-    known = journal.subscribers([one.imsi for one in wanted if one.msisdn])
-    there = journal.subscribers_there([one.imsi for one in wanted if not one.msisdn])
-    same = [row for row, one in numbered if known.get(one.imsi) == one] if known else []
-    gone = [row for row, one in numbered if not one.msisdn and one.imsi not in there]
+    if not len(wanted):
+        return _Given(rows, wanted)
+    known = np.append(journal.subscriber_rows(wanted["imsi"]), np.zeros(1, subscribers.ROW))
+    before = known[np.searchsorted(known["imsi"][:-1], wanted["imsi"])]
+    there, put = before["imsi"] == wanted["imsi"], wanted["msisdn"] != 0
+    same = there & (before["msisdn"] == wanted["msisdn"]) & (before["language"] == wanted["language"])
     for found, reason, message in (
-        (same, RowReason.ALREADY_THERE, "the subscriber has this number already"),
-        (gone, RowReason.NOT_THERE, "there is no such subscriber to remove"),
+        (put & same, RowReason.ALREADY_THERE, "the subscriber has this number already"),
+        (~put & ~there, RowReason.NOT_THERE, "there is no such subscriber to remove"),
     ):
-        plan.bad.add(np.array(found, np.int64), reason, message)
+        plan.bad.add(plan.subscribers[found], reason, message)
     usable = ~plan.bad.mask[plan.subscribers]
     plan.subscribers = plan.subscribers[usable]
-    return _Given(rows, wanted if usable.all() else list(compress(wanted, usable.tolist())))
+    return _Given(rows, wanted if usable.all() else wanted[usable])
 
 
 def _left_out(rows: Rows) -> Bools:

@@ -109,14 +109,12 @@ class RangePlan:
         pieces = self.generation.read_ranges(tacs)
         present = unflatten_ranges(np.repeat(tacs, pieces.counts()), pieces.words)
         of_present = present.cause << np.uint64(16) | present.authority
-        groups, number = np.unique(
-            np.concatenate((present.tac << np.uint64(24) | of_present, tac << np.uint64(24) | kinds)),
-            return_inverse=True,
-        )
-        base = number.astype(np.int64) * _GROUP_STEP
+        of_all = np.concatenate((present.tac << np.uint64(24) | of_present, tac << np.uint64(24) | kinds))
+        groups = distinct(of_all)
+        base = np.searchsorted(groups, of_all) * _GROUP_STEP
         n = len(present)
         start = base[:n] + present.first.astype(np.int64)
-        order = np.argsort(start)
+        order = np.argsort(start, kind="stable")
         spans = Intervals(start[order], (base[:n] + present.last.astype(np.int64))[order])
         offset = base[n:] - (tac * np.uint64(SERIALS)).astype(np.int64)
         return Placed(groups, spans, first.astype(np.int64) + offset, last.astype(np.int64) + offset)

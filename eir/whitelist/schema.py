@@ -11,12 +11,11 @@ from typing import Any, Final, NamedTuple
 from crc32c import crc32c
 
 from eir.errors import JournalDamagedError
-from eir.identity import imsi_text, mask
 
 COUNTS_KEY: Final = "counts"
 """Of meta: rows by table, as JSON."""
-VERSION: Final = 2
-"""In user_version; a daemon reads no other, and brings version 1 up to this."""
+VERSION: Final = 3
+"""In user_version; a daemon reads no other, and brings those before up to this (`upgrade`)."""
 
 SCHEMA: Final = """
 CREATE TABLE deltas (
@@ -49,39 +48,16 @@ CREATE TABLE audit (
     detail TEXT NOT NULL
 ) STRICT;
 CREATE TABLE meta (k TEXT PRIMARY KEY, v TEXT NOT NULL, crc32c INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE subscribers (
-    imsi INTEGER PRIMARY KEY, msisdn INTEGER NOT NULL, language TEXT NOT NULL, crc32c INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE TABLE msisdns (
-    msisdn INTEGER NOT NULL, imsi INTEGER NOT NULL, PRIMARY KEY (msisdn, imsi)
-) STRICT, WITHOUT ROWID;
 """
 
-FROM_1: Final = """
-ALTER TABLE feeds ADD COLUMN base_sequence INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE feeds ADD COLUMN row_count INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE feeds ADD COLUMN content_sha256 BLOB NOT NULL DEFAULT x'';
-UPDATE feeds SET (base_sequence, row_count, content_sha256) = (
-    SELECT base_sequence, row_count, content_sha256 FROM deltas WHERE deltas.serial = feeds.serial
-) WHERE serial IN (SELECT serial FROM deltas);
-ALTER TABLE feeds ADD COLUMN crc32c INTEGER NOT NULL DEFAULT 0;
-UPDATE feeds SET crc32c = row_crc32c(
-    'feeds', feed, sequence, serial, complete_until, applied_at, base_sequence, row_count, content_sha256);
-ALTER TABLE names ADD COLUMN crc32c INTEGER NOT NULL DEFAULT 0;
-UPDATE names SET crc32c = row_crc32c('names', kind, id, name);
-ALTER TABLE segments ADD COLUMN row_crc32c INTEGER NOT NULL DEFAULT 0;
-UPDATE segments SET row_crc32c = row_crc32c(
-    'segments', file, kind, first_tac, last_tac, serial, crc32c, bytes, state);
-ALTER TABLE meta ADD COLUMN crc32c INTEGER NOT NULL DEFAULT 0;
-UPDATE meta SET crc32c = row_crc32c('meta', k, v);
-ALTER TABLE subscribers ADD COLUMN crc32c INTEGER NOT NULL DEFAULT 0;
-UPDATE subscribers SET crc32c = row_crc32c('subscribers', imsi, msisdn, language);
-CREATE TABLE msisdns (
-    msisdn INTEGER NOT NULL, imsi INTEGER NOT NULL, PRIMARY KEY (msisdn, imsi)
-) STRICT, WITHOUT ROWID;
-INSERT INTO msisdns SELECT msisdn, imsi FROM subscribers ORDER BY msisdn, imsi
+SUBSCRIBER_TABLES: Final = """
+CREATE TABLE subscribers_by_imsi (
+    id INTEGER PRIMARY KEY, first INTEGER NOT NULL UNIQUE, crc32c INTEGER NOT NULL, rows BLOB NOT NULL
+) STRICT;
+CREATE TABLE subscribers_by_msisdn (
+    id INTEGER PRIMARY KEY, first INTEGER NOT NULL UNIQUE, crc32c INTEGER NOT NULL, rows BLOB NOT NULL
+) STRICT
 """
-"""Statements that bring version 1 up to this one; `row_crc32c` is `row_checksum`."""
 
 
 def row_checksum(table: str, *values: object) -> int:
@@ -98,8 +74,7 @@ def checked(table: str, row: Sequence[Any]) -> Sequence[Any]:
     """Return a stored row without its checksum. Raises JournalDamagedError naming the row."""
     *values, checksum = row
     if row_checksum(table, *values) != checksum:
-        name = mask(imsi_text(int(values[0]))) if table == "subscribers" else values[0]
-        raise JournalDamagedError(f"registry.db: the row {name} of {table} does not match its checksum")
+        raise JournalDamagedError(f"registry.db: the row {values[0]} of {table} does not match its checksum")
     return values
 
 

@@ -21,12 +21,13 @@ from eir.whitelist import plan as planning
 from eir.whitelist import recover
 from eir.whitelist.filled import Names
 from eir.whitelist.imsi_index import ImsiIndex
-from eir.whitelist.journal import FeedRecord, Journal, NameKind, Subscriber
+from eir.whitelist.journal import FeedRecord, Journal, NameKind
 from eir.whitelist.overlay import Overlay
 from eir.whitelist.plan import Plan
 from eir.whitelist.rebuild import index_name
 from eir.whitelist.rows import U64, Op, Rows
 from eir.whitelist.shard import Shard
+from eir.whitelist.subscribers import SubscriberRows
 from eir.whitelist.tables import TABLES, Common, Generation
 
 ATTEMPTS_MAX: Final = 5
@@ -134,7 +135,7 @@ def with_plan(view: View, rows: Rows) -> tuple[Generation, Plan]:
     return view.generation.with_levels(view.serial + 1, [overlay, *view.generation.levels]), plan
 
 
-def subscribers(data_dir: Path) -> Iterator[list[Subscriber]]:
+def subscribers(data_dir: Path) -> Iterator[SubscriberRows]:
     """Iterate over the subscribers of a data directory, by IMSI code."""
     journal = Journal.open(data_dir / "registry.db", read_only=True)
     try:

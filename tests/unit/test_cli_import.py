@@ -11,6 +11,7 @@ from eir.cli import main
 from eir.lists.formats import FORMATS
 from eir.whitelist.items import Item
 from eir.whitelist.schema import Subscriber
+from eir.whitelist.subscribers import as_values
 
 IMEI = 35_693_803_564_380
 
@@ -186,7 +187,7 @@ def test_numbers_come_and_go(importer: Importer) -> None:
 
     importer.take("imsi,msisdn,language\n432110000000001,98912,fa\n432110000000002,98913,en\n")
     importer.take("imsi,msisdn,language\n432110000000001,98914,fa\n", "--override")
-    rows = [row for part in view.subscribers(importer.data_dir) for row in part]
+    rows = [row for part in view.subscribers(importer.data_dir) for row in as_values(part)]
     assert rows == [Subscriber(1_432_110_000_000_001, 198_914, "fa")]
 
 

@@ -177,16 +177,18 @@ def test_folding_while_the_desk_works(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_a_damaged_subscriber_keeps_no_other_notice_back(tmp_path: Path) -> None:
     async def test(made: Office, smsc: Smsc) -> None:
-        await made.delta(REGISTER, NUMBER, NUMBER._replace(imsi=SIM + 1))
+        await made.delta(REGISTER, *(NUMBER._replace(imsi=SIM + n) for n in range(1_000)))
+        other = SIM + 999  # of another block
         with contextlib.closing(sqlite3.connect(tmp_path / "registry.db")) as db, db:
-            db.execute("UPDATE subscribers SET crc32c = crc32c + 1 WHERE imsi = ?", (SIM,))
-        known = await made.desk.in_thread(made.desk.subscribers, [SIM, SIM + 1])
-        assert list(known) == [SIM + 1]
+            db.execute("UPDATE subscribers_by_imsi SET crc32c = 1 - crc32c WHERE first = 0")
+            db.execute("UPDATE subscribers_by_msisdn SET crc32c = 1 - crc32c")
+        known = await made.desk.in_thread(made.desk.subscribers, [SIM, other])
+        assert list(known) == [other]
         # The number that a check named counts where the registry knows none, in the registry's language.
         made.seen(imsi=SIM, msisdn="989120000009")
         await made.until(lambda: not made.told)
         await made.until(lambda: bool(made.desk.notebook.numbers([SIM])))
-        known = await made.desk.in_thread(made.desk.subscribers, [SIM, SIM + 1])
+        known = await made.desk.in_thread(made.desk.subscribers, [SIM, other])
         assert known[SIM].msisdn == 1_989_120_000_009
 
     run(tmp_path, test, smsc=False)
