@@ -34,6 +34,7 @@ TITLES = {
     "inquire": "Inquiries",
     "cases": "Cases: the size is their number",
     "notices": "Notices to one SMSC, both ends on this machine",
+    "launch": "A launch in simulation: the size is the number of subscribers",
 }
 HEAD = """\
 # Performance
@@ -139,7 +140,7 @@ def _cell(figure: Figure | None) -> str:
     if figure is None:
         return "–"
     spread = f" ({number(min(figure.of))}–{number(max(figure.of))})" if len(figure.of) > 1 else ""
-    return f"{number(figure.value)} {figure.unit}{spread}"
+    return f"{number(figure.value)} {figure.unit}{spread}".rstrip()
 
 
 def _machine(result: Result) -> str:

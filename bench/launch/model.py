@@ -291,13 +291,16 @@ class Plain:
     def passes(self, now: int) -> None:
         """Time comes to `now`: what is due is noted as due."""
         while self.heap and self.heap[0][0] <= now:
-            _, pair = heapq.heappop(self.heap)
-            course = self.courses.get(pair)
-            while course is not None and (due := self._due(course, now)) is not None:
-                if due[0] > now:
-                    heapq.heappush(self.heap, (due[0], pair))
-                    break
-                self._do(course, due, now)
+            self.passed(heapq.heappop(self.heap)[1], now)
+
+    def passed(self, pair: int, now: int) -> None:
+        """Time comes to `now` for one pair."""
+        course = self.courses.get(pair)
+        while course is not None and (due := self._due(course, now)) is not None:
+            if due[0] > now:
+                heapq.heappush(self.heap, (due[0], pair))
+                break
+            self._do(course, due, now)
 
     def _do(self, course: Course, due: tuple[int, str, str, int], now: int) -> None:
         at, what, stage, number = due
@@ -449,5 +452,6 @@ class Plain:
             since = max(due_since, self.reachable_since.get(sim, 0))
             if sim not in self.unreachable and self.possible["send"] - since > LATE:
                 self.say(f"an ending that was not told: {stage}", pair, now)
+                self.endings[pair, stage] = 1 << 40
                 found += 1
         return found

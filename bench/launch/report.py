@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import resource
+
+from bench.results import Figure
 from eir.notify.outbox import NoticeState
 
 from .run import Launch
+
+STEPS = ("taken first", "taken reminder", "taken last")
+ENDINGS = ("taken cut_off", "taken resolved", "taken restored")
+UNWARNED = ("cut off unwarned", "cut off without an open case")
+LOST = ("a notice that was not sent", "an ending that was not told")
 
 
 def report(launch: Launch, seconds: float) -> str:
@@ -34,3 +42,31 @@ def report(launch: Launch, seconds: float) -> str:
     else:
         lines.append("nothing wrong")
     return "\n".join(lines)
+
+
+def figures(launch: Launch, seconds: float) -> dict[str, Figure]:
+    """Return what is saved of a launch."""
+    model, counts, wrong = launch.model, launch.counts, launch.model.wrong
+    unanswered = launch.smsc.counts["answers lost"] + counts["in flight at kills"]
+
+    def count(value: int) -> Figure:
+        return Figure(value, "")
+
+    return {
+        "days": count(launch.people.days),
+        "sightings": count(len(launch.people.sighted)),
+        "cases opened": count(model.counts["opened"]),
+        "warnings that an SMSC took": count(sum(model.counts[stage] for stage in STEPS)),
+        "cut off": count(model.counts["cut off"]),
+        "endings told": count(sum(model.counts[stage] for stage in ENDINGS)),
+        "kills": count(counts["kills"]),
+        "submissions without an answer": count(unanswered),
+        "notices repeated after them": count(model.counts["repeats"]),
+        "wrong: cut off unwarned": count(sum(wrong[what] for what in UNWARNED)),
+        "wrong: notices lost": count(sum(n for what, n in wrong.items() if what.startswith(LOST))),
+        "wrong: everything that the model found": count(sum(wrong.values())),
+        "time it took": Figure(seconds / 60, "min"),
+        "memory, simulation and model included": Figure(
+            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, "GiB"
+        ),
+    }

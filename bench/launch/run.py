@@ -20,8 +20,8 @@ import numpy as np
 
 import eir.notify.desk
 from eir.errors import DeltaGuardError
-from eir.identity import imei_15, imei_text, imsi_text
-from eir.notify.case import Event, State
+from eir.identity import imei_15
+from eir.notify.case import Event
 from eir.notify.case_table import CaseTable
 from eir.notify.cases import Cases
 from eir.notify.desk import Bounds, Desk, Tables
@@ -34,7 +34,6 @@ from eir.notify.schedule import Shift
 from eir.notify.sender import Ready, Route, Sender, Wording
 from eir.notify.smpp import Address
 from eir.policy import compile_policy
-from eir.verdict import Status
 from eir.whitelist.files import FileLayer
 from eir.whitelist.journal import Journal
 from eir.whitelist.operation import Operation
@@ -42,7 +41,21 @@ from eir.whitelist.rows import Op, Role
 from eir.whitelist.store import Limits, Store
 
 from . import engine
-from .facts import CUT, HELD, OPEN, WITHDRAWN, Registry
+from .facts import HELD, OPEN, WITHDRAWN, Registry
+from .killing import (
+    DELTAS,
+    FOLDING,
+    KILLS,
+    PEOPLE,
+    SENDING,
+    SIGHTINGS,
+    TICKING,
+    InHand,
+    Kill,
+    KilledError,
+    Killer,
+    Traces,
+)
 from .model import Plain
 from .people import (
     BAD_DELTA_DAY,
@@ -62,20 +75,12 @@ OUTAGE = (8.4, 8.65)
 """Days between which the SMSC is away: six hours."""
 REPAIRED_DAY = BAD_DELTA_DAY + 8 / 24
 RELEASED_DAY = BAD_DELTA_DAY + 9 / 24
-DOWN_STEPS = 3
-"""Steps that the daemon is away after a kill."""
+FULL_SUBSCRIBERS = 2_000_000
 DUE_CASES_MAX = 2_000
 CLAIM_MAX = 512
-"""Notices in flight at a time: what a kill may repeat."""
+"""Of so many subscribers. Notices in flight at a time are what a kill may repeat."""
+AT_ONCE_MIN = 8
 FOLD_EVERY_DAYS = 2
-CHECKS = 2_000
-"""Cases that checks are asked for at the end."""
-MODEL_STATES = {State.OPEN: OPEN, State.ABSENT: "ABSENT", State.HELD: HELD, State.WITHDRAWN: WITHDRAWN}
-MODEL_STATES |= {State.CUT_OFF: CUT}
-
-
-class KilledError(BaseException):
-    """The daemon was killed. Nothing in it may catch this."""
 
 
 @dataclass
@@ -85,8 +90,8 @@ class Launch:
     people: People
     folder: Path
     step_seconds: int
-    kills: tuple[tuple[float, str], ...] = ((17.3, ""), (33.45, "sending"))
-    """Days, and where the kill must fall; empty: anywhere."""
+    kills: tuple[Kill, ...] = KILLS
+    lost_share: float = 0.004
     receipts_share: float = 1.0
     now: int = START
     model: Plain = field(init=False)
@@ -95,17 +100,16 @@ class Launch:
     desk: Desk = field(init=False)
     sender: Sender = field(init=False)
     queue: engine.Queue = field(init=False)
+    killer: Killer = field(init=False)
+    traces: Traces = field(init=False)
     counts: Counter[str] = field(default_factory=Counter)
-    _points: int = -1
-    """Points until the kill; negative: none is due."""
-    _where: str = ""
-    _in_claim: dict[int, tuple[int, str]] = field(default_factory=dict)
-    """Notices that the SMSC took, and whose answers are not on disk."""
+    _killed_at: int = 0
 
     def __post_init__(self) -> None:
         """Make the registry as it is at the start, on disk and in the model."""
         people = self.people
         self.random = Random(people.seed)
+        self.killer = Killer(self.random, list(self.kills))
         self.rules = rules_for(people)
         self.policy = compile_policy(policy_for(self.rules))
         self.keys, self.sims = people.keys.tolist(), people.sims.tolist()
@@ -120,6 +124,7 @@ class Launch:
         self.pair_by = {
             (key, sim): pair for pair, (key, sim) in enumerate(zip(self.keys, self.sims, strict=True))
         }
+        self.traces = Traces(self.pair_by)
         texts = read_texts(shipped_texts(), "texts", default="fa", code=CODE, helpline=HELPLINE)
         self.wording = Wording(texts, dt.timezone(dt.timedelta(seconds=UTC_OFFSET)), CODE, HELPLINE)
         self.smsc = Smsc(
@@ -128,13 +133,14 @@ class Launch:
             CODE,
             HELPLINE,
             {self._msisdn(sim) for sim in people.refused},
-            people.subscribers * self.step_seconds // 100_000 + 40,
+            people.subscribers * self.step_seconds // 100_000 + 8,
+            self.lost_share,
             self.receipts_share,
         )
         self.registrar = Registrar(
             people, self.model.registry, self.keys, self.sims, self.numbers, lambda: self.now
         )
-        self._noted_next = self._sighted_next = self._cut_id = 0
+        self._noted_next = self._sighted_next = 0
         self._looked_serial = 0
         self._acts = self._plan_acts()
         self.start()
@@ -164,7 +170,7 @@ class Launch:
                 frozenset({"registry"}),
             ),
             lambda: self.now,
-            Bounds(due_cases_max=DUE_CASES_MAX),
+            Bounds(due_cases_max=self._at_once(DUE_CASES_MAX)),
         )
         self.queue = desk.sightings = engine.Queue()
         desk.keeper.cases.on_table = self._show
@@ -172,12 +178,12 @@ class Launch:
         commit = desk.keeper.commit
 
         def committed() -> None:
-            self.point()
+            self.killer.point()
             commit()
             for pair, seen in self.queue.taken:
                 self.model.sighted(pair, seen.at, self.now)
             self.queue.taken.clear()
-            self.point()
+            self.killer.point()
 
         desk.keeper.commit = committed  # type: ignore[method-assign]
 
@@ -197,21 +203,24 @@ class Launch:
         """Let checks find the cases."""
         self.checker.cases = table
 
+    def _at_once(self, most: int) -> int:
+        """Scale what is done between two commits: a kill must find as much half done in a small launch."""
+        return max(most * self.people.subscribers // FULL_SUBSCRIBERS, AT_ONCE_MIN)
+
     def _kill(self) -> None:
         """Drop the daemon: what it had in memory is gone."""
-        self._points = -1
         self.counts["kills"] += 1
-        for pair, stage in self._in_claim.values():
-            self.model.in_flight(pair, stage)
-        self.counts["in flight at kills"] += len(self._in_claim)
-        self._in_claim.clear()
+        self.counts[f"killed while: {self.killer.phase}"] += 1
+        self._killed_at = self.now
         self.desk.keeper.cases.close()
         self.desk.tables.journal.close()
         self.store.close()
 
     def _restart(self) -> None:
         self.start()
+        self.traces.after_kill(self.desk.keeper.cases, self.model, self._killed_at, self.counts)
         self.counts["sent again after kills"] += self.desk.keeper.counts["repeated"]
+        self.killer.phase = DELTAS
         self._rounds()
         self.model.touched(list(self.model.by_key), self.now)
 
@@ -219,13 +228,6 @@ class Launch:
         """Let the desk do what waits."""
         while self.desk.round() or self.desk.follower.behind or self.queue.waiting:
             pass
-
-    def point(self, where: str = "") -> None:
-        """Fall here, where a kill is due."""
-        if self._points >= 0 and self._where in ("", where):
-            self._points -= 1
-            if self._points < 0:
-                raise KilledError
 
     # -- the registry -----------------------------------------------------------------------------
 
@@ -341,7 +343,6 @@ class Launch:
 
     def run(self, each_day: Callable[[int], None] = lambda _: None) -> None:
         """Run all days."""
-        kills = [(START + int(day * DAY), where) for day, where in self.kills]
         down = 0
         for number, now in enumerate(range(START, self.people.end + 1, self.step_seconds)):
             self.now = now
@@ -352,14 +353,13 @@ class Launch:
                 if down:
                     continue
                 self._restart()
-            if kills and now >= kills[0][0] and self.model.is_awake(now):
-                _, self._where = kills.pop(0)
-                self._points = self.random.randrange(30 if self._where else 40)
+            if self.model.is_awake(now):
+                self.killer.arm(now)
             try:
                 self._step(number, sending=sending)
             except KilledError:
                 self._kill()
-                down = DOWN_STEPS
+                down = self.killer.down_steps
             if number and number % (DAY // self.step_seconds) == 0:
                 self.model.lost(now)
                 each_day((now - START) // DAY)
@@ -368,20 +368,26 @@ class Launch:
 
     def _step(self, number: int, *, sending: bool) -> None:
         # A kill falls before or after what goes to the registry's store in one transaction.
+        self.killer.phase = DELTAS
         self._deltas()
         self._once("bad", BAD_DELTA_DAY, self._bad_delta)
         self._once("repaired", REPAIRED_DAY, self._repair)
+        self.killer.phase = PEOPLE
         self._once("released", RELEASED_DAY, self._release)
         self._move_deadlines()
-        self._sightings()
         self._act()
+        self.killer.phase = SIGHTINGS
+        self._sightings()
+        self.killer.phase = TICKING
         self._tick()
+        self.killer.phase = SENDING
         self.smsc.bound.set() if sending else self.smsc.bound.clear()
         self.smsc.room = self.smsc.per_step_max
         self._receipts()
-        while sending and not self.desk.keeper.held and self._send():
-            pass
+        while sending and not self.desk.keeper.held and self.desk.keeper.outbox.waiting(self.now, 1):
+            self._send()
         self.model.look_for_late(self.now)
+        self.killer.phase = FOLDING
         if number % (FOLD_EVERY_DAYS * DAY // self.step_seconds) == 0:
             self._fold()
 
@@ -410,56 +416,41 @@ class Launch:
         self._rounds()
 
     def _tick(self) -> None:
-        """Do what is due; then hold the cut-offs against the model."""
-        while self.desk.tick() or self.desk.keeper.cases.due(self.now, 1):
+        """Do what is due; then hold the cut-offs that are on disk against the model."""
+        cases = self.desk.keeper.cases
+        while self.desk.tick() or cases.due(self.now, 1):
             pass
         self.model.passes(self.now)
-        self._look_at_cut_offs()
-
-    def _look_at_cut_offs(self) -> None:
-        """Hold the cut-offs that are on disk against the model."""
-        cases = self.desk.keeper.cases
-        found = cases.read(
-            "SELECT id, number FROM history WHERE id > ? AND event = 'cut off' ORDER BY id", self._cut_id
-        )
-        self._cut_id = cases.read("SELECT coalesce(max(id), 0) FROM history")[0][0]
-        for _, number in found:
-            case = cases.get(number)
-            self.model.cut_off(self.pair_by[case.key, case.imsi], self.now)
+        self.traces.ticked(cases)
+        for pair in self.traces.cut_off(cases):
+            self.model.cut_off(pair, self.now)
 
     def _receipts(self) -> None:
         while arrived := self.smsc.receipts(self.now, 5_000):
             self.sender._note((), arrived)
-            self.point()
 
-    def _send(self) -> int:
+    def _send(self) -> None:
         """Claim what is due, give it to the SMSC, note what it says."""
-        sender = self.sender
-        ready = sender._claim(CLAIM_MAX)
-        if ready:
-            self.point("sending")
+        sender, in_hand = self.sender, self.traces.in_hand
+        ready = sender._claim(self._at_once(CLAIM_MAX))
         answers: list[tuple[Notice, Sent]] = []
-        told: list[tuple[int, str, Sent]] = []
         for one in ready:
             taken, sent = self.smsc.submit(one.destination.digits, one.parts, self.now)
             pair, stage = self._who(one)
             if taken:
                 self.model.taken(pair, stage, self.now)
-                self._in_claim[one.notice.id] = pair, stage
                 if sent.fate == Fate.LOST:
                     self.model.in_flight(pair, stage)
             answers.append((one.notice, sent))
-            told.append((pair, stage, sent))
-            self.point("sending")
+            in_hand[one.notice.id] = InHand(pair, stage, taken, sent.fate)
+            self.killer.point()
         sender._note(answers, ())
-        for pair, stage, sent in told:
-            if sent.fate == Fate.ACCEPTED:
+        for pair, stage, _, fate in in_hand.values():
+            if fate == Fate.ACCEPTED:
                 self.model.answered(pair, stage, self.now)
-            elif sent.fate == Fate.PERMANENT:
+            elif fate == Fate.PERMANENT:
                 self.model.refused_for_good(pair, stage, self.now)
-        self._in_claim.clear()
-        self.point()
-        return len(ready)
+        in_hand.clear()
 
     def _who(self, ready: Ready) -> tuple[int, str]:
         """Read from what is on the wire whom it is for, and what it says."""
@@ -473,48 +464,12 @@ class Launch:
         """Write the oldest extent, as the daemon does beside its work."""
         cases = self.desk.keeper.cases
         if folding := cases.begin_fold():
-            self.point()
+            self.killer.point()
             folding.write()
-            self.point()
+            self.killer.point()
             cases.end_fold(folding)
 
     # -- the end ----------------------------------------------------------------------------------
-
-    def compare(self) -> None:
-        """Hold every case on disk against the model."""
-        model, cases = self.model, self.desk.keeper.cases
-        found: set[int] = set()
-        for number in range(cases._count):
-            case = cases.get(number)
-            if not cases.has(number) or case.state == State.RESOLVED:
-                continue
-            pair = self.pair_by[case.key, case.imsi]
-            found.add(pair)
-            course = model.courses.get(pair)
-            if course is None:
-                model.say("a case that should not be", pair, self.now)
-                continue
-            ours = (MODEL_STATES[case.state], CAUSE_NAMES[case.cause], case.opened_at, case.warned_at)
-            theirs = (course.state, course.cause, course.opened, course.warned)
-            if ours != theirs:
-                model.say(f"a case that differs: {ours[0]}, and not {theirs[0]}", pair, self.now)
-            elif case.state != State.CUT_OFF and case.deadline != course.end:
-                model.say("a deadline that differs", pair, self.now)
-        self._ask_checks()
-        for pair in model.courses.keys() - found:
-            model.say("a case that is missing", pair, self.now)
-        model.lost(self.now)
-
-    def _ask_checks(self) -> None:
-        """Ask checks for some of the cases: who is cut off is denied, and nobody else."""
-        pairs = sorted(self.model.courses)
-        for pair in self.random.sample(pairs, min(len(pairs), CHECKS)):
-            course = self.model.courses[pair]
-            told = self.checker.check(imei_text(self.keys[pair]), imsi_text(self.sims[pair]), "", False)
-            if (told.status == Status.BLACKLISTED) != (course.state == CUT):
-                self.model.say("a check that is answered wrong", pair, self.now)
-            elif course.state == OPEN and told.deadline != self.model.deadline(course):
-                self.model.say("a check that names another deadline", pair, self.now)
 
     def close(self) -> None:
         """Close the files."""

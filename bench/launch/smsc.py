@@ -74,6 +74,8 @@ class Smsc:
     refused: set[str]
     """Destinations that it never takes."""
     per_step_max: int
+    lost_share: float = 0.004
+    """Of the submissions that get no answer: of every fourth because it never arrived."""
     receipts_share: float = 1.0
     """Of the parts that receipts come of; the rest is as if they were lost."""
     bound: asyncio.Event = field(default_factory=asyncio.Event)
@@ -108,12 +110,16 @@ class Smsc:
         if luck < 0.005:
             self.counts["temporary"] += 1
             return False, Sent(Fate.TEMPORARY, (), 0x08)
+        lost = luck - 0.005 < self.lost_share
+        if lost and luck - 0.005 < self.lost_share / 4:
+            self.counts["lost on the way"] += 1
+            return False, Sent(Fate.LOST)
         ids = tuple(f"{self.number + place:08X}" for place in range(count))
         self.number += count
         self.counts["parts"] += count
         for message_id in ids:
             self._receipt(message_id, now)
-        if luck < 0.008:
+        if lost:
             self.counts["answers lost"] += 1
             return True, Sent(Fate.LOST)
         return True, Sent(Fate.ACCEPTED, ids)

@@ -110,7 +110,7 @@ class Case:
     warned_at: int = 0
     """When an SMSC accepted the first notice of it; 0: unwarned."""
     noticed_at: int = 0
-    """When an SMSC accepted the latest one, or refused it for good."""
+    """When an SMSC accepted the latest one, may have accepted it, or refused it for good."""
     steps_sent: int = 0
     """Steps of its timetable that were sent, or passed over."""
     waits: bool = False

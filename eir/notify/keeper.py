@@ -294,6 +294,8 @@ class Keeper:
         new_of = dict(replaced)
         former = np.array(sorted(new_of), np.uint64)
         numbers = self.cases.numbers_within((), former)
+        for old, new in replaced if numbers else ():
+            self._same_subscriber(old, new)
         for number in numbers:
             case = self.cases.get(number)
             imsi = new_of[case.imsi]
@@ -307,6 +309,13 @@ class Keeper:
             self._put(number, replace(case, imsi=imsi), now, "SIM replaced")
         self.counts["moved"] += len(numbers)
         return numbers
+
+    def _same_subscriber(self, former: int, imsi: int) -> None:
+        """Let what was told a subscriber by his former SIM, or is being told, count for the new one."""
+        if told_at := max(self._told.last_at(former), self._told.last_at(imsi)):
+            self._told.note(imsi, told_at)
+        if going := self._going.pop(former, 0):
+            self._going[imsi], self._going_to[going] = going, imsi
 
     def _remedy(self, numbers: Sequence[int], reasons: Sequence[int], now: int) -> None:
         """Resolve cases by what checks answer now: what is due is cancelled, who was warned is told.
@@ -458,6 +467,8 @@ class Keeper:
             return now
         if self._going.get(case.imsi, notice.id) != notice.id:
             return now + RETRY_SECONDS[0]
+        if notice.attempts and self._told.last_at(case.imsi) == case.noticed_at:
+            return now  # the last that he may have got is this very one, and no answer came of it
         return max(self._told.free_at(case.imsi), now)
 
     def submitted(self, notice: Notice, case: Case, smsc: str, now: int) -> Notice:
@@ -520,13 +531,14 @@ class Keeper:
         self.counts["accepted"] += 1
         self.counts[f"accepted_{notice.stage}"] += 1
         case = self._any_case_of(notice)
-        if case is not None and notice.stage in STEPS:
-            self._told.note(case.imsi, now)
-        if case is None or notice.stage not in STEPS or case.state == State.WITHDRAWN:
+        if case is None or notice.stage not in STEPS:
             return
-        if case.state == State.RESOLVED:
-            self._warned_too_late(notice, case, now)
+        if case.state in (State.WITHDRAWN, State.RESOLVED):
+            self._got(notice, case, now)
+            if case.state == State.RESOLVED:
+                self._warned_too_late(notice, case, now)
             return
+        self._told.note(case.imsi, now)
         clock_at = case.clock_at
         if not clock_at and self.policy.cause[CAUSE_NAMES[case.cause]].clock_start == "first_notice":
             clock_at = now
@@ -534,6 +546,11 @@ class Keeper:
             case, warned_at=case.warned_at or now, noticed_at=now, clock_at=clock_at, waits=False
         )
         self._put(notice.number, warned, now, f"noticed: {notice.stage}")
+
+    def _got(self, notice: Notice, case: Case, at: int) -> None:
+        """Let other notices of a subscriber keep their distance from one that he got, or may have got."""
+        self._told.note(case.imsi, at)
+        self._put(notice.number, replace(case, noticed_at=at), at, "")
 
     def _warned_too_late(self, notice: Notice, case: Case, now: int) -> None:
         """Tell who was in order before his first notice was taken, and is warned all the same."""
@@ -546,10 +563,20 @@ class Keeper:
         if judged.reason not in CAUSE_NAMES:
             self.outbox.add(notice.number, case.opened_at, "resolved", case.steps_sent, now, now)
 
-    def refused(self, notice: Notice, error: str, now: int, *, permanent: bool, tried: bool = True) -> None:
+    def refused(
+        self,
+        notice: Notice,
+        error: str,
+        now: int,
+        *,
+        permanent: bool,
+        tried: bool = True,
+        unsure: bool = False,
+    ) -> None:
         """Note that an SMSC did not take a notice: it is tried again, or failed for good.
 
         What was only throttled, or never went out, was not tried: it does not wait ever longer.
+        `unsure`: it may have been taken, and its subscriber counts as told until it is repeated.
         """
         if permanent:
             self._answered(notice._replace(state=NoticeState.FAILED, error=error, changed_at=now))
@@ -559,6 +586,9 @@ class Keeper:
         wait_seconds = RETRY_SECONDS[min(attempts, len(RETRY_SECONDS)) - 1] if tried else RETRY_SECONDS[0]
         again = notice._replace(state=NoticeState.DUE, due_at=now + wait_seconds, attempts=attempts)
         self._answered(again._replace(error=error, changed_at=now))
+        case = self._any_case_of(notice)
+        if unsure and case is not None and notice.stage in STEPS:
+            self._got(notice, case, now)
 
     def _failed(self, notice: Notice, now: int) -> None:
         """Let a case go on whose notice failed: who is unwarned is warned again, after the spacing."""
@@ -596,8 +626,7 @@ class Keeper:
         for notice in unanswered:
             case = self._any_case_of(notice)
             if case is not None and notice.stage in STEPS:
-                # It may have been taken: what else there is for the subscriber waits for its repeat.
-                self._going[case.imsi], self._going_to[notice.id] = notice.id, case.imsi
+                self._got(notice, case, notice.changed_at)
             self.outbox.put(notice._replace(state=NoticeState.DUE, due_at=now, changed_at=now))
         self.counts["repeated"] += len(unanswered)
         return len(unanswered)

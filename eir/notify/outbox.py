@@ -25,7 +25,8 @@ CREATE TABLE IF NOT EXISTS notices (
     attempts INTEGER NOT NULL, changed_at INTEGER NOT NULL, smsc TEXT NOT NULL, message_ids TEXT NOT NULL,
     error TEXT NOT NULL
 ) STRICT;
-CREATE INDEX IF NOT EXISTS notices_waiting ON notices (priority, id) WHERE state = 1;
+DROP INDEX IF EXISTS notices_waiting;
+CREATE INDEX IF NOT EXISTS notices_due ON notices (priority, id, due_at) WHERE state = 1;
 CREATE INDEX IF NOT EXISTS notices_unanswered ON notices (id) WHERE state = 2;
 CREATE INDEX IF NOT EXISTS notices_of ON notices (number);
 CREATE TABLE IF NOT EXISTS messages (

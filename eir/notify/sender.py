@@ -349,7 +349,14 @@ class Sender:
             else:
                 error = f"{sent.fate.value} 0x{sent.status:02X}"
                 tried = sent.fate not in (Fate.THROTTLED, Fate.UNSENT)
-                self.keeper.refused(notice, error, now, permanent=sent.fate == Fate.PERMANENT, tried=tried)
+                self.keeper.refused(
+                    notice,
+                    error,
+                    now,
+                    permanent=sent.fate == Fate.PERMANENT,
+                    tried=tried,
+                    unsure=sent.fate == Fate.LOST,
+                )
                 self.keeper.counts[f"sent_{sent.fate.value}"] += 1
                 if sent.status:
                     self.keeper.counts[f"status_{sent.status}"] += 1

@@ -48,12 +48,17 @@ class Told:
         self.load(np.append(self._imsis[fresh], imsis), np.append(self._times[fresh], times))
         self._new.clear()
 
-    def free_at(self, imsi: int) -> int:
-        """Return the first second at which a subscriber may be told something again; 0 where he was not."""
+    def last_at(self, imsi: int) -> int:
+        """Return when a subscriber was last told something; 0 where that is long ago, or never was."""
         at = self._new.get(imsi, 0)
         if not at and len(self._imsis):
             place = min(int(np.searchsorted(self._imsis, np.uint64(imsi))), len(self._imsis) - 1)
             at = int(self._times[place]) if self._imsis[place] == imsi else 0
+        return at
+
+    def free_at(self, imsi: int) -> int:
+        """Return the first second at which a subscriber may be told something again; 0 where he was not."""
+        at = self.last_at(imsi)
         return at + self.spacing_seconds if at else 0
 
     @property

@@ -650,11 +650,112 @@ def test_after_a_kill_the_repeat_comes_before_other_notices_of_the_subscriber(de
     desk.cases.close()
     desk.start()
     desk.keeper.restarted(START + 60)
+    desk.keeper.commit()
     case, later = desk.cases.get(0), desk.cases.get(1)
+    (one,) = [again for again in desk.keeper.outbox.waiting(START + 60, 10) if again.id == one.id]
     assert desk.keeper.spaced_at(one, case, START + 60) == START + 60
-    assert desk.keeper.spaced_at(other, later, START + 60) == START + 120
+    assert desk.keeper.spaced_at(other, later, START + 60) == START + DAY
     desk.keeper.cancelled(one, START + 60)
-    assert desk.keeper.spaced_at(other, later, START + 60) == START + 60
+    assert desk.keeper.spaced_at(other, later, START + 60) == START + DAY, "it may have been taken"
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_what_an_smsc_may_have_taken_keeps_other_notices_of_the_subscriber_away(
+    desk: Desk, restarted: bool
+) -> None:
+    for number in range(2):
+        desk.seen(START, key=KEY + number)
+    desk.keeper.tick(START, FOREVER, 10)
+    desk.keeper.commit()
+    one, other = desk.keeper.outbox.waiting(START, 10)
+    sent = desk.keeper.submitted(one, desk.cases.get(0), "main", START)
+    desk.keeper.refused(sent, "lost 0x00", START + 5, permanent=False, unsure=True)
+    desk.keeper.commit()
+    if restarted:
+        desk.cases.close()
+        desk.start()
+        desk.keeper.restarted(START + 60)
+        desk.keeper.commit()
+    case, later = desk.cases.get(0), desk.cases.get(1)
+    assert case.warned_at == 0, "nobody knows that he was warned"
+    (again,) = [one for one in desk.keeper.outbox.waiting(START + 65, 10) if one.number == 0]
+    assert desk.keeper.spaced_at(again, case, START + 65) == START + 65, "it is repeated at once"
+    assert desk.keeper.spaced_at(other, later, START + 65) == START + 5 + DAY
+    # Its repeat was in somebody's way for a day; then it keeps its distance as any other does.
+    day_later = START + 6 + DAY
+    sent = desk.keeper.submitted(other, later, "main", day_later)
+    desk.keeper.accepted(sent, ("m",), day_later)
+    assert desk.keeper.spaced_at(again, case, day_later + 60) == day_later + DAY
+
+
+@pytest.mark.parametrize("state", [State.RESOLVED, State.WITHDRAWN])
+def test_a_notice_of_a_case_that_is_over_counts_for_the_spacing_after_a_restart(
+    desk: Desk, state: State
+) -> None:
+    for number in range(2):
+        desk.seen(START, key=KEY + number)
+    desk.keeper.tick(START, FOREVER, 10)
+    desk.keeper.commit()
+    one, other = desk.keeper.outbox.waiting(START, 10)
+    sent = desk.keeper.submitted(one, desk.cases.get(0), "main", START)
+    if state == State.RESOLVED:
+        desk.answers[KEY, SIM] = Reason.OWNER
+        desk.keeper.changed(np.array([KEY], np.uint64), START + 1)
+    else:
+        desk.keeper.act(0, Event.WITHDRAW, START + 1, START + DAY, "court", "4711")
+    desk.keeper.accepted(sent, ("m",), START + 2)
+    desk.keeper.commit()
+    assert desk.cases.get(0).state == state
+    for _ in range(2):
+        assert desk.keeper.spaced_at(other, desk.cases.get(1), START + 60) == START + 2 + DAY
+        desk.cases.close()
+        desk.start()
+        desk.keeper.restarted(START + 60)
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_a_replaced_sim_is_the_same_subscriber(desk: Desk, answered: bool) -> None:
+    for number in range(2):
+        desk.seen(START, key=KEY + number)
+    desk.keeper.tick(START, FOREVER, 10)
+    desk.keeper.commit()
+    one, other = desk.keeper.outbox.waiting(START, 10)
+    sent = desk.keeper.submitted(one, desk.cases.get(0), "main", START)
+    if answered:
+        desk.keeper.accepted(sent, ("m",), START)
+    desk.keeper.replace_sims([(SIM, OTHER)], START + 1)
+    later = desk.cases.get(1)
+    assert later.imsi == OTHER
+    waits_until = START + DAY if answered else START + 2 + 60
+    assert desk.keeper.spaced_at(other, later, START + 2) == waits_until
+    if not answered:
+        desk.keeper.accepted(sent, ("m",), START + 5)
+        assert desk.keeper.spaced_at(other, later, START + 6) == START + 5 + DAY
+
+
+def test_cut_offs_of_an_hour_are_counted_over_a_restart(tmp_path: Path) -> None:
+    few = replace(SHIPPED, notices=replace(SHIPPED.notices, cut_offs_per_hour_max=2))
+    desk = Desk(tmp_path, few)
+    for number in range(5):
+        desk.seen(START, key=KEY + number, imsi=SIM + number)
+    for now in range(START, START + 30 * DAY, HOUR):
+        desk.keeper.tick(now, FOREVER, 100)
+        desk.keeper.commit()
+        desk.send(now)
+    begins = START + 30 * DAY
+    assert begins % HOUR < HOUR - 600
+    for number in range(5):
+        desk.keeper._seen(number, desk.cases.get(number), begins - 60)
+    for now in (begins, begins + 300):
+        desk.keeper.tick(now, FOREVER, 100)
+        desk.keeper.commit()
+        assert desk.cases.states()[State.CUT_OFF] == 2
+        desk.cases.close()
+        desk.start()
+        desk.keeper.restarted(now + 60)
+    desk.keeper.tick(begins + 3 * HOUR, FOREVER, 100)
+    assert desk.cases.states()[State.CUT_OFF] == 4
+    desk.cases.close()
 
 
 def test_who_was_cut_off_and_is_exempt_for_a_while_is_let_in_and_warned_anew(desk: Desk) -> None:

@@ -246,6 +246,25 @@ def test_refusals_reach_the_keeper(tmp_path: Path, status: int, state: NoticeSta
     run(tmp_path, test)
 
 
+def test_what_was_submitted_without_an_answer_counts_as_told(tmp_path: Path) -> None:
+    async def test(office: Office) -> None:
+        await office.in_thread(office.keeper.hold, "for a test")
+        await office.open_cases(1)
+
+        def work() -> list[int]:
+            (ready,) = office.sender._claim(10)
+            found = []
+            for fate in (Fate.TEMPORARY, Fate.LOST):
+                office.sender._note([(ready.notice, Sent(fate))], ())
+                found.append(office.keeper._told.last_at(SIM))
+            return found
+
+        await office.links[0].bound.wait()
+        assert await office.in_thread(work) == [0, NOON]
+
+    run(tmp_path, test)
+
+
 def test_what_could_not_be_noted_is_not_sent_and_goes_out_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,7 @@ def test_who_was_told_is_free_after_the_spacing() -> None:
     assert told.free_at(SIM) == 0
     told.note(SIM, 1_000)
     assert told.free_at(SIM) == 1_100
+    assert (told.last_at(SIM), told.last_at(SIM + 1)) == (1_000, 0)
     assert told.free_at(SIM + 1) == 0
     told.note(SIM, 1_500)
     assert told.free_at(SIM) == 1_600
