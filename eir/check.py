@@ -270,8 +270,11 @@ class Checker:
 
     @staticmethod
     def _cache_seconds(policy: Policy, tables: PolicyTables, now: int, deadline: int) -> int:
-        """Seconds an answer may be kept: never past the next deadline or change of the policy."""
-        ends = [end - now for end in (deadline, policy.next_change(now)) if end]
+        """Seconds an answer may be kept: never past the next deadline or change of the policy.
+
+        Of the second that `now` is, all but its end may be over.
+        """
+        ends = [end - now - 1 for end in (deadline, policy.next_change(now)) if end]
         return max(min([tables.cache_seconds_max, *ends]), 0)
 
 

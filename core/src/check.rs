@@ -334,14 +334,15 @@ impl Tables {
     }
 }
 
-/// Seconds an answer may be kept: never past the next deadline or change of the policy.
+/// Seconds an answer may be kept: never past the next deadline or change of the policy. Of the second that `now` is,
+/// all but its end may be over.
 #[inline]
 fn cache_seconds(status: u8, deadline: u64, stretch: &Stretch, next_change: u64, now: u64) -> u32 {
     if status != WHITELISTED {
         return 0;
     }
     let ends = [deadline, next_change].into_iter().filter(|end| *end != 0);
-    ends.map(|end| end.saturating_sub(now)).fold(stretch.cache_seconds_max, u64::min) as u32
+    ends.map(|end| end.saturating_sub(now + 1)).fold(stretch.cache_seconds_max, u64::min) as u32
 }
 
 /// Facts that cost a further look-up.

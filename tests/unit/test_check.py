@@ -154,9 +154,10 @@ def test_a_tracked_phone_is_greylisted_and_not_cached() -> None:
 @pytest.mark.parametrize(
     ("row", "deadline", "cache"),
     [
-        (exempt(1), NOW + 100, 100),
-        (exempt(1, A, NOW + 7), NOW + 7, 7),
-        (exempt(imsi=A), NOW + 100, 100),
+        (exempt(1), NOW + 100, 99),
+        (exempt(1, A, NOW + 7), NOW + 7, 6),
+        (exempt(1, A, NOW + 1), NOW + 1, 0),
+        (exempt(imsi=A), NOW + 100, 99),
         (exempt(imsi=A, until=0), 0, 300),
         (exempt(1, until=NOW + 9_999), NOW + 9_999, 300),
         (pair(), 0, 300),
