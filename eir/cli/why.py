@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 from pathlib import Path
@@ -33,6 +34,18 @@ def _until(at: str | None) -> int:
     return parse_moment(at, "--at") + (DAY_SECONDS - 1 if _DATE.fullmatch(at) else 0)
 
 
+def _typed(imei: str, imsi: str) -> tuple[str, str]:
+    """Return an IMEI and an IMSI that were typed as the files have them; other text as phones send it."""
+    from eir.identity import IMEI_DIGITS, imsi_text, normalise, typed, typed_imsi
+
+    with contextlib.suppress(ValueError):
+        if typed(imei)[:IMEI_DIGITS].isdigit() and len(typed(imei)) >= IMEI_DIGITS:
+            imei = typed(imei)
+    with contextlib.suppress(ValueError):
+        imsi = imsi_text(typed_imsi(imsi))
+    return normalise(imei), imsi.strip()
+
+
 @click.command()
 @click.option("--imei", required=True, help="The phone, in any spelling.")
 @click.option("--imsi", default="", help="With this SIM; with any unless given.")
@@ -45,13 +58,13 @@ def why(imei: str, imsi: str, at: str | None, as_json: bool, data_dir: Path) -> 
     Read from the data directory, with or without a daemon running on it. Ends with 3 when nothing is known.
     """
     from eir.decisions.evidence import gather
-    from eir.identity import normalise
 
-    until, key = _until(at), normalise(imei)
+    until = _until(at)
+    key, imsi = _typed(imei, imsi)
     if not key:
         raise click.BadParameter("is empty", param_hint="--imei")
     with open_journal(data_dir) as journal:
-        evidence = gather(data_dir, journal, key, imsi.strip(), until)
+        evidence = gather(data_dir, journal, key, imsi, until)
     for damaged in evidence.found.damaged:
         note(damaged)
     for serial in evidence.unreadable_serials:
@@ -59,7 +72,7 @@ def why(imei: str, imsi: str, at: str | None, as_json: bool, data_dir: Path) -> 
     if as_json:
         show_json(as_dict(evidence))
     else:
-        who = f"IMEI {key}" + (f" with IMSI {imsi.strip()}" if imsi else "")
+        who = f"IMEI {key}" + (f" with IMSI {imsi}" if imsi else "")
         click.echo("\n".join([f"{who}, up to {moment(until)}.", *sentences(evidence)]))
         _show_decisions(evidence)
     sys.exit(OK if evidence.decision or evidence.changes else NO)

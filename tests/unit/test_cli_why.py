@@ -30,6 +30,16 @@ def why(data_dir: Path, *words: str) -> Result:
     return CliRunner().invoke(main, ["why", "--data-dir", str(data_dir), *words])
 
 
+@pytest.mark.parametrize("imei", ["35-693803-564380-9", "۳۵۶۹۳۸۰۳ ۵۶۴۳۸۰", "3569380356438012"])
+def test_both_are_typed_as_people_say_them(tmp_path: Path, commit: Commit, imei: str) -> None:  # noqa: F811
+    commit(2, Operation(Op.BLOCK, KEY, cause=BlockCause.STOLEN, name="police"))
+    decided(tmp_path, (2, Reason.BLOCKED_STOLEN, Status.BLACKLISTED))
+    result = why(tmp_path, "--imei", imei, "--imsi", f"{IMSI[:5]}-{IMSI[5:]}", "--at", str(9 * DAY))
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith(f"IMEI {IMEI} with IMSI {IMSI}, up to")
+    assert "was told BLACKLISTED" in result.stdout
+
+
 def test_a_denial_is_explained_by_its_delta_and_its_policy(tmp_path: Path, commit: Commit) -> None:  # noqa: F811
     commit(1, Operation(Op.REGISTER, KEY))
     commit(2, Operation(Op.BLOCK, KEY, cause=BlockCause.STOLEN, name="police"))
