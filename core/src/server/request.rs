@@ -85,6 +85,8 @@ impl Fields {
         if self.malformed || self.bytes > bytes_max {
             return;
         }
+        // As a fold, it takes many bytes at a time (RFC 9113 clause 8.2.1).
+        self.malformed |= value.iter().fold(false, |bad, byte| bad | matches!(byte, 0 | b'\n' | b'\r'));
         if name.first() == Some(&b':') {
             let again = match name {
                 b":method" => self.method.replace(value == b"POST").is_some(),
@@ -118,7 +120,10 @@ impl Fields {
             b"connection" | b"keep-alive" | b"proxy-connection" | b"transfer-encoding" | b"upgrade" => {
                 self.malformed = true;
             }
-            _ => self.malformed |= name.is_empty() || name.iter().any(u8::is_ascii_uppercase),
+            _ => {
+                let admitted = |byte: &u8| matches!(byte, b'!'..=b'~') && !byte.is_ascii_uppercase();
+                self.malformed |= name.is_empty() || !name.iter().all(admitted);
+            }
         }
     }
 
@@ -258,6 +263,11 @@ mod tests {
         assert_eq!(status(&[("content-type", "application/grpcx")]), 415);
         assert_eq!(status(&[("content-length", "x")]), -1);
         assert_eq!(status(&[("Upper", "x")]), -1);
+        assert_eq!(status(&[("a b", "x")]), -1);
+        assert_eq!(status(&[("é", "x")]), -1);
+        assert_eq!(status(&[("eir-client", "a\0")]), -1);
+        assert_eq!(status(&[("eir-client", "a\nb")]), -1);
+        assert_eq!(status(&[("eir-client", "\rb")]), -1);
         assert_eq!(status(&[("te", "gzip")]), -1);
         assert_eq!(status(&[("connection", "close")]), -1);
         assert_eq!(status(&[(":path", "/")]), -1, "after a regular field");

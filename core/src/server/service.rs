@@ -352,18 +352,25 @@ impl<S: Source> Service<S> {
     pub fn inflated(&self, encoding: Encoding, message: &[u8]) -> Result<Vec<u8>, Failure> {
         let bytes_max = self.limits.message_bytes_max;
         let (mut out, limit) = (Vec::new(), bytes_max as u64 + 1);
-        let read = match encoding {
+        // What is left behind the end is none of the message.
+        let (read, left) = match encoding {
             Encoding::Identity => {
                 let text = "a message is compressed, and grpc-encoding says it is not";
                 return Err(Failure::Plain(code::INTERNAL, text.into()));
             }
-            Encoding::Gzip => flate2::read::GzDecoder::new(message).take(limit).read_to_end(&mut out),
-            Encoding::Deflate => flate2::read::ZlibDecoder::new(message).take(limit).read_to_end(&mut out),
+            Encoding::Gzip => {
+                let mut reader = flate2::bufread::GzDecoder::new(message).take(limit);
+                (reader.read_to_end(&mut out), reader.into_inner().into_inner())
+            }
+            Encoding::Deflate => {
+                let mut reader = flate2::bufread::ZlibDecoder::new(message).take(limit);
+                (reader.read_to_end(&mut out), reader.into_inner().into_inner())
+            }
         };
         match read {
-            Err(_) => Err(Failure::Plain(code::INTERNAL, "a message cannot be decompressed".into())),
             Ok(bytes) if bytes > bytes_max => Err(too_large(bytes, bytes_max)),
-            Ok(_) => Ok(out),
+            Ok(_) if left.is_empty() => Ok(out),
+            _ => Err(Failure::Plain(code::INTERNAL, "a message cannot be decompressed".into())),
         }
     }
 }
