@@ -148,7 +148,7 @@ class Plain:
         self.courses[pair] = course
         self.by_key[key].append(pair)
         self.counts["opened"] += 1
-        if self._one_more("opened", at, self.rules.cases_per_hour_max):
+        if self._one_more("opened", now, self.rules.cases_per_hour_max):
             self._hold()
         self._again(course, now)
 

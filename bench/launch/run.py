@@ -351,6 +351,7 @@ class Launch:
             if down:
                 down -= 1
                 if down:
+                    self._sighted_next = self._seen_by(now)  # nobody answered these checks
                     continue
                 self._restart()
             if self.model.is_awake(now):
@@ -404,9 +405,13 @@ class Launch:
         self.desk.release()
         self.model.release()
 
+    def _seen_by(self, at: int) -> int:
+        """Count the sightings up to a second."""
+        return int(np.searchsorted(self.people.sighted_at, at, "right"))
+
     def _sightings(self) -> None:
         """Phones that were seen since the last step."""
-        last = int(np.searchsorted(self.people.sighted_at, self.now, "right"))
+        last = self._seen_by(self.now)
         seen = slice(self._sighted_next, last)
         self._sighted_next = last
         pairs, at = self.people.sighted[seen].tolist(), self.people.sighted_at[seen].tolist()
