@@ -31,6 +31,7 @@ from eir.notify.outbox import Outbox
 from eir.notify.schedule import DAY
 from eir.verdict import Reason
 from eir.whitelist.files import FileLayer
+from eir.whitelist.rows import U64
 
 OPENED_PER_SECOND = 5_000
 OPENING_SECONDS = 20
@@ -43,8 +44,11 @@ WRITTEN_BYTES_PER_SECOND_MAX = 20_000_000
 BETWEEN_KEYS = 37
 
 
-def fill(folder: Path, count: int) -> None:
-    """Make cases.db and its files with so many open cases, opened and due over weeks."""
+def fill(folder: Path, count: int, pairs: tuple[U64, U64] | None = None) -> None:
+    """Make cases.db and its files with so many open cases, opened and due over weeks.
+
+    The first of them are of these pairs of IMEI keys and IMSI codes, where any are given.
+    """
     cases, random = Cases.open(folder, FileLayer()), np.random.default_rng(1)
     for first in range(0, count, EXTENT_ROWS):
         extent, length = Extent(EXTENT_ROWS), min(EXTENT_ROWS, count - first)
@@ -52,6 +56,10 @@ def fill(folder: Path, count: int) -> None:
         rows, opened_at = extent.rows[:length], NOON - random.integers(0, 30 * DAY, length)
         rows["key"] = FIRST_KEY + numbers * np.uint64(BETWEEN_KEYS) % np.uint64(count * 8)
         rows["imsi"] = FIRST_IMSI + numbers
+        if pairs is not None:
+            for name, values in zip(("key", "imsi"), pairs, strict=True):
+                own = values[first : first + length]
+                rows[name][: len(own)] = own
         rows["opened_at"] = rows["since"] = rows["seen_at"] = rows["clock_at"] = opened_at
         rows["warned_at"] = rows["noticed_at"] = np.where(numbers % 2, opened_at, 0)
         rows["deadline"], rows["grace_days"] = opened_at + 30 * DAY, 30

@@ -1,7 +1,7 @@
 """Notices, from cases that come due to the answers of one SMSC, both ends on this machine.
 
-Opening and sending are measured by themselves; what checks judge and what is
-known of subscribers is made up, and costs nothing.
+Opening and sending are measured by themselves. Checks judge by the engine that is here, over empty tables;
+what is known of subscribers is made up, and costs nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +22,12 @@ from bench import smsc
 from bench.command import parser, publish
 from bench.datadir import FOLDER
 from bench.results import Figure, median
+from eir import native
+from eir.check import Checker
+from eir.errors import EngineUnavailableError
+from eir.native import PublishingChecker
 from eir.notify.cases import Cases
+from eir.notify.judge import Judge
 from eir.notify.keeper import Judged, Keeper, Sighting, World
 from eir.notify.link import Endpoint, Link
 from eir.notify.messages import read_texts, shipped_texts
@@ -34,6 +39,7 @@ from eir.policy.settings import Settings
 from eir.verdict import Reason
 from eir.whitelist.files import FileLayer
 from eir.whitelist.journal import Subscriber
+from eir.whitelist.store import Limits, Store
 
 ZONE = zoneinfo.ZoneInfo("Asia/Tehran")
 NOON = int(dt.datetime(2026, 11, 1, 12, tzinfo=ZONE).timestamp())
@@ -51,6 +57,23 @@ def settings_without_ceilings() -> Settings:
     most = 1 << 40
     says = replace(shipped.notices, cases_per_hour_max=most, notices_per_hour_max=most)
     return replace(shipped, notices=says)
+
+
+def checker_of(engine: str, store: Store, clock: Callable[[], int]) -> Checker:
+    """Return what answers checks, by the shipped policy."""
+    policy = compile_policy(default_policy_text())
+    if engine == "portable":
+        return Checker(store, policy, clock)
+    return PublishingChecker(store, policy, clock, native.load().Engine())
+
+
+def engine_here() -> str:
+    """Return the engine that a daemon would take."""
+    try:
+        native.load()
+    except EngineUnavailableError:
+        return "portable"
+    return "native"
 
 
 def judge_unpaired(pairs: Sequence[tuple[int, int]]) -> list[Judged]:
@@ -110,12 +133,16 @@ def submissions_per_second(language: str) -> float:
     """Send the first notices of many cases, each in the parts it needs."""
     with tempfile.TemporaryDirectory(dir=FOLDER, prefix="notices-") as folder, smsc.running() as port:
         cases = Cases.open(Path(folder), FileLayer())
-        keeper = Keeper(cases, Outbox(cases), judge_unpaired, settings_without_ceilings())
+        store = Store.open(Path(folder) / "tables", clock=lambda: NOON, limits=Limits())
+        checker = checker_of(engine_here(), store, lambda: NOON)
+        judge = Judge(lambda: checker, lambda: NOON)
+        keeper = Keeper(cases, Outbox(cases), judge, settings_without_ceilings())
         keeper.sighted([Sighting(FIRST_KEY + n, FIRST_IMSI + n, NOON) for n in range(NOTICES)])
         keeper.commit()
         seconds = asyncio.run(send_all(keeper, port, language))
         parts = cases.read("SELECT sum(json_array_length(message_ids)) FROM notices")[0][0]
         cases.close()
+        store.close()
     return float(parts / seconds)
 
 

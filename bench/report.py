@@ -33,8 +33,10 @@ TITLES = {
     "restart": "Restart",
     "inquire": "Inquiries",
     "cases": "Cases: the size is their number",
+    "resolving": "A large delta's cases, beside other cases",
     "notices": "Notices to one SMSC, both ends on this machine",
     "launch": "A launch in simulation: the size is the number of subscribers",
+    "group": "Daemons that share cases over one Redis, all on this machine",
 }
 HEAD = """\
 # Performance

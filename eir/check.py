@@ -12,7 +12,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol
 
-from eir.identity import SERIALS, Imei, ImsiClass, parse_imei, parse_imsi
+import numpy as np
+import numpy.typing as npt
+
+from eir.identity import SERIALS, Imei, ImsiClass, imei_text, imsi_text, parse_imei, parse_imsi
 from eir.notify.case import State
 from eir.notify.case_table import CaseTable, Found
 from eir.policy import Policy, PolicyTables
@@ -30,9 +33,10 @@ from eir.verdict import (
     weights,
 )
 from eir.whitelist.items import CODE_MASK, REGISTERED, UNTIL_MASK, Item, unpack
-from eir.whitelist.rows import BlockCause
+from eir.whitelist.rows import U64, BlockCause
 from eir.whitelist.tables import Generation
 
+U8 = npt.NDArray[np.uint8]
 _G: Final = weights(GATE_FIELDS)
 _S: Final = weights(STANDING_FIELDS)
 _BLOCKS: Final = {
@@ -177,9 +181,21 @@ class Checker:
             for imei, imsi in zip(imeis, given, strict=True)
         ]
 
-    def judge(self, imeis: Sequence[str], imsis: Sequence[str]) -> list[Verdict]:
-        """Judge many identities at home, by the engine that answers the checks."""
-        return self.check_batch(imeis, imsis, "")
+    def judge_pairs(self, keys: U64, imsis: U64, now: int) -> tuple[U8, U8, U64]:
+        """Judge pairs at home, by the engine that answers the checks, as the keeper of the cases asks.
+
+        Returns of each its reason, its outcome, and when the exemption ends that it rests on (0: none).
+        """
+        policy, generation = self.policy, self._store.generation
+        tables = policy.at(now)
+        reasons, outcomes = np.empty(len(keys), np.uint8), np.empty(len(keys), np.uint8)
+        ends = np.empty(len(keys), np.uint64)
+        for at, (key, imsi) in enumerate(zip(keys.tolist(), imsis.tolist(), strict=True)):
+            imei, sim = imei_text(key), imsi_text(imsi)
+            verdict = self._check(policy, generation, now, imei, sim, "", False, with_case=False)
+            reasons[at], ends[at] = verdict.reason, verdict.deadline
+            outcomes[at] = tables.modes[tables.cohort(key // SERIALS, imsi)][verdict.reason]
+        return reasons, outcomes, ends
 
     def judge_at(self, imei: str, imsi: str, when: int) -> Verdict:
         """Judge one identity at home as it will be at a second, if the tables do not change."""
@@ -205,6 +221,8 @@ class Checker:
         imsi_text: str,
         serving_plmn: str,
         emergency: bool,
+        *,
+        with_case: bool = True,
     ) -> Verdict:
         tables = policy.at(now)
         imei = parse_imei(imei_text, policy.placeholders)
@@ -247,7 +265,7 @@ class Checker:
         ends = exempt_until and exempt_until - now <= tables.exempt_notice_seconds
         known = keyed and kind in _HOME_SIMS
         unpaired = (imei.key, imsi) if known and (tables.opens[outcome] or ends) else None
-        case = self._case(unpaired, reason)
+        case = self._case(unpaired, reason) if with_case else None
         past_deadline = case is not None and case.state == _CUT_OFF
         stale = self.stale  # once: what is answered is what was judged by
         status = tables.outcomes[outcome * 8 + tracked * 4 + stale * 2 + past_deadline]

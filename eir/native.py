@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from eir import build_id
-from eir.check import Checker, Published, Verdict
+from eir.check import U8, Checker, Published, Verdict
 from eir.errors import EngineUnavailableError
 from eir.notify.case_table import CaseTable
 from eir.policy import Policy
@@ -173,6 +173,16 @@ class NativeChecker:
         verdicts = self.engine.check_batch(list(imeis), given, serving_plmn, self._clock())
         return [Verdict(*verdict) for verdict in verdicts]
 
+    def judge_pairs(self, keys: U64, imsis: U64, now: int) -> tuple[U8, U8, U64]:
+        """Judge pairs at home as `Checker` does; other threads run meanwhile."""
+        given = (_bytes(np.ascontiguousarray(column, np.uint64)) for column in (keys, imsis))
+        reasons, outcomes, ends = self.engine.judge_pairs(*given, now)
+        return (
+            np.frombuffer(reasons, np.uint8),
+            np.frombuffer(outcomes, np.uint8),
+            np.frombuffer(ends, np.uint64),
+        )
+
     def _compiled(self, policy: Policy) -> object:
         maps = [(client, bytes(statuses)) for client, statuses in policy.status_maps.items()]
         compiled: object = self._core.Policy(sorted(policy.placeholders), policy.stretches, maps)
@@ -259,9 +269,9 @@ class PublishingChecker(Checker):
         self._cases = cases
         self.native.publish_cases(cases)
 
-    def judge(self, imeis: Sequence[str], imsis: Sequence[str]) -> list[Verdict]:
-        """Judge many identities at home, by the engine that answers the checks."""
-        return self.native.check_batch(imeis, imsis, "")
+    def judge_pairs(self, keys: U64, imsis: U64, now: int) -> tuple[U8, U8, U64]:
+        """Judge pairs at home, by the engine that answers the checks."""
+        return self.native.judge_pairs(keys, imsis, now)
 
     def judge_at(self, imei: str, imsi: str, when: int) -> Verdict:
         """Judge one identity at home as it will be at a second, if the tables do not change."""

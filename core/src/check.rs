@@ -37,6 +37,16 @@ pub struct Verdict {
     pub unpaired: Option<Pair>,
 }
 
+/// What many pairs of home SIMs are judged, a column each: reason, outcome, when an exemption ends that the
+/// reason rests on (0: none). Their cases have no part in it.
+#[derive(Default, PartialEq, Eq, Debug)]
+#[allow(missing_docs)]
+pub struct Judged {
+    pub reasons: Vec<u8>,
+    pub outcomes: Vec<u8>,
+    pub ends: Vec<u64>,
+}
+
 /// What checks are answered from; immutable.
 pub struct Tables {
     /// The table state.
@@ -112,6 +122,45 @@ struct OtherSlots<'t> {
     more: Vec<Slot<'t>>,
 }
 
+/// The digits of a pair as a node would send them.
+struct PairText {
+    digits: [u8; Self::IMEI + Self::CODE],
+    /// Where the digits of the IMSI begin: the code has a 1 before them.
+    imsi: usize,
+}
+
+impl PairText {
+    const IMEI: usize = 14;
+    /// The most digits of a number of 64 bits.
+    const CODE: usize = 20;
+
+    fn of(pair: Pair) -> Self {
+        let mut text = Self { digits: [b'0'; Self::IMEI + Self::CODE], imsi: Self::IMEI + Self::CODE };
+        let (imei, code) = text.digits.split_at_mut(Self::IMEI);
+        write_digits(pair.key, imei);
+        text.imsi -= write_digits(pair.imsi, code).saturating_sub(1);
+        text
+    }
+
+    fn question(&self) -> Question<'_> {
+        Question { imei: &self.digits[..Self::IMEI], imsi: &self.digits[self.imsi..], ..Question::default() }
+    }
+}
+
+/// Writes a number at the end of `out`, where zeros are; returns how many digits it has.
+fn write_digits(mut number: u64, out: &mut [u8]) -> usize {
+    let mut count = 0;
+    for digit in out.iter_mut().rev() {
+        if number == 0 {
+            break;
+        }
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+        count += 1;
+    }
+    count
+}
+
 impl Tables {
     /// Judges one identity at a second since the Unix epoch.
     pub fn check(&self, question: &Question<'_>, now: u64) -> Verdict {
@@ -143,6 +192,30 @@ impl Tables {
             group.clear();
             unpaired.drain(..).for_each(|(at, place)| self.find_case(&mut out[at], place, now));
         }
+    }
+
+    /// Judges many pairs at one second, in order, as checks of their texts are judged: for the keeper of the cases.
+    pub fn judge_pairs(&self, pairs: impl ExactSizeIterator<Item = Pair>, now: u64) -> Judged {
+        let count = pairs.len();
+        let mut judged = Judged {
+            reasons: Vec::with_capacity(count),
+            outcomes: Vec::with_capacity(count),
+            ends: Vec::with_capacity(count),
+        };
+        let (mut pairs, mut texts) = (pairs.peekable(), Vec::with_capacity(IN_FLIGHT));
+        while pairs.peek().is_some() {
+            texts.clear();
+            texts.extend(pairs.by_ref().take(IN_FLIGHT).map(PairText::of));
+            let mut group: Vec<_> = texts.iter().map(|text| self.read(&text.question())).collect();
+            self.look_up(&mut group);
+            for asked in &mut group {
+                let (verdict, place) = self.judge(asked, now);
+                judged.reasons.push(verdict.reason);
+                judged.outcomes.push((place / 8) as u8);
+                judged.ends.push(verdict.deadline);
+            }
+        }
+        judged
     }
 
     /// Brings the look-ups of a group forward: all take each step before any takes the next, and what a step needs

@@ -268,6 +268,28 @@ impl Engine {
         self.tables()?.check_batch(&asked.collect::<Vec<_>>(), now, &mut verdicts);
         Ok(verdicts.into_iter().map(answer).collect())
     }
+
+    /// Judges pairs of IMEI keys and IMSI codes (u64 as bytes) at home, by one table state: their reasons and
+    /// outcomes, a byte each, and when exemptions end, u64 as bytes. Other threads run meanwhile.
+    #[allow(clippy::needless_pass_by_value)]
+    fn judge_pairs<'py>(
+        &self,
+        py: Python<'py>,
+        keys: PyBuffer<u8>,
+        imsis: PyBuffer<u8>,
+        now: u64,
+    ) -> PyResult<[Bound<'py, PyByteArray>; 3]> {
+        let (keys, imsis): (View<u64>, View<u64>) = (view_of(keys)?, view_of(imsis)?);
+        if keys.len() != imsis.len() {
+            return Err(refused("not as many IMSIs as keys".into()));
+        }
+        let tables = self.tables()?;
+        let pairs = keys.iter().zip(imsis.iter()).map(|(&key, &imsi)| Pair { key, imsi });
+        let judged = py.detach(|| tables.judge_pairs(pairs, now));
+        // What Python owns is given back where Python is attached: the tables after it.
+        let columns: [&[u8]; 3] = [&judged.reasons, &judged.outcomes, bytemuck::cast_slice(&judged.ends)];
+        Ok(columns.map(|column| PyByteArray::new(py, column)))
+    }
 }
 
 #[pymodule]

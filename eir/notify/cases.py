@@ -29,6 +29,7 @@ from eir.notify.tally import Tally
 from eir.verdict import Reason
 from eir.whitelist.database import storage_errors
 from eir.whitelist.files import FileLayer
+from eir.whitelist.order import distinct
 from eir.whitelist.rows import U64
 
 MANY_CASES: Final = 1 << 20
@@ -37,8 +38,11 @@ EXTENT_BITS: Final = 20
 EXTENT_ROWS: Final = 1 << EXTENT_BITS
 _UNRESOLVED: Final = [state for state in State if state != State.RESOLVED]
 _ONE: Final = np.uint32(1)
+_RESOLVED: Final = "resolved"
 _NO_CASE: Final = (0,) * len(ROW.names or ())
 _RECORD: Final = np.dtype([("number", "<u4"), ("due_at", "<u4"), ("row", ROW)])
+_NO_NUMBER: Final = 0xFFFFFFFF
+"""Of a record about a pair whose case went over to another SIM: for those who follow, not for the start."""
 
 
 class Cases:
@@ -53,7 +57,10 @@ class Cases:
         self._changed: dict[int, None] = {}
         self._history: list[tuple[int, Happened]] = []
         self._also: dict[tuple[object, ...], tuple[str, tuple[object, ...]]] = {}
+        self._new: dict[str, list[tuple[object, ...]]] = {}
         self._before: dict[int, bytes] = {}
+        self._left: list[tuple[int, int]] = []
+        """Pairs whose case went over to another SIM since the last commit."""
         self.before_commit: Callable[[Rows, Rows, Sequence[tuple[int, Happened]]], None] | None = None
         """Told the rows of changed cases as they were and as they are, and what people did, before a
         commit; what it adds with `also` is part of that commit. Rows of resolved cases are left out."""
@@ -91,7 +98,7 @@ class Cases:
         """Return the numbers of the unresolved cases of sorted IMEI keys."""
         if len(keys) == 1:
             return self.numbers_of_one(int(keys[0]))
-        near = np.unique(self.table.numbers_near_many(keys))
+        near = distinct(self.table.numbers_near_many(keys))
         if not len(near):
             return []
         held = self._gather(near, "key")
@@ -253,8 +260,14 @@ class Cases:
         return self.tally.states()
 
     def history(self, number: int) -> list[Happened]:
-        """Return what happened to a case, as far as it is committed, oldest first."""
-        return self.file.history(number)
+        """Return what happened to a case, as far as it is committed, oldest first.
+
+        That it was resolved is said by its row: a delta resolves a million cases.
+        """
+        lines = self.file.history(number)
+        if self.state_of(number) == State.RESOLVED and not (lines and lines[-1].event == _RESOLVED):
+            lines.append(Happened(int(self._row(number)["since"]), _RESOLVED))
+        return lines
 
     @property
     def nbytes(self) -> int:
@@ -271,14 +284,15 @@ class Cases:
     def changed_after(self, log_id: int, limit: int) -> tuple[Rows, int] | None:
         """Return rows that commits after one changed, and the last of these; None: they are not all there.
 
-        Of several commits about a case all are there; rows that are no case any more have state 0.
+        Of several commits about a case all are there; rows that are no case any more have state 0. A pair
+        whose case went over to another SIM is resolved. Of several rows of a pair the last holds.
         """
         if log_id == self.log_id:
             return np.empty(0, ROW), log_id
         found = self.file.log_after(log_id, limit)
         if not found:
             return None
-        return np.concatenate([np.frombuffer(blob, _RECORD)["row"] for _, blob in found]), found[-1][0]
+        return np.concatenate([_resolved_first(blob) for _, blob in found]), found[-1][0]
 
     # -- writing ----------------------------------------------------------------------------------
 
@@ -322,7 +336,9 @@ class Cases:
         """Give a case another IMSI, whose pair has no case; `put` is to follow."""
         self._note_before(number)
         row = self._row(number)
-        self.table.remove(int(row["key"]), int(row["imsi"]))
+        pair = int(row["key"]), int(row["imsi"])
+        self.table.remove(*pair)
+        self._left.append(pair)
         row["imsi"] = imsi
 
     def add_history(self, number: int, happened: Happened) -> None:
@@ -333,7 +349,7 @@ class Cases:
     def resolve(self, numbers: Sequence[int], now: int) -> Rows:
         """Resolve cases, as `case.step` does one; return their rows as they were."""
         before = self.rows_of(numbers)
-        for state in np.unique(before["state"]).tolist():
+        for state in np.flatnonzero(np.bincount(before["state"])).tolist():
             after(State(state), Event.REMEDIED)
         rows = before.copy()
         waited = np.isin(before["state"], [*GRACE_WAITS]) & (before["clock_at"] != 0)
@@ -347,9 +363,7 @@ class Cases:
             due_at = np.zeros(np.count_nonzero(at), np.uint32)
             self._extents[extent].put_many(places[at] & (EXTENT_ROWS - 1), rows[at], due_at)
         self.table.remove_many(before["key"].astype(np.uint64), before["imsi"].astype(np.uint64))
-        happened = Happened(now, "resolved")
         self._changed.update(dict.fromkeys(numbers))
-        self._history += [(number, happened) for number in numbers]
         return before
 
     def _note(self, number: int, cause: int, state: int) -> None:
@@ -366,6 +380,10 @@ class Cases:
     def also(self, row: tuple[object, ...], statement: str, values: tuple[object, ...]) -> None:
         """Let a statement be part of the next commit; of several about the same row, the last."""
         self._also[row] = statement, values
+
+    def also_new(self, statement: str, rows: Iterable[tuple[object, ...]]) -> None:
+        """Let a statement be part of the next commit for many new rows; they come before others."""
+        self._new.setdefault(statement, []).extend(rows)
 
     def pending(self, row: tuple[object, ...]) -> tuple[object, ...] | None:
         """Return the values that the next commit has for a row; None where it has none."""
@@ -384,7 +402,7 @@ class Cases:
         """Make everything since the last commit durable. Raises StorageError; then nothing of it is lost."""
         if self.before_commit is not None and (self._before or self._also):
             self._tell(self.before_commit)
-        if not self._changed and not self._also:
+        if not self._changed and not self._also and not self._new:
             return
         numbers = np.fromiter(self._changed, np.int64, len(self._changed))
         records = np.empty(len(numbers), _RECORD)
@@ -393,13 +411,24 @@ class Cases:
             places = numbers[at] & (EXTENT_ROWS - 1)
             records["row"][at] = self._extents[extent].rows[places]
             records["due_at"][at] = self._extents[extent].due_at[places]
-        blob = records.tobytes()
+        blob = self._records_of_left().tobytes() + records.tobytes()
         gone = numbers[records["row"]["state"] == 0].tolist()
         self.file.commit(blob, self._statements(), gone, self._history)
         self._free += gone
         self._changed.clear()
         self._also.clear()
+        self._new.clear()
         self._history.clear()
+        self._left.clear()
+
+    def _records_of_left(self) -> Rows:
+        """Return records that say of pairs whose case went over to another SIM that they have none."""
+        records = np.zeros(len(self._left), _RECORD)
+        records["number"] = _NO_NUMBER
+        records["row"]["state"] = State.RESOLVED
+        for field, values in zip(("key", "imsi"), zip(*self._left, strict=True), strict=False):
+            records["row"][field] = values
+        return records
 
     def _note_before(self, number: int) -> None:
         """Keep a row as it was at the last commit, for whoever is told what changed."""
@@ -481,6 +510,7 @@ class Cases:
 
     def _replay(self, log_id: int, records: Rows, starts: Mapping[int, int]) -> None:
         """Put the rows of a log entry where the extent's file is older."""
+        records = records[records["number"] != _NO_NUMBER]
         numbers = records["number"].astype(np.int64)
         for extent, at in self._by_extent(numbers):
             while extent >= len(self._extents):
@@ -499,7 +529,7 @@ class Cases:
 
     def _statements(self) -> dict[str, list[tuple[object, ...]]]:
         """Return the rows of each statement of the next commit: no two of them are about the same row."""
-        found: dict[str, list[tuple[object, ...]]] = {}
+        found = {statement: [*rows] for statement, rows in self._new.items()}
         for statement, values in self._also.values():
             found.setdefault(statement, []).append(values)
         return found
@@ -519,3 +549,10 @@ class Cases:
         """Say of each extent which of the numbers are in it."""
         extents = numbers >> EXTENT_BITS
         return [(extent, extents == extent) for extent in np.flatnonzero(np.bincount(extents)).tolist()]
+
+
+def _resolved_first(blob: bytes) -> Rows:
+    """Return the rows of a commit so that of several of a pair the last holds: at most one is unresolved."""
+    rows: Rows = np.frombuffer(blob, _RECORD)["row"]
+    resolved = rows["state"] == State.RESOLVED
+    return np.concatenate((rows[resolved], rows[~resolved]))

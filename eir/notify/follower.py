@@ -26,6 +26,7 @@ from eir.notify.touched import Touched, touched_by
 from eir.whitelist.blob import rows_from_blob
 from eir.whitelist.hashtable import I64
 from eir.whitelist.journal import DeltaRecord, Journal
+from eir.whitelist.order import distinct
 from eir.whitelist.tables import Generation
 
 log = structlog.get_logger()
@@ -33,8 +34,8 @@ log = structlog.get_logger()
 PIECE_SECONDS: Final = 0.05
 """What one piece should take."""
 PIECE_CASES_MIN: Final = 64
-LINKS_AT_ONCE: Final = 1_000
-"""Slots whose other slots are looked up in one go: each takes some microseconds."""
+LINKS_AT_ONCE: Final = 10_000
+"""Slots whose other slots are looked up in one go: each takes some tenths of a microsecond."""
 SMALL_ROWS: Final = 10_000
 """A delta of so many rows goes before what is left of larger ones."""
 WAITING_MAX: Final = 64
@@ -196,7 +197,7 @@ class Follower:
             touched = first or self._touched(record, chunk)
             for at in range(0, len(touched.with_others), LINKS_AT_ONCE):
                 others = self.generation().read_links(touched.with_others[at : at + LINKS_AT_ONCE]).words
-                yield cases.numbers_of(np.unique(others)) if len(others) else []
+                yield cases.numbers_of(distinct(others)) if len(others) else []
 
     def _touched(self, record: DeltaRecord, chunk: int) -> Touched:
         return touched_by(rows_from_blob(self.journal.chunk(record, chunk)))

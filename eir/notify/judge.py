@@ -1,6 +1,6 @@
 """What a check answers to pairs now, for the keeper of their cases.
 
-pairs ──► Checker, by the tables and the policy of now ──► Judged
+pairs ──► Checker, by the tables and the policy of now ──► columns, or Judged
 """
 
 from __future__ import annotations
@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from eir.check import Checker, Verdict
+import numpy as np
+
+from eir.check import Checker
 from eir.identity import SERIALS, imei_text, imsi_text
-from eir.notify.keeper import CAUSE_NAMES, Judged, NotJudgedError
+from eir.notify.keeper import Judged, JudgedColumns, NotJudgedError
 from eir.notify.schedule import DAY
 from eir.policy.rules import Outcome
 from eir.verdict import Reason
+from eir.whitelist.rows import U64
 
 if TYPE_CHECKING:
     from eir.policy import PolicyTables
@@ -28,34 +31,43 @@ class Judge:
 
     def __call__(self, pairs: Sequence[tuple[int, int]]) -> list[Judged]:
         """Judge pairs. Raises NotJudgedError while the override is on."""
-        checker = self._checker()
-        now = self._clock()
+        if not pairs:
+            return []
+        keys, imsis = np.array(pairs, np.uint64).T.copy()
+        return [*map(Judged._make, zip(*(one.tolist() for one in self.columns(keys, imsis)), strict=True))]
+
+    def columns(self, keys: U64, imsis: U64) -> JudgedColumns:
+        """Judge many pairs at once. Raises NotJudgedError while the override is on."""
+        checker, now = self._checker(), self._clock()
         tables = checker.policy.at(now)
-        imeis = [imei_text(key) for key, _ in pairs]
-        imsis = [imsi_text(imsi) for _, imsi in pairs]
-        verdicts = checker.judge(imeis, imsis)
-        return [
-            _ending(checker, pair, verdict, now) or _judged(tables, pair, verdict)
-            for pair, verdict in zip(pairs, verdicts, strict=True)
-        ]
+        reasons, outcomes, until = checker.judge_pairs(keys, imsis, now)
+        if (reasons == Reason.OVERRIDE).any():
+            raise NotJudgedError
+        judged = JudgedColumns(
+            reasons.astype(np.int64),
+            outcomes == Outcome.CASE,
+            np.frombuffer(tables.opens, np.uint8)[outcomes] != 0,
+            np.zeros(len(keys), np.int64),
+        )
+        for at in np.flatnonzero(until).tolist():
+            ends = int(until[at])
+            then = _ending(checker, tables, (int(keys[at]), int(imsis[at])), ends, now)
+            if then is not None:
+                judged.reasons[at], judged.enforced[at], judged.opens[at] = then, False, True
+                judged.ends[at] = ends
+        return judged
 
 
-def _judged(tables: PolicyTables, pair: tuple[int, int], verdict: Verdict) -> Judged:
-    if verdict.reason == Reason.OVERRIDE:
-        raise NotJudgedError
-    key, imsi = pair
-    outcome = tables.modes[tables.cohort(key // SERIALS, imsi)][verdict.reason]
-    return Judged(verdict.reason, outcome == Outcome.CASE, bool(tables.opens[outcome]))
-
-
-def _ending(checker: Checker, pair: tuple[int, int], verdict: Verdict, now: int) -> Judged | None:
-    """Judge a pair by what comes after its exemption, from a grace before that ends; None for others."""
-    ends = verdict.deadline
-    if not ends or verdict.reason in CAUSE_NAMES:
+def _ending(checker: Checker, tables: PolicyTables, pair: tuple[int, int], ends: int, now: int) -> int | None:
+    """Return the reason that comes after an exemption, from a grace before that ends; None for others."""
+    if ends - now > tables.exempt_notice_seconds:
         return None
     key, imsi = pair
     tables = checker.policy.at(ends)
-    then = _judged(tables, pair, checker.judge_at(imei_text(key), imsi_text(imsi), ends))
-    if not then.opens or ends - now > tables.causes[Reason(then.reason)].grace_days * DAY:
+    reason = checker.judge_at(imei_text(key), imsi_text(imsi), ends).reason
+    if reason == Reason.OVERRIDE:
+        raise NotJudgedError
+    outcome = tables.modes[tables.cohort(key // SERIALS, imsi)][reason]
+    if not tables.opens[outcome] or ends - now > tables.causes[Reason(reason)].grace_days * DAY:
         return None
-    return then._replace(enforced=False, ends=ends)
+    return reason

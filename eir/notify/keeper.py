@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from eir.notify.case import GRACE_WAITS, Case, Event, State, step
 from eir.notify.case_file import Happened
@@ -48,6 +49,7 @@ from eir.notify.told import Told
 from eir.policy.rules import CAUSES, ORDER
 from eir.policy.settings import Settings
 from eir.verdict import Reason
+from eir.whitelist.hashtable import I64
 from eir.whitelist.rows import U64
 
 SEEN_AGAIN_SECONDS: Final = 6 * HOUR
@@ -98,7 +100,29 @@ class Judged(NamedTuple):
 
 
 Judge = Callable[[Sequence[tuple[int, int]]], Sequence[Judged]]
-"""Judges pairs of IMEI key and IMSI code by the tables and the policy of now; raises NotJudgedError."""
+"""Judges pairs of IMEI key and IMSI code by the tables and the policy of now; raises NotJudgedError.
+
+One that judges many at once has `columns`, from keys and codes to JudgedColumns.
+"""
+
+
+class JudgedColumns(NamedTuple):
+    """What a check answers to many pairs: the fields of Judged, a column each."""
+
+    reasons: I64
+    enforced: npt.NDArray[np.bool_]
+    opens: npt.NDArray[np.bool_]
+    ends: I64
+
+
+def judged_columns(judge: Judge, keys: U64, imsis: U64) -> JudgedColumns:
+    """Judge many pairs. Raises NotJudgedError."""
+    if (columns := getattr(judge, "columns", None)) is not None:
+        found: JudgedColumns = columns(keys, imsis)
+        return found
+    judged = judge(list(zip(keys.tolist(), imsis.tolist(), strict=True)))
+    reasons, enforced, opens, ends = zip(*judged, strict=True)
+    return JudgedColumns(np.array(reasons), np.array(enforced), np.array(opens), np.array(ends))
 
 
 @dataclass(frozen=True)
@@ -127,6 +151,8 @@ class Keeper:
     """Whether this daemon, of several, may cut a case off; none: there are no others."""
     answered: Callable[[Notice], None] | None = None
     """Told what an SMSC did with a notice."""
+    receipted: Callable[[Notice], None] | None = None
+    """Told what became of a notice by its receipt."""
     _tables: dict[Reason, Timetable] = field(init=False)
     _opened: Rate = field(default_factory=Rate)
     _due: Rate = field(default_factory=Rate)
@@ -272,14 +298,14 @@ class Keeper:
         if not numbers:
             return 0
         rows = self.cases.rows_of(numbers)
-        judged = self.judge(list(zip(rows["key"].tolist(), rows["imsi"].tolist(), strict=True)))
-        for number, now_judged in zip(numbers, judged, strict=True):
-            if now_judged.ends and self.cases.get(number).cause == now_judged.reason:
-                self._not_before(number, now_judged.ends, now)
-        reasons = np.array([now_judged.reason for now_judged in judged])
-        states = zip(rows["cause"].tolist(), rows["state"].tolist(), judged, strict=True)
-        at = np.flatnonzero([_remedied(*one) for one in states])
-        self._remedy(np.array(numbers)[at].tolist(), reasons[at].tolist(), now)
+        keys, imsis = (rows[name].astype(np.uint64) for name in ("key", "imsi"))
+        judged = judged_columns(self.judge, keys, imsis)
+        gone = judged.reasons != rows["cause"]
+        ending = judged.ends != 0
+        for place in np.flatnonzero(ending & ~gone).tolist():
+            self._not_before(numbers[place], int(judged.ends[place]), now)
+        at = np.flatnonzero(gone | (ending & (rows["state"] == State.CUT_OFF)))  # as `_remedied` has it
+        self._remedy(np.array(numbers)[at].tolist(), judged.reasons[at].tolist(), now)
         for number in np.delete(np.array(numbers), at).tolist() if anew else ():
             case = self.cases.get(number)
             if self._due_at(case, now)[0] != self.cases.due_at(number):
@@ -326,20 +352,20 @@ class Keeper:
         if not numbers:
             return
         before = self.cases.resolve(numbers, now)
-        self._cancel(numbers, now)
+        places = np.array(numbers, np.int64)
+        cut_off = before["state"] == State.CUT_OFF
+        # Only these have a notice that waits: few of very many.
+        self._cancel(places[(before["waits"] != 0) | cut_off].tolist(), now)
         self.counts["resolved"] += len(numbers)
-        allowed = before["state"] == State.CUT_OFF
-        allowed &= np.isin(reasons, [*IN_ORDER, *CAUSE_NAMES])
-        told = (before["warned_at"] != 0) & np.isin(reasons, IN_ORDER) | allowed
-        names = ("opened_at", "state", "steps_sent")
-        columns = (before[name][told].tolist() for name in names)
-        for number, opened_at, state, steps in zip(np.array(numbers)[told].tolist(), *columns, strict=True):
-            ending = "restored" if state == State.CUT_OFF else "resolved"
-            self.outbox.add(number, opened_at, ending, steps, now, now)
+        in_order = np.isin(reasons, IN_ORDER)
+        told = (before["warned_at"] != 0) & in_order | cut_off & np.isin(reasons, [*IN_ORDER, *CAUSE_NAMES])
+        for ending, to in (("resolved", told & ~cut_off), ("restored", told & cut_off)):
+            columns = before["opened_at"][to].tolist(), before["steps_sent"][to].tolist()
+            self.outbox.add_many(ending, zip(places[to].tolist(), *columns, strict=True), now)
 
     def _cancel(self, numbers: Sequence[int], now: int) -> None:
         """Cancel the notices of cases that wait; what is with an SMSC cannot be called back."""
-        for notice in self.outbox.waiting_of(numbers):
+        for notice in self.outbox.waiting_of(numbers) if numbers else ():
             self.cancelled(notice, now)
 
     # -- time -------------------------------------------------------------------------------------
@@ -615,9 +641,11 @@ class Keeper:
         if notice is None:
             self.counts["receipts_unknown"] += 1
         elif notice.state == NoticeState.ACCEPTED and receipt.outcome in _OUTCOMES:
-            state = _OUTCOMES[receipt.outcome]
-            self.outbox.put(notice._replace(state=state, error=receipt.error, changed_at=now))
+            ended = notice._replace(state=_OUTCOMES[receipt.outcome], error=receipt.error, changed_at=now)
+            self.outbox.put(ended)
             self.counts[f"receipts_{receipt.outcome.value}"] += 1
+            if self.receipted is not None:
+                self.receipted(ended)
 
     def restarted(self, now: int) -> int:
         """Send again what a kill left without an answer; return how many may be repeats."""

@@ -12,7 +12,7 @@ Changes are durable with the next commit of the cases they belong to.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from typing import Any, Final, NamedTuple
 
@@ -83,6 +83,7 @@ INSERT INTO notices VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (
     error = excluded.error
 """
 """Replacing the row would take it out of both indexes and put it in again."""
+_ADD: Final = "INSERT INTO notices VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 class Outbox:
@@ -101,6 +102,16 @@ class Outbox:
         self._next_id += 1
         self.put(notice)
         return notice
+
+    def add_many(self, stage: str, cases: Iterable[tuple[int, int, int]], now: int) -> None:
+        """Put in a notice that is due at once of each of many cases: number, opened_at and steps."""
+        fixed = int(NoticeState.DUE), now, now, 0, now, "", "[]", ""
+        rows = [
+            (notice_id, number, opened_at, stage, steps, *fixed)
+            for notice_id, (number, opened_at, steps) in enumerate(cases, self._next_id)
+        ]
+        self._next_id += len(rows)
+        self._cases.also_new(_ADD, rows)
 
     def waiting(self, now: int, limit: int) -> list[Notice]:
         """Return notices that are due, the nearest deadline first."""

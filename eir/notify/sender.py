@@ -275,17 +275,16 @@ class Sender:
         """Prepare notices, and make it durable that they go out. Raises StorageError."""
         now = self.clock()
         try:
-            waiting = self._standing(waiting, now)
+            standing = self._standing([(notice, self.keeper.case_of(notice)) for notice in waiting], now)
         except NotJudgedError:
             return []  # the override is on: nobody is told that he will be cut off
-        cases = {notice.id: self.keeper.case_of(notice) for notice in waiting}
-        known = self.subscribers({case.imsi for case in cases.values() if case is not None})
+        known = self.subscribers({case.imsi for _, case in standing if case is not None})
         ready, claimed = [], []
-        for notice in waiting:
-            case = cases[notice.id]
+        awake = self.keeper.awake_at(now)
+        for notice, case in standing:
             if case is None:
                 self.keeper.cancelled(notice, now)
-            elif (awake := self.keeper.awake_at(now)) > now:
+            elif awake > now:
                 self.keeper.postponed(notice, now, awake)
             elif (spaced := self.keeper.spaced_at(notice, case, now)) > now:
                 self.keeper.postponed(notice, now, spaced)
@@ -307,20 +306,18 @@ class Sender:
             raise
         return ready
 
-    def _standing(self, waiting: Sequence[Notice], now: int) -> list[Notice]:
+    def _standing(
+        self, waiting: Sequence[tuple[Notice, Case | None]], now: int
+    ) -> list[tuple[Notice, Case | None]]:
         """Leave out warnings of what is in order by now, or is only observed. Raises NotJudgedError."""
-        warned = [
-            (notice, case)
-            for notice in waiting
-            if notice.stage in STEPS and (case := self.keeper.case_of(notice)) is not None
-        ]
+        warned = [(notice, case) for notice, case in waiting if notice.stage in STEPS and case is not None]
         judged = self.keeper.judge([(case.key, case.imsi) for _, case in warned]) if warned else ()
         left_out = {
             notice.id
             for (notice, case), now_judged in zip(warned, judged, strict=True)
             if not self._says_so(notice, case, now_judged, now)
         }
-        return [notice for notice in waiting if notice.id not in left_out]
+        return [one for one in waiting if one[0].id not in left_out]
 
     def _says_so(self, notice: Notice, case: Case, judged: Judged, now: int) -> bool:
         """Tell whether a warning is still true; what is in order by now is resolved."""

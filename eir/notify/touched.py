@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from eir.identity import SERIALS
+from eir.whitelist.order import distinct
 from eir.whitelist.rows import IGNORED, RAW, U64, Op, Rows
 
 _NO_PAIR: Final = (IGNORED, Op.SUBSCRIBER)
@@ -58,9 +59,9 @@ def touched_by(rows: Rows) -> Touched:
     spans = list(zip(imei[ranges].tolist(), last[ranges].tolist(), strict=True))
     spans += [(tac * SERIALS, tac * SERIALS + SERIALS - 1) for tac in imei[tacs].tolist()]
     return Touched(
-        np.unique(np.concatenate((imei[single], other))),
-        np.unique(np.concatenate((imei[single & np.isin(op, _OTHERS)], other))),
+        distinct(np.concatenate((imei[single], other))),
+        distinct(np.concatenate((imei[single & np.isin(op, _OTHERS)], other))),
         spans,
-        np.unique(imsi[alone]),
+        distinct(imsi[alone]),
         list(zip(former[replaces].tolist(), imsi[replaces].tolist(), strict=True)),
     )

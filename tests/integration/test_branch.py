@@ -82,6 +82,25 @@ def test_sightings_go_to_the_owner_and_deadlines_come_back(both: Branch) -> None
     assert owner.daemon.metric('eir_forwarded_sightings_total{result="taken"}') >= 1
 
 
+def test_a_case_goes_over_to_a_replaced_sim_and_leaves_the_former_one(both: Branch) -> None:
+    owner, new = both.owner, "432119999999999"
+    wait_for(lambda: both.daemon.metric("eir_owner_connected"), "connected")
+    for key in KEYS[:2]:
+        owner.check(key)
+    wait_for(lambda: both.daemon.metric("eir_followed_cases") == 2, "both cases")
+    opened = owner.deadline(KEYS[0])
+    for daemon in (owner.daemon, both.daemon):
+        # The registry knows the SIM by another phone.
+        daemon.push(operation("PAIR", str(KEYS[9]), imsi=sim(KEYS[0]), role="OWNER"))
+        daemon.push(operation("REPLACE_SIM", imsi=new, former_imsi=sim(KEYS[0])))
+    wait_for(lambda: owner.daemon.metric("eir_cases_moved_total"), "moved")
+    # By `check` they are sighted: each is asked once.
+    wait_for(lambda: both.daemon.check(f"{KEYS[0]}0", new).deadline == opened, "the case of the new SIM")
+    assert both.daemon.metric("eir_followed_cases") == 2
+    assert both.deadline(KEYS[0]) == 0, "the former SIM has none"
+    assert both.deadline(KEYS[1])
+
+
 def test_a_lost_owner_changes_nothing(both: Branch) -> None:
     owner = both.owner
     wait_for(lambda: both.daemon.metric("eir_owner_connected"), "connected")

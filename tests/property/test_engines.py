@@ -34,7 +34,7 @@ from test_store_model import FAST, LENIENT
 from eir import native, verdict
 from eir.check import Checker
 from eir.errors import PolicyError
-from eir.identity import imei_text, imsi_code, imsi_text
+from eir.identity import imei_text, imsi_code, imsi_text, parse_imei, parse_imsi
 from eir.native import NativeChecker
 from eir.notify.case_table import CaseTable, pack_value
 from eir.policy import Policy, compile_policy, default_policy_text
@@ -104,6 +104,11 @@ class Both:
             assert not emergency or answer.status == Status.WHITELISTED, (question, now)
         imeis, imsis, plmn = [a for a, *_ in asked], [b for _, b, *_ in asked], asked[0][2]
         assert self.native.check_batch(imeis, imsis, plmn) == self.portable.check_batch(imeis, imsis, plmn)
+        keys = np.array([parse_imei(imei).key for imei in imeis], np.uint64)
+        codes = np.array([parse_imsi(imsi).code for imsi in imsis], np.uint64)
+        native, portable = (one.judge_pairs(keys, codes, now) for one in (self.native, self.portable))
+        for ours, plain in zip(native, portable, strict=True):
+            assert ours.tolist() == plain.tolist(), now
 
 
 def common_tables(random: Random) -> dict[Table, dict[int, tuple[int, tuple[int, ...]]]]:

@@ -67,6 +67,42 @@ def test_a_case_is_there_after_a_restart(tmp_path: Path) -> None:
     assert cases.due(NOW + 5, 10) == [number]
 
 
+@pytest.mark.usefixtures("small")
+def test_who_follows_learns_that_a_pair_has_no_case_any_more(tmp_path: Path) -> None:
+    """A case that goes over to another SIM, whose own case gives way."""
+    cases, one = opened(tmp_path), case(3)
+    number = cases.add(one, NOW, NOW, Happened(NOW, "opened"))
+    other = cases.add(replace(one, imsi=7), NOW, NOW, Happened(NOW, "opened"))
+    cases.commit()
+    known = cases.log_id
+    cases.put(number, replace(one, seen_at=NOW + 9), NOW, NOW)  # changed before the other one is
+    cases.resolve([other], NOW)
+    cases.move(number, 7)
+    cases.put(number, replace(one, imsi=7), NOW, NOW)
+    cases.commit()
+    for restarted in (False, True):
+        if restarted:
+            cases.close()
+            cases = opened(tmp_path)
+        found = cases.changed_after(known, 10)
+        assert found is not None
+        last = {(int(row["key"]), int(row["imsi"])): State(row["state"]) for row in found[0]}
+        assert last == {(one.key, one.imsi): State.RESOLVED, (one.key, 7): State.OPEN}
+        assert (len(cases), cases.number(one.key, 7), cases.number(one.key, one.imsi)) == (2, number, -1)
+    # The former SIM may be seen again.
+    again = cases.add(one, NOW, NOW, Happened(NOW, "opened"))
+    cases.commit()
+    found = cases.changed_after(known, 10)
+    assert found is not None
+    assert (found[0]["imsi"][-1], found[0]["state"][-1]) == (one.imsi, State.OPEN)
+    cases.move(again, 8)
+    cases.put(again, replace(one, imsi=8), NOW, NOW)
+    cases.commit()
+    cases.fold()
+    assert cases.changed_after(known, 10) is None
+    cases.close()
+
+
 def test_without_a_commit_it_is_not(tmp_path: Path) -> None:
     cases = opened(tmp_path)
     cases.add(case(1), 0, 0, Happened(NOW, "opened"))
@@ -97,14 +133,14 @@ def test_cases_of_imeis(tmp_path: Path) -> None:
 def test_a_resolved_case_is_not_found_by_its_pair(tmp_path: Path) -> None:
     cases = opened(tmp_path)
     number = cases.add(case(1), NOW, 0, Happened(NOW, "opened"))
-    cases.put(number, replace(case(1), state=State.RESOLVED), 0, 0, Happened(NOW + 1, "remedied"))
+    cases.put(number, replace(case(1), state=State.RESOLVED), 0, 0, Happened(NOW + 1, "resolved"))
     cases.commit()
     cases.close()
     cases = opened(tmp_path)
     assert cases.number(case(1).key, case(1).imsi) == -1
     assert cases.get(number).state == State.RESOLVED
     assert cases.states()[State.RESOLVED] == 1
-    assert [line.event for line in cases.history(number)] == ["opened", "remedied"]
+    assert [line.event for line in cases.history(number)] == ["opened", "resolved"]
 
 
 def test_the_number_of_a_purged_case_is_given_again(tmp_path: Path) -> None:
