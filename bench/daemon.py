@@ -35,6 +35,7 @@ class Daemon:
     check_address: str
     manage_address: str
     start_seconds: float
+    web_address: str = ""
 
     def cpu_seconds(self) -> float:
         """User and system time it has used, of all threads (resolution 10 ms)."""
@@ -49,9 +50,11 @@ def serving(
     cores: set[int] | None = None,
     settings: Mapping[str, str] | None = None,
     config: str = "",
+    manage_address: str = "",
 ) -> Iterator[Daemon]:
     """Run `eir serve` on a data directory until the end of the block; `config` is TOML."""
     check, manage, web = (f"127.0.0.1:{port}" for port in free_ports(3))
+    manage = manage_address or manage
     command = [sys.executable, "-m", "eir", "serve", "--data-dir", str(data_dir)]
     command += ["--check-listen", check, "--manage-listen", manage, "--http-listen", web]
     if config:
@@ -65,7 +68,7 @@ def serving(
             if cores:
                 os.sched_setaffinity(process.pid, cores)
             _wait_until_serving(process, check)
-            yield Daemon(process.pid, check, manage, time.perf_counter() - started)
+            yield Daemon(process.pid, check, manage, time.perf_counter() - started, web)
         finally:
             process.send_signal(signal.SIGTERM)
             try:
