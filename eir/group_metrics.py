@@ -15,6 +15,7 @@ EVENTS: Final = (
     *("published", "lines_next", "lines_repeat", "lines_missed", "lines_refused", "lines_strange"),
     *("lines_dropped", "lines_damaged", "sent_by_others", "denied", "taken_over", "leases_lost"),
     *("caught_up", "catch_up_failures", "streams_lost", "daemons_lost", "unplaced_forgotten", "failures"),
+    *("receipts_by_others", "receipts_of_no_use"),
 )
 """What a group counts; see docs/notices-shared.md."""
 

@@ -70,7 +70,9 @@ class NoticeMetrics:
             "cases_unwarned", "Open cases without a notice that an SMSC accepted; minutes old."
         )
         self._waited = self._counter(
-            "deadlines_held_back_total", "Looks at a deadline that did not fall, by what held it.", "cause"
+            "deadlines_held_back_total",
+            "Looks at a deadline that did not fall, by what held it; clock: seconds with something due.",
+            "cause",
         )
         self._until = self._gauge(
             "deadlines_complete_until_timestamp_seconds",
@@ -99,6 +101,9 @@ class NoticeMetrics:
             "incoming_messages_total", "Short messages of subscribers, by what became of them.", "result"
         )
         self._replies = self._counter("replies_total", "Answers to short messages, by result.", "result")
+        self._sender_failed = self._counter(
+            "notices_sender_failures_total", "Rounds of sending that failed by a bug; the next one came."
+        )
         self._failed = self._counter("notices_failed_total", "Notices refused for good.")
         self._cancelled = self._counter("notices_cancelled_total", "Notices cancelled while they waited.")
         self._repeated = self._counter(
@@ -161,6 +166,7 @@ class NoticeMetrics:
             "cancelled": self._cancelled,
             "repeated": self._repeated,
             "holds": self._holds,
+            "sender_failures": self._sender_failed,
         }
         for name, counter in plain.items():
             self._add(counter, name, counts[name])

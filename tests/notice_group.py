@@ -218,6 +218,8 @@ class Node:
             case = self.keeper.case_of(notice)
             if case is None:
                 self.keeper.cancelled(notice, self.clock())
+            elif (spaced := self.keeper.spaced_at(notice, case, self.clock())) > self.clock():
+                self.keeper.postponed(notice, self.clock(), spaced)
             else:
                 going.append(self.keeper.submitted(notice, case, "main", self.clock()))
         self.keeper.commit()

@@ -52,11 +52,11 @@ class SmscEnd:
     def taken(self) -> list[smpp34.SubmitSmEvent]:
         return self.smsc.taken
 
-    def deliver(self, text: bytes, esm_class: int = 4) -> None:
-        """Send a receipt, or a short message, to every session."""
+    def deliver(self, text: bytes, esm_class: int = 4, sessions: int | None = None) -> None:
+        """Send a receipt, or a short message, to every session, or to some."""
 
         async def send() -> None:
-            for esme in list(self.smsc.sessions.values()):
+            for esme in list(self.smsc.sessions.values())[:sessions]:
                 await esme.deliver_sm("EIR", text, source_addr="989120000001", esm_class=esm_class)
 
         asyncio.run_coroutine_threadsafe(send(), self._loop).result(SECONDS_MAX)

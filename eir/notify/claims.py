@@ -31,15 +31,15 @@ class Candidate(NamedTuple):
 
 @dataclass(frozen=True)
 class Share:
-    """Which cases this daemon sends for: the others are left to theirs for `seconds`, while they live."""
+    """Which subscribers this daemon sends to: those of others are theirs for `seconds`, while they live."""
 
     index: int = 0
     count: int = 1
     seconds: int = 10
 
     def has(self, case: Case) -> bool:
-        """Tell whether a case is in it."""
-        return tag_of(case.key, case.imsi) % self.count == self.index
+        """Tell whether the subscriber of a case is in it."""
+        return tag_of(0, case.imsi) % self.count == self.index
 
 
 class Claims:
@@ -85,6 +85,8 @@ class Claims:
         waiting = self._keeper.outbox.waiting(now, limit * share.count * 2)
         cases = {notice.id: self._keeper.case_of(notice) for notice in waiting}
         said = self._notes.said_of([c for c in cases.values() if c is not None]) if waiting else {}
+        # A subscriber of several cases is told one thing at a time.
+        asked = {*self._claims.values(), *(claim for _, claim in self._done)}
         for notice in waiting:
             case = cases[notice.id]
             if case is None:
@@ -95,7 +97,10 @@ class Claims:
                 sent = notice._replace(state=NoticeState.ACCEPTED, smsc=smsc, changed_at=at)
                 self._keeper.outbox.put(sent._replace(message_ids=tuple(json.loads(ids))))
             elif share.has(case) or notice.due_at <= now - share.seconds:
-                found.append(Candidate(notice, claim_of(case, notice.stage)))
+                claim = claim_of(case, notice.stage)
+                if claim not in asked:
+                    asked.add(claim)
+                    found.append(Candidate(notice, claim))
                 if len(found) == limit:
                     break
         return found
@@ -157,6 +162,10 @@ class Claims:
 
 
 def claim_of(case: Case, stage: str) -> str:
-    """Return what only one daemon may do at a time: for the steps of a timetable it is the same."""
-    what = stage if stage in (*LAST_STAGES, "fall") else "notice"
-    return f"{case.key}-{case.imsi}-{what}"
+    """Return what only one daemon may do at a time.
+
+    Of the steps of timetables it is the subscriber: whoever tells him the next one has heard of the last.
+    """
+    if stage not in (*LAST_STAGES, "fall"):
+        return f"{case.imsi}-notice"
+    return f"{case.key}-{case.imsi}-{stage}"

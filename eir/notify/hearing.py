@@ -100,7 +100,18 @@ class Hearer:
         """Look again at what did not hold here when it was heard."""
         self._take_facts(self._notes.some_unplaced(now, limit), now, say=True)
 
+    def _readdress(self, line: group_pb2.GroupLine) -> None:
+        """Let what is said of a replaced SIM be said of the new one: others learn of it a moment later."""
+        for facts in line.cases:
+            facts.imsi = self._keeper.imsi_now(facts.key, facts.imsi, facts.opened_at)
+        for notice in line.notices:
+            notice.imsi = self._keeper.imsi_now(notice.key, notice.imsi)
+        for act in line.acts:
+            act.imsi = self._keeper.imsi_now(act.key, act.imsi)
+
     def _take(self, taken: Sequence[group_pb2.GroupLine], now: int, *, say: bool = True) -> None:
+        for line in taken:
+            self._readdress(line)
         notices = [notice for line in taken for notice in line.notices]
         # What ends a case is said of it as it is then; steps are taken before the facts that count them.
         steps = [notice for notice in notices if notice.stage not in LAST_STAGES]
@@ -110,6 +121,7 @@ class Hearer:
         known = [facts for line in taken for facts in facts_in(line)]
         self._take_facts(known, now, say=say, but=sent)
         self._take_notices([*later, *ends], now)
+        self._take_receipts(taken)
         for line in taken:
             for act in line.acts:
                 number = self._cases.number(act.key, act.imsi)
@@ -120,6 +132,14 @@ class Hearer:
         if self.others is not None:
             for line in taken:
                 self.others.hear(line)
+
+    def _take_receipts(self, taken: Sequence[group_pb2.GroupLine]) -> None:
+        receipts = [receipt for line in taken for receipt in line.receipts]
+        if receipts:
+            self._cases.commit()  # they look for the ids of what was accepted
+        for receipt in receipts:
+            known = self._keeper.receipted_elsewhere(receipt)
+            self._notes.counts["receipts_by_others" if known else "receipts_of_no_use"] += 1
 
     def _take_facts(
         self,
@@ -140,6 +160,8 @@ class Hearer:
         ended = self._cases.resolved_at(late) if late else {}
         for facts in known:
             pair = facts.key, facts.imsi
+            # What was told while this daemon was not there; one that was refused for good counts, too.
+            self._keeper.told_elsewhere(facts.imsi, facts.noticed_at, now)
             if facts.opened_at <= ended.get(pair, 0):
                 self._notes.place(pair)
                 continue  # of a case that ended here
@@ -202,6 +224,8 @@ class Hearer:
         waiting = {one.number: one for one in self._keeper.outbox.waiting_of(known)} if known else {}
         later = []
         for one, number in zip(told, numbers, strict=True):
+            if one.state == NoticeState.ACCEPTED and one.stage in STEPS:
+                self._keeper.told_elsewhere(one.imsi, one.at, now)
             mine = waiting.get(number)
             if mine is not None and mine.stage != one.stage and not {mine.stage, one.stage} <= set(STEPS):
                 mine = None

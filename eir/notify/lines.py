@@ -58,6 +58,7 @@ class Told(NamedTuple):
     numbers: Sequence[group_pb2.ToldNumber] = ()
     holds: Sequence[group_pb2.ToldHold] = ()
     shifts: Sequence[group_pb2.ToldShift] = ()
+    receipts: Sequence[group_pb2.ToldReceipt] = ()
 
     def __bool__(self) -> bool:
         """Tell whether there is anything to tell."""
@@ -87,6 +88,7 @@ def lines(daemon: str, previous: int, number: int, told: Told) -> Iterator[group
             numbers=told.numbers[part],
             holds=told.holds[part],
             shifts=told.shifts[part],
+            receipts=told.receipts[part],
         )
         previous = number
 
@@ -102,7 +104,7 @@ def read_line(data: bytes) -> group_pb2.GroupLine | None:
 
 def is_empty(line: group_pb2.GroupLine) -> bool:
     """Tell whether a line tells nothing: the last of everything that a daemon knows."""
-    parts = line.cases, line.notices, line.acts, line.numbers, line.holds, line.shifts
+    parts = line.cases, line.notices, line.acts, line.numbers, line.holds, line.shifts, line.receipts
     return not any(len(part) for part in parts)
 
 

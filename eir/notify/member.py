@@ -38,7 +38,7 @@ class Member:
         notes = GroupNotes(keeper.cases)
         teller = Teller(notes, clock, lines_max)
         claims = Claims(keeper, notes, clock, monotonic)
-        keeper.answered, keeper.claimed = teller.answered, claims.may_fall
+        keeper.answered, keeper.receipted, keeper.claimed = teller.answered, teller.receipted, claims.may_fall
         teller.after.append(claims.told)
         return cls(notes, teller, Hearer(keeper, notes, teller), claims)
 

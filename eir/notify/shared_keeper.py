@@ -8,7 +8,9 @@ and in the grace of an unregistered phone, which is that of its first case.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 import numpy as np
 
@@ -16,12 +18,37 @@ from eir.notify.case import Case, State
 from eir.notify.case_file import Happened
 from eir.notify.keeper import Keeper
 from eir.notify.outbox import Notice, NoticeState
+from eir.proto import group_pb2
 from eir.verdict import Reason
 from eir.whitelist.rows import U64
 
+MOVED_MAX: Final = 100_000
+"""Cases that went over to another SIM and are still known by the former one, too: the last so many."""
 
+
+@dataclass
 class SharedKeeper(Keeper):
     """Keeps cases that others keep, too."""
+
+    _moved: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
+    """The new IMSI, and since when, by the pair of before."""
+
+    def replace_sims(self, replaced: Sequence[tuple[int, int]], now: int) -> list[int]:
+        """Move cases, as a keeper alone does; others may speak of the former pairs for a while."""
+        numbers = super().replace_sims(replaced, now)
+        former_of = {new: former for former, new in replaced}
+        for case in map(self.cases.get, numbers):
+            self._moved[case.key, former_of[case.imsi]] = case.imsi, now
+        while len(self._moved) > MOVED_MAX:
+            del self._moved[next(iter(self._moved))]
+        return numbers
+
+    def imsi_now(self, key: int, imsi: int, opened_at: int = 0) -> int:
+        """Return the IMSI of a case that others know by this one, and maybe opened at a second."""
+        new, since = self._moved.get((key, imsi), (imsi, 0))
+        if new == imsi or opened_at > since or self.cases.number(key, imsi) >= 0:
+            return imsi  # the former SIM has a case of its own
+        return new
 
     def place(self, case: Case, now: int, what: str, *, say: bool = True) -> int:
         """Take in a case that another daemon opened, and return its number.
@@ -54,6 +81,23 @@ class SharedKeeper(Keeper):
                 self.counts["cut_off"] += 1
         if case.clock_at != before.clock_at:
             self._spread(number, case, now)
+
+    def told_elsewhere(self, imsi: int, at: int, now: int) -> None:
+        """Note when another daemon told a subscriber something: the next notice keeps its distance."""
+        if at + self._told.spacing_seconds > now:
+            self._told.note(imsi, at)
+
+    def receipted_elsewhere(self, told: group_pb2.ToldReceipt) -> bool:
+        """Note a receipt that another daemon got; tells whether it says something new."""
+        notice = self.outbox.of_message(told.smsc, told.message_ids)
+        states = (NoticeState.DELIVERED, NoticeState.FAILED, NoticeState.EXPIRED)
+        if notice is None or notice.state != NoticeState.ACCEPTED or told.state not in states:
+            return False
+        if notice.stage != told.stage:
+            return False  # an SMSC gave the id again
+        ended = notice._replace(state=NoticeState(told.state), error=told.error, changed_at=told.at)
+        self.outbox.put(ended)
+        return True
 
     def sent_elsewhere(self, number: int, waiting: Notice | None, steps: int, now: int) -> None:
         """Note that another daemon sent a step; of one that waits here the case waits no more."""

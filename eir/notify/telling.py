@@ -43,6 +43,7 @@ class Teller:
         self._named: list[group_pb2.ToldNumber] = []
         self._holds: list[group_pb2.ToldHold] = []
         self._shifts: list[group_pb2.ToldShift] = []
+        self._receipts: list[group_pb2.ToldReceipt] = []
         self.others: Callable[[], Told] = Told
         """All that is no case's, for who missed something."""
         self._quiet: dict[tuple[int, int], Facts] = {}
@@ -56,6 +57,19 @@ class Teller:
     def answered(self, notice: Notice) -> None:
         """Tell what an SMSC did with a notice."""
         self._answers.append(notice)
+
+    def receipted(self, notice: Notice) -> None:
+        """Tell what became of a notice that an SMSC had taken."""
+        self._receipts.append(
+            group_pb2.ToldReceipt(
+                smsc=notice.smsc,
+                message_ids=notice.message_ids,
+                stage=notice.stage,
+                state=notice.state,
+                at=notice.changed_at,
+                error=notice.error,
+            )
+        )
 
     def named(self, imsi: int, msisdn: int) -> None:
         """Tell a subscriber's number that a check named."""
@@ -104,8 +118,9 @@ class Teller:
             self._named,
             self._holds,
             self._shifts,
+            self._receipts,
         )
-        self._named, self._holds, self._shifts = [], [], []
+        self._named, self._holds, self._shifts, self._receipts = [], [], [], []
         self._quiet.clear()
         self._heard_acts.clear()
         if told:

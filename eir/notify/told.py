@@ -37,8 +37,8 @@ class Told:
         self._imsis, self._times = imsis[last], times[last]
 
     def note(self, imsi: int, now: int) -> None:
-        """Note that a subscriber is told something now."""
-        self._new[imsi] = now
+        """Note that a subscriber was told something at a second; the latest counts."""
+        self._new[imsi] = max(now, self._new.get(imsi, 0))
         if len(self._new) < NEW_MAX:
             return
         count = len(self._new)
@@ -51,9 +51,9 @@ class Told:
     def last_at(self, imsi: int) -> int:
         """Return when a subscriber was last told something; 0 where that is long ago, or never was."""
         at = self._new.get(imsi, 0)
-        if not at and len(self._imsis):
+        if len(self._imsis):
             place = min(int(np.searchsorted(self._imsis, np.uint64(imsi))), len(self._imsis) - 1)
-            at = int(self._times[place]) if self._imsis[place] == imsi else 0
+            at = max(at, int(self._times[place]) if self._imsis[place] == imsi else 0)
         return at
 
     def free_at(self, imsi: int) -> int:

@@ -71,7 +71,7 @@ class StreamFactsResponse(_message.Message):
     def __init__(self, line: _Optional[_Union[GroupLine, _Mapping]] = ...) -> None: ...
 
 class GroupLine(_message.Message):
-    __slots__ = ("daemon", "number", "previous", "cases", "notices", "acts", "numbers", "holds", "shifts")
+    __slots__ = ("daemon", "number", "previous", "cases", "notices", "acts", "numbers", "holds", "shifts", "receipts")
     DAEMON_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     PREVIOUS_FIELD_NUMBER: _ClassVar[int]
@@ -81,6 +81,7 @@ class GroupLine(_message.Message):
     NUMBERS_FIELD_NUMBER: _ClassVar[int]
     HOLDS_FIELD_NUMBER: _ClassVar[int]
     SHIFTS_FIELD_NUMBER: _ClassVar[int]
+    RECEIPTS_FIELD_NUMBER: _ClassVar[int]
     daemon: str
     number: int
     previous: int
@@ -90,7 +91,8 @@ class GroupLine(_message.Message):
     numbers: _containers.RepeatedCompositeFieldContainer[ToldNumber]
     holds: _containers.RepeatedCompositeFieldContainer[ToldHold]
     shifts: _containers.RepeatedCompositeFieldContainer[ToldShift]
-    def __init__(self, daemon: _Optional[str] = ..., number: _Optional[int] = ..., previous: _Optional[int] = ..., cases: _Optional[_Iterable[_Union[CaseFacts, _Mapping]]] = ..., notices: _Optional[_Iterable[_Union[ToldNotice, _Mapping]]] = ..., acts: _Optional[_Iterable[_Union[ToldAct, _Mapping]]] = ..., numbers: _Optional[_Iterable[_Union[ToldNumber, _Mapping]]] = ..., holds: _Optional[_Iterable[_Union[ToldHold, _Mapping]]] = ..., shifts: _Optional[_Iterable[_Union[ToldShift, _Mapping]]] = ...) -> None: ...
+    receipts: _containers.RepeatedCompositeFieldContainer[ToldReceipt]
+    def __init__(self, daemon: _Optional[str] = ..., number: _Optional[int] = ..., previous: _Optional[int] = ..., cases: _Optional[_Iterable[_Union[CaseFacts, _Mapping]]] = ..., notices: _Optional[_Iterable[_Union[ToldNotice, _Mapping]]] = ..., acts: _Optional[_Iterable[_Union[ToldAct, _Mapping]]] = ..., numbers: _Optional[_Iterable[_Union[ToldNumber, _Mapping]]] = ..., holds: _Optional[_Iterable[_Union[ToldHold, _Mapping]]] = ..., shifts: _Optional[_Iterable[_Union[ToldShift, _Mapping]]] = ..., receipts: _Optional[_Iterable[_Union[ToldReceipt, _Mapping]]] = ...) -> None: ...
 
 class CaseFacts(_message.Message):
     __slots__ = ("key", "imsi", "cause", "opened_at", "grace_seconds", "state", "since", "until", "paused_seconds", "seen_at", "clock_at", "warned_at", "noticed_at", "steps_sent", "round_at")
@@ -149,6 +151,22 @@ class ToldNotice(_message.Message):
     message_ids: _containers.RepeatedScalarFieldContainer[str]
     error: str
     def __init__(self, key: _Optional[int] = ..., imsi: _Optional[int] = ..., stage: _Optional[str] = ..., steps: _Optional[int] = ..., state: _Optional[int] = ..., at: _Optional[int] = ..., due_at: _Optional[int] = ..., smsc: _Optional[str] = ..., message_ids: _Optional[_Iterable[str]] = ..., error: _Optional[str] = ...) -> None: ...
+
+class ToldReceipt(_message.Message):
+    __slots__ = ("smsc", "message_ids", "stage", "state", "at", "error")
+    SMSC_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_IDS_FIELD_NUMBER: _ClassVar[int]
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    AT_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    smsc: str
+    message_ids: _containers.RepeatedScalarFieldContainer[str]
+    stage: str
+    state: int
+    at: int
+    error: str
+    def __init__(self, smsc: _Optional[str] = ..., message_ids: _Optional[_Iterable[str]] = ..., stage: _Optional[str] = ..., state: _Optional[int] = ..., at: _Optional[int] = ..., error: _Optional[str] = ...) -> None: ...
 
 class ToldAct(_message.Message):
     __slots__ = ("key", "imsi", "at", "event", "who", "why")

@@ -382,3 +382,35 @@ def test_a_daemon_that_is_cut_off_from_redis_goes_on_checking(scene: Scene) -> N
             assert far.case(key).found.opened_at == near.case(key).found.opened_at
     finally:
         line.close()
+
+
+def test_a_receipt_that_one_gets_is_noted_by_all(scene: Scene) -> None:
+    nodes = [scene.node() for _ in range(2)]
+    scene.together()
+    nodes[0].check(KEYS[0])
+    everywhere(nodes, lambda node: node.warned(KEYS[0]), "warned")
+    scene.smsc.deliver(b"id:id1 stat:DELIVRD err:000", sessions=1)
+    delivered = notice_pb2.NOTICE_STATE_DELIVERED
+    everywhere(
+        nodes, lambda node: [one.state for one in node.case(KEYS[0]).notices] == [delivered], "delivered"
+    )
+    wait_for(lambda: sum(node.events("receipts_by_others") for node in nodes) == 1, "one was told of it")
+
+
+def test_a_subscriber_of_several_cases_is_told_one_thing_at_a_time(scene: Scene) -> None:
+    """Whichever daemons send: the policy's spacing is between two notices of all."""
+    nodes = [scene.node() for _ in range(2)]
+    scene.together()
+    for number, key in enumerate(KEYS[:6]):
+        nodes[number % 2].daemon.check(f"{key}0", sim(KEYS[0]))
+    wait_for(scene.told, "told")
+    time.sleep(4)  # two leases, in which each leaves to the other what is its own
+    assert sum(scene.told().values()) == 1
+    warned = [node.daemon.check(f"{key}0", sim(KEYS[0])) for node in nodes for key in KEYS[:6]]
+    assert all(one.deadline for one in warned)
+    go_on(scene, DAY + 60)
+    for node in nodes:
+        node.daemon.push(operation("REGISTER", str(KEYS[-1] + 1)), complete_until=scene.now)
+    wait_for(lambda: sum(scene.told().values()) == 2, "told again")
+    time.sleep(2)
+    assert sum(scene.told().values()) == 2
