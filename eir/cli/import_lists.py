@@ -17,6 +17,7 @@ from eir.cli.import_target import target
 from eir.cli.journal import data_dir_option
 from eir.cli.say import NO, OK, count, note, parse_moment, progress, show_json, show_table
 from eir.lists.formats import BYTES_MAX, FORMATS, ROWS_MAX, ROWS_OF_A_LIST_MAX
+from eir.lists.report import Reason
 
 if TYPE_CHECKING:
     from eir.config import Config
@@ -211,12 +212,17 @@ def _settings(config_file: Path | None, data_dir: Path, address: str) -> tuple[C
 def _one(file: str, options: Options, where: Where, data_dir: Path) -> Outcome:
     """Take one list, and note what came of it."""
     from eir.clock import monotonic, now_seconds
+    from eir.errors import StorageError
     from eir.lists import ledger
     from eir.lists.run import take
 
     started = monotonic()
-    with progress(file[-40:]) as show_done:
-        outcome = take(file, options, where, now_seconds(), lambda done, _: show_done(done))
+    try:
+        with progress(file[-40:]) as show_done:
+            outcome = take(file, options, where, now_seconds(), lambda done, _: show_done(done))
+    except StorageError:
+        note(f"{file}: not applied, nothing changed")
+        raise
     if outcome.change:
         outcome.change.batches.clear()  # of a large list they are large
     if not options.dry_run:
@@ -280,6 +286,8 @@ def show_outcome(outcome: Outcome, options: Options, *, published: bool = False)
             _show_effects(effects)
         what = "nothing was published" if published else "nothing changed"
         note(f"refused, {what}: {refused.message} ({_reason(refused)})")
+        if outcome.report.counts and set(outcome.report.counts) <= {Reason.ALREADY_THERE, Reason.NOT_THERE}:
+            note("--lenient leaves these rows out, and applies the others")
         if _reason(refused) in ("LIST_GUARD", "DELTA_GUARD"):
             note("--override applies it nevertheless")
         return

@@ -101,18 +101,22 @@ def imeis(
     wanted = keys[:split][in_force[:split]]
     texts = [settled.raw_texts[int(key) ^ RAW] for key in keys[split:]]
     wanted_texts = {text for text, force in zip(texts, in_force[split:].tolist(), strict=True) if force}
-    change = Change(before=len(shelved), after=len(settled))
-    puts, takes = [_NONE], [_NONE]
+    change, puts, takes = Change(after=len(settled)), [_NONE], [_NONE]
     for span in present.spans(generation):
-        have = scope.keys(span.rows)
-        low, high = np.searchsorted(wanted, np.array([span.first, span.end], np.uint64))
-        part = wanted[low:high]
+        have, edges = scope.keys(span.rows), np.array([span.first, span.end], np.uint64)
+        part = wanted[slice(*np.searchsorted(wanted, edges))]
         puts += [some[~contains(have, some)] for some in _pieces(part)]
         takes.append(have[~contains(part, have)])
-        change.before += len(have)
+        rows = slice(*np.searchsorted(keys[:split], edges))
+        on_shelf = shelved.keys[slice(*np.searchsorted(shelved.keys, edges))]
+        _count(change, have, on_shelf, keys[:split][rows], in_force[:split][rows])
     entries = present.raw_entries(generation)
     have_texts = {text for text, row in entries.items() if len(scope.keys(row))}
-    change.before += len(have_texts)
+    before_texts = have_texts | shelved.texts
+    change.before += len(before_texts)
+    change.added += len(set(texts) - before_texts)
+    change.removed += len(before_texts.difference(texts))
+    change.changed += len((have_texts ^ wanted_texts) & before_texts.intersection(texts))
     all_new = sum(map(len, puts)) == len(wanted)
     put, take = wanted if all_new else np.concatenate(puts), np.concatenate(takes)
     del puts, takes
@@ -127,6 +131,19 @@ def _pieces(keys: U64) -> list[U64]:
     return [keys[start : start + _PIECE_ROWS] for start in range(0, len(keys), _PIECE_ROWS)]
 
 
+def _count(change: Change, have: U64, on_shelf: U64, keys: U64, in_force: Mask) -> None:
+    """Count what becomes of rows of a full list, in force or not; keys are sorted."""
+    before = np.union1d(have, on_shelf) if len(on_shelf) else have
+    change.before += len(before)
+    change.removed += len(before)
+    for start in range(0, len(keys), _PIECE_ROWS):
+        some, force = keys[start : start + _PIECE_ROWS], in_force[start : start + _PIECE_ROWS]
+        stays = contains(before, some)
+        change.added += int((~stays).sum())
+        change.removed -= int(stays.sum())
+        change.changed += int((stays & (contains(have, some) != force)).sum())
+
+
 def _emit(generation: Generation, change: Change, scope: Scope, puts: U64, takes: U64) -> None:
     change.add(scope.batch(scope.take, takes))
     change.add(scope.batch(scope.put, puts))
@@ -135,15 +152,11 @@ def _emit(generation: Generation, change: Change, scope: Scope, puts: U64, takes
     ):  # taking a block off an IMEI takes it out of a range too: what a barred TAC says stays
         ranged = present.in_blocked_ranges(generation, takes, scope.cause, scope.number)
         change.add(Batch(scope.put, ranged, ranged, cause=scope.cause, authority=scope.authority))
-    change.added += len(puts)
-    change.removed += len(takes)
 
 
 def _emit_texts(change: Change, scope: Scope, puts: set[str], takes: set[str]) -> None:
     for op, texts in ((scope.take, takes), (scope.put, puts)):
         change.add(Batch(op, texts=tuple(sorted(texts)), cause=scope.cause, authority=scope.authority))
-    change.added += len(puts)
-    change.removed += len(takes)
 
 
 def _delta(

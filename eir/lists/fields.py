@@ -85,7 +85,8 @@ def number(text: str, what: str = "an IMSI") -> int:
         raise FieldError(Reason.SCIENTIFIC)
     _check_spaces(text)
     if not (text.isascii() and text.isdigit()):
-        raise FieldError(Reason.CHARACTERS, f"{what} is made of digits")
+        plus = ", without a plus sign" if text.startswith("+") else ""
+        raise FieldError(Reason.CHARACTERS, f"{what} is made of digits{plus}")
     if len(text) > IMSI_DIGITS_MAX:
         raise FieldError(Reason.TOO_LONG, f"{what} has at most {IMSI_DIGITS_MAX} digits")
     return int("1" + text)

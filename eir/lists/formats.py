@@ -183,7 +183,8 @@ def read_header(names: Sequence[str], wanted: str = "", *, loose: bool = False) 
         says = [f"lacks {_quoted(missing)}"] * bool(missing) + [f"has unknown {_quoted(unknown)}"] * bool(
             unknown
         )
-        raise HeaderError(f"the header of a {best.name} list {' and '.join(says)}")
+        advice = "" if lacking_keys else " (--loose-columns: what lacks is empty, what is unknown left out)"
+        raise HeaderError(f"the header of a {best.name} list {' and '.join(says)}{advice}")
     return Header(best, delta, given, unknown, missing)
 
 

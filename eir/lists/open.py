@@ -29,7 +29,7 @@ WINDOW_LOG_MAX: Final = 27
 """Of a zstd frame: a decompressor holds at most 128 MiB of what it has read."""
 _CONTROLS: Final = bytes(byte for byte in range(32) if byte not in b"\t\r\n") + b"\x7f"
 _MAGIC: Final = (
-    (b"PK\x03\x04", "a zip archive: unpack it first"),
+    (b"PK\x03\x04", "a spreadsheet or a zip archive: export it as CSV, or unpack it first"),
     (b"BZh", "compressed with bzip2; gzip and zstd are read"),
     (b"\xfd7zXZ", "compressed with xz; gzip and zstd are read"),
     (b"%PDF", "a PDF document"),
@@ -153,24 +153,36 @@ def _utf8(read: Callable[[int], bytes], name: str, encoding: str) -> Iterator[by
             break
     decoder = codecs.getincrementaldecoder(encoding or "utf-8")()
     as_it_is = codecs.lookup(encoding or "utf-8").name in {"utf-8", "ascii"}
-    done = 0
+    done, line = 0, 1
     while True:
         final = not first
         try:
             text = decoder.decode(first, final)
         except UnicodeDecodeError as error:
-            at = done + error.start
+            at, line = done + error.start, line + first.count(b"\n", 0, error.start)
             advice = "" if encoding else "; --encoding names another encoding, such as cp1256"
-            raise ListError(f"{name}: byte {at:,} is not text in {encoding or 'UTF-8'}{advice}") from error
+            if as_it_is and _first_control(first) >= 0:
+                advice = ", and there is binary data: it is no text file, or damaged"
+            said = f"line {line:,}: byte {at:,} is not text in {encoding or 'UTF-8'}{advice}"
+            raise ListError(f"{name}: {said}") from error
         data = first if as_it_is else text.encode()
-        if data.translate(None, _CONTROLS) != data:
-            raise ListError(f"{name}: has control characters after byte {done:,}: it is no text file")
+        if (at := _first_control(data)) >= 0:
+            line += data.count(b"\n", 0, at)
+            raise ListError(f"{name}: line {line:,}: has control characters: it is no text file, or damaged")
+        line += data.count(b"\n")
         if data:
             yield data
         if final:
             return
         done += len(first)
         first = read(BLOCK_BYTES)
+
+
+def _first_control(data: bytes) -> int:
+    """Return where the first control character stands, -1 where there is none."""
+    if data.translate(None, _CONTROLS) == data:
+        return -1
+    return min(place for byte in _CONTROLS if (place := data.find(byte)) >= 0)
 
 
 def _bounded(blocks: Iterator[bytes], name: str, bytes_max: int) -> Iterator[bytes]:

@@ -29,7 +29,10 @@ class Reason(Enum):
     TOO_LONG = "the field is longer than its column admits"
     CHARACTERS = "the field has characters that its column does not admit"
     SPACES = "spaces stand around the value"
-    SCIENTIFIC = "a spreadsheet has written the number in scientific notation; its digits are lost"
+    SCIENTIFIC = (
+        "a spreadsheet has written the number in scientific notation; its digits are lost: the column must be"
+        " exported as text"
+    )
     DATE = "the day is not one of the calendar, written YYYYMMDD"
     CHANGE = "the change is not one that the list has"
     CONFLICT = "another row says something else of the same thing"
@@ -50,7 +53,10 @@ class Remarkable(Enum):
     EXPONENT = "IMEIs that look like numbers in scientific notation"
     CHECK_DIGIT = "15th digits that are neither 0 nor the check digit"
     SPECIAL = "IMEIs that are decided before the tables (zeros, one digit repeated, test TACs); left out"
-    NOT_IN_FORCE = "rows with a status other than the one in force: kept on the shelf, without effect"
+    NOT_IN_FORCE = (
+        "rows with a status other than the one in force (--in-force names it): kept on the shelf, without"
+        " effect"
+    )
     UNKNOWN_COLUMN = "columns that are not the list's; not read"
     MISSING_COLUMN = "columns of the list that the file lacks; taken as empty"
     TRAILING_LINES = "empty lines after the last row"

@@ -155,7 +155,7 @@ def _header(line: bytes, name: str, options: Options) -> ListHeader:
     try:
         header = read_header(cells, options.list_name, loose=options.loose)
     except HeaderError as error:
-        raise ListError(f"{name}: {error}{_separator(line)}") from error
+        raise ListError(f"{name}: {_separator(line) or error}") from error
     if options.delta is not None and options.delta != header.delta:
         is_one = "has a column change_type: it is a delta" if header.delta else "has no column change_type"
         raise ListError(f"{name}: {is_one}, and --{'delta' if options.delta else 'full'} is given")
@@ -169,7 +169,7 @@ def _separator(line: bytes) -> str:
     """Say that another separator than the comma seems to be used."""
     for letter, called in ((b";", "semicolons"), (b"\t", "tabs"), (b"|", "bars")):
         if letter in line and b"," not in line:
-            return f". Fields seem to be separated by {called}; commas are needed"
+            return f"the fields of the header seem to be separated by {called}; commas are needed"
     return ""
 
 

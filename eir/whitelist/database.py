@@ -22,7 +22,8 @@ def storage_errors(doing: str, file: str = "registry.db") -> Iterator[None]:
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             raise JournalDamagedError(f"{doing}: {file} is damaged: {error}") from error
         if isinstance(error, sqlite3.OperationalError):
-            raise StorageError(f"{doing}: {error}") from error
+            full = "; the disk may be full" if code == sqlite3.SQLITE_IOERR else ""
+            raise StorageError(f"{doing}: {error}{full}") from error
         raise
 
 

@@ -3,17 +3,19 @@
 import contextlib
 import json
 import os
+import queue
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from random import Random
 
 import grpc
 import pytest
-from running import Daemon, fill, operation, running
+from running import Daemon, delta, fill, operation, running
 
-from eir.errors import StateDamagedError
+from eir.cli.import_target import DaemonTarget
 from eir.lists import present
 from eir.proto import check_pb2
 from eir.whitelist import view
@@ -131,6 +133,28 @@ def test_another_daemon_is_told_from_the_one_of_the_directory(tmp_path: Path) ->
         assert (ended.returncode, "does not use" in ended.stderr) == (2, True)
 
 
+def test_what_a_killed_import_had_sent_is_waited_for(tmp_path: Path) -> None:
+    """The shelf is settled by what becomes of a delta that is still on its way."""
+    with running(tmp_path / "data") as daemon:
+        begin, chunk, commit = delta([operation("REGISTER", str(IMEI))], feed="stolen", reference="sha")
+        requests: queue.SimpleQueue = queue.SimpleQueue()
+        answers = daemon.sync.PushDelta(iter(requests.get, None), timeout=30)
+        for request in (begin, chunk):
+            requests.put(request)
+            next(answers)
+        target = DaemonTarget(daemon.manage_channel, tmp_path / "data", daemon.ready_line["manage"])
+        with ThreadPoolExecutor(1) as pool:
+            fate = pool.submit(target.reference, "stolen", 1)
+            time.sleep(0.3)
+            assert not fate.done()
+            requests.put(commit)
+            assert next(answers).applied.serial == 1
+            requests.put(None)
+            assert fate.result(timeout=20) == "sha"
+        assert target.reference("stolen", 2) == ""
+        assert target.reference("other", 1) == ""
+
+
 def test_deltas_that_land_meanwhile_are_not_lost(tmp_path: Path) -> None:
     """Another feed registers and deregisters what a full list names, again and again."""
     data_dir, random = tmp_path / "data", Random(5)
@@ -185,13 +209,7 @@ def state(data_dir: Path) -> tuple[int, int, bool]:
     shelf = data_dir / "lists" / "stolen.stolen.npz"
     if not (data_dir / "registry.db").exists():
         return 0, 0, shelf.exists()
-    try:
-        read = view.read(data_dir)
-    except StateDamagedError as error:
-        # Killed before the file had its tables: the next to open it makes them.
-        if "schema version 0" not in error.message:
-            raise
-        return 0, 0, shelf.exists()
+    read = view.read(data_dir)
     return read.serial, read.counts["blocks"], shelf.exists()
 
 

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from listing import NOBODY, Importer
 
 from eir.cli import main
+from eir.errors import StorageError
 from eir.lists.formats import FORMATS
 from eir.whitelist.items import Item
 from eir.whitelist.schema import Subscriber
@@ -40,6 +41,36 @@ def test_a_list_is_applied_and_told(importer: Importer) -> None:
     assert code == 0
     assert "1 added, 0 removed, 0 changed; 3 before, 4 after" in out
     assert "sequence 2" in out
+
+
+def test_rows_in_vain_are_told_with_what_leaves_them_out(importer: Importer) -> None:
+    importer.take(barred(3))
+    delta = importer.file(f"imei,change_type\n{IMEI},add\n{IMEI + 9},add\n")
+    code, _, said = text(importer, delta)
+    assert (code, "--lenient leaves these rows out" in said) == (3, True)
+    assert text(importer, delta, "--lenient")[0] == 0
+
+
+def test_a_separator_that_is_no_comma_is_what_is_said(importer: Importer) -> None:
+    for letter, called in ((";", "semicolons"), ("\t", "tabs")):
+        said = importer.take(f"imei{letter}imsi\n35693803564380{letter}432110000000001\n", code=3)
+        assert said["message"].endswith(f"separated by {called}; commas are needed")
+        assert "lists are" not in said["message"]
+
+
+def test_a_disk_that_fails_is_told_with_what_became_of_the_list(
+    importer: Importer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    importer.take(barred(3))
+    monkeypatch.setattr("eir.lists.target.StoreTarget.push", _storage_error)
+    file = importer.file(barred(9))
+    code, _, said = text(importer, file)
+    assert code == 1
+    assert f"{file}: not applied, nothing changed" in said
+
+
+def _storage_error(*_: object) -> None:
+    raise StorageError("writing the journal: disk I/O error; the disk may be full")
 
 
 def test_the_same_full_list_again_needs_no_delta(importer: Importer) -> None:

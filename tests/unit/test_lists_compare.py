@@ -97,6 +97,9 @@ def test_full_and_delta_lists_of_imeis_make_the_tables_say_so(store, name, seed)
                 ",".join(columns), [row(imei, force[imei]) for imei in chosen], shelf
             )
             assert (change.before, change.after) == (len(model), len(chosen))
+            stays = model.keys() & force.keys()
+            assert (change.added, change.removed) == (len(force) - len(stays), len(model) - len(stays))
+            assert change.changed == sum(model[imei] != force[imei] for imei in stays)
             model = dict(force)
         else:
             rows = []
