@@ -43,10 +43,12 @@ KILLS = (Kill(12.4, SIGHTINGS), Kill(17.3, TICKING, 3), Kill(28.45, TICKING), Ki
 
 
 def drawn(random: Random, count: int, days: int) -> tuple[Kill, ...]:
-    """Draw kills, in the middle of one thing after another."""
-    first = sorted(random.uniform(1, days - 2) for _ in range(count))
+    """Draw kills, in the middle of one thing after another; of some the daemon is away for long."""
+    first = sorted(random.uniform(1, days - 3) for _ in range(count))
+    down = random.choices((1, 3, 50), (12, 6, 1), k=count)
     return tuple(
-        Kill(day, PLACES[number % len(PLACES)], random.choice((1, 1, 3))) for number, day in enumerate(first)
+        Kill(day, PLACES[number % len(PLACES)], steps)
+        for number, (day, steps) in enumerate(zip(first, down, strict=True))
     )
 
 

@@ -45,6 +45,8 @@ class Plain:
         """Pairs whose deadline is over, and is held back by the feed or the mode."""
         self.last_told: dict[int, int] = {}
         """When a SIM last got a notice of the timetable."""
+        self.told_possible: dict[int, int] = {}
+        """Seconds in which one could be sent, so far, when it got it."""
         self.repeats_allowed: set[tuple[int, str]] = set()
         """Pairs and stages that were in flight without an answer."""
         self.shifts: dict[int, tuple[int, str, int, int]] = {}
@@ -359,7 +361,7 @@ class Plain:
             if last and at - last < self.rules.spacing:
                 self.say("two notices of a subscriber within the spacing", pair, at)
         course.told.append((stage, at))
-        self.last_told[self.sims[pair]] = at
+        self.last_told[self.sims[pair]], self.told_possible[self.sims[pair]] = at, self.possible["send"]
 
     def _ending_taken(self, pair: int, stage: str, at: int) -> None:
         if (pair, stage) in self.repeats_allowed:
@@ -421,11 +423,11 @@ class Plain:
         self._pause(course, CUT, at)
         self.endings[pair, "cut_off"] = self.possible["send"]
 
-    def went_by(self, now: int, seconds: int, *, sending: bool) -> None:
-        """So many seconds went by; `sending`: an SMSC was there."""
-        self.possible["send"] += seconds * (sending and not self.held and self.is_awake(now))
+    def went_by(self, now: int, seconds: int, *, running: bool, sending: bool) -> None:
+        """So many seconds went by; `running`: the daemon was there, `sending`: an SMSC, too."""
+        self.possible["send"] += seconds * (running and sending and not self.held and self.is_awake(now))
         full = self.full_hour in (now // HOUR, now // HOUR - 1)
-        self.possible["cut"] += seconds * (self.may_cut(now) and not self.held and not full)
+        self.possible["cut"] += seconds * (running and self.may_cut(now) and not self.held and not full)
 
     def look_for_late(self, now: int) -> None:
         """Say which deadlines could fall for long, and did not."""
@@ -437,12 +439,13 @@ class Plain:
 
     def lost(self, now: int) -> int:
         """Say which notices were due and possible for long and were not sent; return how many."""
-        found = 0
+        found, says = 0, self.rules
+        spaced = (says.awake[1] - says.awake[0]) * HOUR * says.spacing // DAY
         for pair, course in self.courses.items():
             sim = self.sims[pair]
-            if now - self.last_told.get(sim, 0) < self.rules.spacing + DAY:
-                continue  # another notice of this SIM may be in its way
-            since = max(course.possible_since, self.reachable_since.get(sim, 0))
+            # Another notice of this SIM may have been in its way for as long as the spacing is.
+            free_since = self.told_possible.get(sim, -spaced) + spaced
+            since = max(course.possible_since, self.reachable_since.get(sim, 0), free_since)
             if course.pending and sim not in self.unreachable and self.possible["send"] - since > LATE:
                 self.say(f"a notice that was not sent: {course.pending}", pair, now)
                 course.possible_since = 1 << 40

@@ -347,7 +347,7 @@ class Launch:
         for number, now in enumerate(range(START, self.people.end + 1, self.step_seconds)):
             self.now = now
             sending = not START + OUTAGE[0] * DAY <= now < START + OUTAGE[1] * DAY
-            self.model.went_by(now, self.step_seconds, sending=sending and not down)
+            self.model.went_by(now, self.step_seconds, running=not down, sending=sending)
             if down:
                 down -= 1
                 if down:
