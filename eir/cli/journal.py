@@ -154,7 +154,7 @@ def verify(data_dir: Path) -> None:
     "--limit", type=click.IntRange(1, 1_000_000), default=20, show_default=True, help="The latest so many."
 )
 @click.option("--inquiries", is_flag=True, help="Who inquired of phones and subscribers, instead.")
-@click.option("--of", default="", help="Inquiries of this identity only: 14 digits, IMSI, or MSISDN.")
+@click.option("--of", default="", help="Inquiries of this IMEI, IMSI or MSISDN only, in any spelling.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @data_dir_option
 def audit(limit: int, inquiries: bool, of: str, as_json: bool, data_dir: Path) -> None:

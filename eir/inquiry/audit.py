@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from eir.errors import JournalDamagedError, StateDamagedError
-from eir.identity import mask
+from eir.identity import IMEI_CHARS_MAX, mask, normalise, typed
 from eir.whitelist.database import storage_errors
 from eir.whitelist.schema import row_checksum
 
@@ -116,17 +116,27 @@ class InquiryAudit:
         return deleted == _PRUNE_ROWS
 
     def rows(self, count_max: int, identity: str = "") -> list[Inquiry]:
-        """Return the latest inquiries, oldest first; of one identity where it is given.
+        """Return the latest inquiries, oldest first; of one identity, in any spelling, where it is given.
 
         Raises JournalDamagedError naming a damaged row.
         """
-        where, values = ("WHERE digest = ?", (self.digest(identity),)) if identity else ("", ())
+        values = tuple(map(self.digest, _names(identity))) if identity else ()
+        where = f"WHERE digest IN ({', '.join('?' * len(values))})" if values else ""
         with self._lock, storage_errors("reading the inquiries' audit", FILE):
             found = self._db.execute(
                 f"SELECT * FROM inquiries {where} ORDER BY id DESC LIMIT ?",  # noqa: S608 - texts of ours
                 (*values, count_max),
             ).fetchall()
         return [_checked(row) for row in reversed(found)]
+
+
+def _names(identity: str) -> set[str]:
+    """Names that an identity may have in the audit: fifteen digits are an IMEI, or an IMSI."""
+    try:
+        text = typed(identity).removeprefix("+")
+    except ValueError:
+        text = identity
+    return {text, normalise(text)} if len(text) <= IMEI_CHARS_MAX else {text}
 
 
 def _checked(row: tuple[Any, ...]) -> Inquiry:

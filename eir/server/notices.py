@@ -223,7 +223,10 @@ class NoticeService:
     async def list_notices(self, data: bytes, context: Context) -> bytes:
         """ListNotices."""
         request, desk = parse(notice_pb2.ListNoticesRequest, data), self._desk()
-        states = [NoticeState(state) for state in request.states if int(state) in NOTICE_STATES]
+        wanted = {int(state) for state in request.states} - {0}  # UNSPECIFIED is all
+        if not wanted <= NOTICE_STATES:
+            raise InvalidRequestError("states", f"allowed are 1 to {max(NOTICE_STATES)}")
+        states = [NoticeState(state) for state in sorted(wanted)]
         stages, size = messages.stages_of(request.stages), messages.page_size(request.page_size)
         bounded("smsc", request.smsc, WHO_BYTES_MAX)
         before = messages.page_first(request.page_token, 1 << 62)

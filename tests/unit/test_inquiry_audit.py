@@ -48,6 +48,26 @@ def test_an_inquiry_is_kept_without_its_identity_and_found_by_it(tmp_path: Path)
         assert IMSI.encode() not in path.read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("spelled", "found"),
+    [
+        ("35-693803-564380-9", [1]),
+        ("۳۵۶۹۳۸۰۳۵۶۴۳۸۰۱۲", [1]),
+        ("432 11 0000000001", [2]),
+        ("+98 912 123 4567", [3]),
+        ("12*#ab", [4]),
+        ("35693803564398", []),
+        ("x" * 99, []),
+    ],
+)
+def test_who_asked_is_found_by_any_spelling(tmp_path: Path, spelled: str, found: list[int]) -> None:
+    kept = opened(tmp_path)
+    for at, identity in enumerate((IMEI, IMSI, "989121234567", "12*#AB"), 1):
+        note(kept, at, identity)
+    assert [row.at for row in kept.rows(10, spelled)] == found
+    kept.close()
+
+
 def test_digests_of_two_daemons_differ(tmp_path: Path) -> None:
     folders = tmp_path / "a", tmp_path / "b"
     digests = []

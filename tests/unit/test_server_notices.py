@@ -231,6 +231,9 @@ def test_held_sending_survives_a_restart_and_goes_on_when_released(tmp_path: Pat
         )
         (one,) = answer(notice_pb2.ListNoticesResponse, listed).notices
         assert (one.stage, one.smsc, one.attempts) == ("first", "main", 1)
+        unknown = notice_pb2.ListNoticesRequest(who="me", states=[99]).SerializeToString()
+        with pytest.raises(InvalidRequestError, match="states: allowed are 1 to 7"):
+            await service.list_notices(unknown, CONTEXT)
         told = answer(notice_pb2.GetNoticeStatusResponse, await service.status(b"", CONTEXT))
         assert [smsc.bound for smsc in told.smscs] == [True]
         assert {one.state: one.count for one in told.cases}[notice_pb2.CASE_STATE_OPEN] == 1
