@@ -104,6 +104,8 @@ class NativeChecker:
         self.engine = engine or self._core.Engine()
         self._store, self._clock = store, clock
         self._policy, self._override, self._stale = policy, False, False
+        self.policy_hashes: list[str] = []
+        """Of all policies since the start, by the number that the engine knows them by."""
         self._native_policy = self._compiled(policy)
         self._held: dict[int, tuple[object, object]] = {}
         self._cases: object = None
@@ -185,7 +187,9 @@ class NativeChecker:
 
     def _compiled(self, policy: Policy) -> object:
         maps = [(client, bytes(statuses)) for client, statuses in policy.status_maps.items()]
-        compiled: object = self._core.Policy(sorted(policy.placeholders), policy.stretches, maps)
+        number = len(self.policy_hashes)
+        self.policy_hashes.append(policy.hash)
+        compiled: object = self._core.Policy(number, sorted(policy.placeholders), policy.stretches, maps)
         return compiled
 
     def _publish(self) -> None:

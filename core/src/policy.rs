@@ -207,6 +207,8 @@ fn last_at_or_before(starts: &[u64], value: u64) -> usize {
 
 /// A compiled policy; immutable.
 pub struct Policy {
+    /// By which Python knows it, in decisions that are kept.
+    pub number: u64,
     placeholders: Vec<u64>,
     stretches: Vec<Stretch>,
     status_maps: Vec<(Vec<u8>, Vec<u8>)>,
@@ -216,6 +218,7 @@ pub struct Policy {
 impl Policy {
     /// Takes tables by date, and the map of statuses of each client ("*": all others).
     pub fn new(
+        number: u64,
         mut placeholders: Vec<u64>,
         stretches: Vec<Stretch>,
         mut status_maps: Vec<(Vec<u8>, Vec<u8>)>,
@@ -229,7 +232,7 @@ impl Policy {
         let any = status_maps.iter().position(|(client, _)| client == b"*");
         let Some(any) = any else { return Err("the policy has no status map for all clients".into()) };
         let any_client = status_maps.swap_remove(any).1;
-        Ok(Self { placeholders, stretches, status_maps, any_client })
+        Ok(Self { number, placeholders, stretches, status_maps, any_client })
     }
 
     /// Sorted keys that are shared placeholders.

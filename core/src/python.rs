@@ -157,12 +157,13 @@ struct Policy(Arc<policy::Policy>);
 impl Policy {
     #[new]
     fn new(
+        number: u64,
         placeholders: Vec<u64>,
         stretches: Vec<Stretch>,
         status_maps: Vec<(String, Vec<u8>)>,
     ) -> PyResult<Self> {
         let maps = status_maps.into_iter().map(|(client, map)| (client.into_bytes(), map)).collect();
-        let policy = policy::Policy::new(placeholders, stretches, maps).map_err(refused)?;
+        let policy = policy::Policy::new(number, placeholders, stretches, maps).map_err(refused)?;
         Ok(Self(Arc::new(policy)))
     }
 

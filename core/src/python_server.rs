@@ -19,8 +19,9 @@ use crate::unpaired;
 #[pyclass(frozen)]
 pub struct CheckServer(Server<Published>);
 
-/// Status by the policy, status told, reason; IMEI, IMSI, serving network, client as sent; second, serial.
-type Sighting = (u8, u8, u8, String, String, String, String, u64, u64);
+/// Status by the policy, status told, reason; IMEI, IMSI, serving network, client as sent; second, serial, number of the
+/// policy.
+type Sighting = (u8, u8, u8, String, String, String, String, u64, u64, u64);
 /// Counts of the buckets, each without those below it, and the sum in nanoseconds.
 type Seconds = (Vec<u64>, u64);
 
@@ -181,8 +182,8 @@ fn taken<'a>(queues: impl Iterator<Item = &'a Queue>) -> Vec<Sighting> {
         while let Some(seen) = sightings::decode(&mut rest) {
             let (imei, imsi) = (text(seen.imei), text(seen.imsi));
             let (plmn, client) = (text(seen.serving_plmn), text(seen.client));
-            let (time, serial) = (seen.time, seen.serial);
-            out.push((seen.judged, seen.status, seen.reason, imei, imsi, plmn, client, time, serial));
+            let (time, serial, policy) = (seen.time, seen.serial, seen.policy);
+            out.push((seen.judged, seen.status, seen.reason, imei, imsi, plmn, client, time, serial, policy));
         }
     }
     out

@@ -52,6 +52,8 @@ pub struct Sighting<'a> {
     pub status: u8,
     pub reason: u8,
     pub serial: u64,
+    /// Number of the policy.
+    pub policy: u64,
 }
 
 /// The first characters of a text that is UTF-8.
@@ -207,6 +209,7 @@ impl Queue {
 fn encode(out: &mut Vec<u8>, sighting: &Sighting<'_>) {
     out.extend_from_slice(&sighting.time.to_le_bytes());
     out.extend_from_slice(&sighting.serial.to_le_bytes());
+    out.extend_from_slice(&sighting.policy.to_le_bytes());
     out.extend_from_slice(&[sighting.judged, sighting.status, sighting.reason]);
     for text in [sighting.imei, sighting.imsi, sighting.serving_plmn, sighting.client] {
         let text = cut(text, CHARACTERS_MAX);
@@ -222,7 +225,8 @@ pub fn decode<'a>(data: &mut &'a [u8]) -> Option<Sighting<'a>> {
         *data = rest;
         Some(part)
     }
-    let (time, serial) = (u64::from_le_bytes(*part(data)?), u64::from_le_bytes(*part(data)?));
+    let mut number = || Some(u64::from_le_bytes(*part(data)?));
+    let (time, serial, policy) = (number()?, number()?, number()?);
     let [judged, status, reason] = *part(data)?;
     let mut text = || {
         let bytes = usize::from(u16::from_le_bytes(*part(data)?));
@@ -231,7 +235,7 @@ pub fn decode<'a>(data: &mut &'a [u8]) -> Option<Sighting<'a>> {
         Some(text)
     };
     let (imei, imsi, serving_plmn, client) = (text()?, text()?, text()?, text()?);
-    Some(Sighting { time, imei, imsi, serving_plmn, client, judged, status, reason, serial })
+    Some(Sighting { time, imei, imsi, serving_plmn, client, judged, status, reason, serial, policy })
 }
 
 #[cfg(test)]
@@ -248,6 +252,7 @@ mod tests {
         status: 3,
         reason: 5,
         serial: 7,
+        policy: 2,
     };
 
     fn keeper(kind: u8) -> (Keeper, Queue) {

@@ -46,7 +46,7 @@ SLOTS: Final = 1 << 20
 """Places in which decisions are remembered, to notice repeats: 8 MiB."""
 SLOT_MASK: Final = (1 << 64) - 1
 
-Entry = tuple[int, str, str, str, str, int, int, int]
+Entry = tuple[int, str, str, str, str, int, int, int, str]
 
 
 class DecisionLog:
@@ -58,10 +58,9 @@ class DecisionLog:
         """Take the bounds; nothing is read or written before `start`."""
         self.wanted: Wanted = wanted(settings.allowed_sample_percent)
         self._settings, self._metrics, self._clock = settings, metrics, clock
-        self._queue: deque[Entry | str] = deque()
+        self._queue: deque[Entry] = deque()
         self._seen = array("Q", bytes(8 * SLOTS))
         self._files = Files(data_dir / FOLDER, settings.bytes_max, settings.retention_days)
-        self._policy = "00" * POLICY_BYTES
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._failing = False
@@ -77,6 +76,7 @@ class DecisionLog:
         status: int,
         reason: int,
         serial: int,
+        policy_hash: str,
     ) -> None:
         """Keep a decision that `wanted` chose; where the queue is full it is dropped and counted."""
         if len(self._queue) >= self._settings.queue_records_max:
@@ -85,11 +85,7 @@ class DecisionLog:
             # What a phone or a client sent may be long.
             client = client[:CHARACTERS_MAX]
             imei, imsi = imei[:CHARACTERS_MAX], imsi[:CHARACTERS_MAX]
-            self._queue.append((time, imei, imsi, serving_plmn, client, status, reason, serial))
-
-    def use_policy(self, policy_hash: str) -> None:
-        """Name the policy of the decisions that come from now on."""
-        self._queue.append(policy_hash[: 2 * POLICY_BYTES])
+            self._queue.append((time, imei, imsi, serving_plmn, client, status, reason, serial, policy_hash))
 
     def start(self) -> None:
         """Begin to write."""
@@ -130,19 +126,17 @@ class DecisionLog:
                 self._stop.wait(PAUSE_SHARE * (monotonic() - began))
         self._metrics.decision_bytes.set(self._files.bytes_kept)
 
-    def _write(self, group: list[Entry | str]) -> None:
+    def _write(self, group: list[Entry]) -> None:
         """Write some entries, without repeats."""
         records, repeated, latest = [], 0, 0
         for entry in group:
-            if isinstance(entry, str):
-                self._policy = entry
-                continue
-            time, imei, imsi, plmn, client, status, reason, serial = entry
+            time, imei, imsi, plmn, client, status, reason, serial, policy_hash = entry
             latest = max(latest, time)
             if self._repeats(time, imei, imsi, status, reason):
                 repeated += 1
                 continue
-            decision = Decision(time, imei, imsi, plmn, status, reason, serial, self._policy, client)
+            policy = policy_hash[: 2 * POLICY_BYTES]
+            decision = Decision(time, imei, imsi, plmn, status, reason, serial, policy, client)
             records.append(encode(decision))
         self._metrics.decisions_repeated.inc(repeated)
         if not records:

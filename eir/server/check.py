@@ -152,7 +152,8 @@ class CheckService:
         if (trial := self._state.trial) is not None and trial.running:
             trial.offer(imei, imsi, plmn, request.emergency)
         if self._keep(verdict.status, status, reason, imei, imsi):
-            self._record(self._state.clock(), imei, imsi, plmn, client, status, reason, verdict.serial)
+            now, serial, policy_hash = self._state.clock(), verdict.serial, checker.policy.hash
+            self._record(now, imei, imsi, plmn, client, status, reason, serial, policy_hash)
         return check_pb2.CheckEquipmentResponse(
             status=status,  # type: ignore[arg-type]  # an int is what the wire has
             reason=reason,  # type: ignore[arg-type]
@@ -208,7 +209,8 @@ class CheckService:
                     sightings.note(*verdict.unpaired, now)
         for imei, imsi, verdict, status in zip(imeis, imsis, verdicts, statuses, strict=True):
             if keep(verdict.status, status, verdict.reason, imei, imsi):
-                self._record(now, imei, imsi, plmn, client, status, verdict.reason, verdict.serial)
+                reason, serial = verdict.reason, verdict.serial
+                self._record(now, imei, imsi, plmn, client, status, reason, serial, policy.hash)
         return check_pb2.BatchCheckEquipmentResponse(
             status=statuses,  # type: ignore[arg-type]
             reason=reasons,  # type: ignore[arg-type]

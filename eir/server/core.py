@@ -71,6 +71,7 @@ class CoreServer:
                 " is another daemon listening there?"
             ) from None
         self.port: int = self._server.port
+        self._policy_hashes: list[str] = []
         self._trial: Trial | None = None
         self._untried = 0
         state.metrics.use_core(CoreMetrics(state.metrics, self._server))
@@ -78,6 +79,7 @@ class CoreServer:
     def checker(self, store: Store, policy: Policy) -> PublishingChecker:
         """Let checks be answered from a store from now on."""
         checker = PublishingChecker(store, policy, self._state.clock, self._engine)
+        self._policy_hashes = checker.native.policy_hashes
         store.on_generation = checker.native.publish
         return checker
 
@@ -114,9 +116,10 @@ class CoreServer:
 
     def feed(self) -> None:
         """Take what the server has put aside."""
-        record = self._state.decisions.record
-        for _, status, reason, imei, imsi, plmn, client, time, serial in self._server.take_sightings():
-            record(time, imei, imsi, plmn, client, status, reason, serial)
+        record, hashes = self._state.decisions.record, self._policy_hashes
+        for seen in self._server.take_sightings():
+            _, status, reason, imei, imsi, plmn, client, time, serial, policy = seen
+            record(time, imei, imsi, plmn, client, status, reason, serial, hashes[policy])
         if (sightings := self._state.sightings) is not None:
             for key, imsi, at, msisdn in self._server.take_unpaired():
                 sightings.note(key, imsi, at, str(msisdn) if msisdn else "")

@@ -116,11 +116,7 @@ class State:
             log.warning("policy not kept: its decisions cannot be explained later", error=str(error))
         if self.trial is not None:
             self.trial.stop("another policy came into force")
-        # Decisions name the policy that is in the queue before them.
         checker.policy = policy
-        if self.core is not None:
-            self.core.feed()
-        self.decisions.use_policy(policy.hash)
         self.policy_since = now
         self.metrics.set_policy(policy.name, policy.hash, now)
         if self.casework is not None:

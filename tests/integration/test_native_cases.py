@@ -13,6 +13,7 @@ import grpc
 import native_engine
 
 from eir import native
+from eir.decisions.keep import wanted
 from eir.identity import imei_text, imsi_text
 from eir.native import NativeChecker
 from eir.notify.case import Case, State
@@ -42,7 +43,9 @@ class Nothing:
 
 
 @contextlib.contextmanager
-def serving(repeat_seconds: int = 0, unpaired_max: int = 1000) -> Iterator[tuple[Any, NativeChecker, Any]]:
+def serving(
+    repeat_seconds: int = 0, unpaired_max: int = 1000, kept: bytes = b""
+) -> Iterator[tuple[Any, NativeChecker, Any]]:
     """A check port: its server, what publishes to it, a stub."""
     native_engine.needed()
     core = native.load()
@@ -53,7 +56,7 @@ def serving(repeat_seconds: int = 0, unpaired_max: int = 1000) -> Iterator[tuple
         port=0,
         threads=1,
         limits=_bounds(Limits(), 1),
-        wanted=([], 0, 0, 0),
+        wanted=(list(kept), 0, 0, 1000),
         unpaired=(unpaired_max, repeat_seconds),
     )
     checker = NativeChecker(Nothing(), POLICY, lambda: NOW, engine)
@@ -83,6 +86,22 @@ def test_every_method_tells_of_unpaired_pairs_in_every_spelling() -> None:
         assert {(key, imsi) for key, imsi, *_ in seen} == {(KEY, SIM)}
         assert [msisdn for *_, msisdn in seen] == [989121234567, 0, 98912, *[0] * 300]
         assert server.take_unpaired() == []
+
+
+def test_what_the_log_is_told_names_the_policy_that_judged() -> None:
+    """Whenever it is taken: two policies, and a check by each."""
+    second = compile_policy(default_policy_text() + "\n")
+    with serving(kept=wanted(0).table) as (server, checker, checks):
+        checks.CheckEquipment(one())
+        checker.policy = second
+        checks.CheckEquipment(one(imsi=imsi_text(SIM + 1)))
+        checks.BatchCheckEquipment(check_pb2.BatchCheckEquipmentRequest(imei=["8"], imsi=["1"]))
+        numbers = [number for *_, number in server.take_sightings()]
+        assert [checker.policy_hashes[number] for number in numbers] == [
+            POLICY.hash,
+            second.hash,
+            second.hash,
+        ]
 
 
 def test_what_has_no_case_is_not_told() -> None:

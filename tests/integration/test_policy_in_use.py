@@ -1,12 +1,21 @@
 """The policy of a running daemon: changed by SIGHUP, tried beside the one in force."""
 
+import itertools
 import signal
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from eir.decisions.log import parts_of
+from eir.decisions.record import HEADER, POLICY_BYTES, RECORD_BYTES, decode
+from eir.identity import SERIALS
+from eir.policy import compile_policy
+from eir.proto import check_pb2
+from eir.verdict import Status
 from tests.integration.test_cli import eir
 from tests.running import ENGINES, Daemon, operation, running
 
@@ -89,6 +98,49 @@ def test_checks_go_on_while_policies_change(tmp_path: Path) -> None:
             for _ in range(50):
                 assert daemon.check("49015420323751", IMSI).reason == 37
         until(lambda: "policy: p5 (" in status(daemon))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_every_decision_names_the_policy_that_made_it(tmp_path: Path, engine: str) -> None:
+    """Also those of the moment in which one takes the place of the other."""
+    file = tmp_path / "policy.toml"
+    modes = {"enforce": Status.BLACKLISTED, "notify": Status.GREYLISTED}
+    made: dict[str, Status] = {}
+
+    def mode(name: str) -> None:
+        write(file, name, more=f'[mode]\nblocked_range = "{name}"\n')
+        made[compile_policy(file.read_text()).hash[: 2 * POLICY_BYTES]] = modes[name]
+
+    mode("enforce")
+    with running(tmp_path / "data", engine=engine, policy=file) as daemon:
+        first = int(IMEI) // SERIALS * SERIALS
+        daemon.push(operation("BLOCK", f"{first}", imei_last=f"{first + SERIALS - 1}", block_cause="BARRED"))
+        stop, asked = threading.Event(), itertools.count(0, 100)
+
+        def ask() -> None:
+            while not stop.is_set():
+                serial = next(asked)
+                imei = [f"{first + serial + row}" for row in range(100)]
+                request = check_pb2.BatchCheckEquipmentRequest(imei=imei, imsi=[IMSI] * 100)
+                daemon.checks.BatchCheckEquipment(request, timeout=10)
+
+        with ThreadPoolExecutor(1) as pool:
+            asking = pool.submit(ask)
+            for name in ["notify", "enforce"] * 4:
+                time.sleep(0.1)
+                mode(name)
+                reload(daemon, "applied")
+            stop.set()
+            asking.result()
+    found = [
+        decision
+        for part in parts_of(tmp_path / "data" / "decisions")
+        for data in [part.read_bytes()]
+        for at in range(len(HEADER), len(data), RECORD_BYTES)
+        for decision in [decode(data[at : at + RECORD_BYTES])]
+    ]
+    assert {decision.status for decision in found} == set(modes.values())
+    assert not [decision for decision in found if made[decision.policy] != decision.status]
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -24,9 +24,9 @@ def made(tmp_path: Path, **settings: int) -> tuple[DecisionLog, Metrics]:
     return DecisionLog(Decisions(**settings), tmp_path, metrics, lambda: NOW), metrics
 
 
-def deny(log: DecisionLog, number: int = 0, time: int = NOW) -> None:
+def deny(log: DecisionLog, number: int = 0, time: int = NOW, policy: str = "ab" * 32) -> None:
     imei = f"{int(IMEI) + number:014d}"
-    log.record(time, imei, IMSI, "43211", "msc1", Status.BLACKLISTED, Reason.BLOCKED_STOLEN, 7)
+    log.record(time, imei, IMSI, "43211", "msc1", Status.BLACKLISTED, Reason.BLOCKED_STOLEN, 7, policy)
 
 
 def value(metrics: Metrics, name: str, **labels: str) -> float:
@@ -37,7 +37,6 @@ def value(metrics: Metrics, name: str, **labels: str) -> float:
 
 def test_what_is_recorded_can_be_read_once_the_log_is_closed(tmp_path: Path) -> None:
     log, metrics = made(tmp_path)
-    log.use_policy("ab" * 32)
     log.start()
     deny(log)
     log.close()
@@ -52,8 +51,7 @@ def test_what_is_recorded_can_be_read_once_the_log_is_closed(tmp_path: Path) -> 
 def test_a_decision_names_the_policy_that_was_in_force_when_it_was_made(tmp_path: Path) -> None:
     log, _ = made(tmp_path)
     for number, policy in enumerate(("11" * 32, "22" * 32)):
-        log.use_policy(policy)
-        deny(log, number)
+        deny(log, number, policy=policy)
     log.start()
     log.close()
     policies = [

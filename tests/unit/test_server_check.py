@@ -69,7 +69,7 @@ class FakeChecker:
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, str, str, bool]] = []
-        self.policy = SimpleNamespace(status_map=self.status_map)
+        self.policy = SimpleNamespace(status_map=self.status_map, hash="ab" * 32)
 
     def status_map(self, client: str) -> tuple[int, ...]:
         return (0, 1, 1, 3, 4) if client == "node" else (0, 1, 2, 3, 4)
@@ -239,7 +239,7 @@ def test_what_was_told_is_offered_to_the_decision_log(rows: int) -> None:
             await service.batch(batch.SerializeToString(), Call())  # type: ignore[arg-type]
         # Grey by the policy, though the client's map makes it white.
         told = (1_700_000_000, "2", "7", "43211", "node", Status.WHITELISTED, Reason.NOT_REGISTERED, 5)
-        assert list(state.decisions._queue) == [told] * (rows or 2)
+        assert list(state.decisions._queue) == [(*told, "ab" * 32)] * (rows or 2)
 
     run(use)
 

@@ -205,7 +205,6 @@ def test_a_policy_that_comes_into_force_is_kept_noted_and_shown(tmp_path: Path) 
     assert noted == [("default", policy.hash, "start", 10_000)]
     assert find_policy(tmp_path, policy.hash)[1] == policy.text
     assert state.policy_since == value(state, "eir_policy_since_timestamp_seconds") == 10_000
-    assert list(state.decisions._queue) == [policy.hash[:16]]
 
 
 def test_a_disk_that_fails_does_not_keep_a_policy_out(tmp_path: Path) -> None:

@@ -39,6 +39,10 @@ pub trait Judge {
     fn status_map(&self, client: &[u8]) -> &[u8];
     /// Number of the table state, and whether it is stale.
     fn state(&self) -> (u64, bool);
+    /// Number of the policy.
+    fn policy_number(&self) -> u64 {
+        0
+    }
 }
 
 /// Where a judge comes from: None until tables are loaded.
@@ -68,6 +72,10 @@ impl Judge for Tables {
 
     fn state(&self) -> (u64, bool) {
         (self.generation.serial, self.stale)
+    }
+
+    fn policy_number(&self) -> u64 {
+        self.policy.number
     }
 }
 
@@ -249,7 +257,8 @@ impl<S: Source> Service<S> {
         }
         let CheckRequest { imei, imsi, serving_plmn, emergency, .. } = *request;
         let mut verdict = judge.check(&Question { imei, imsi, serving_plmn, emergency }, self.now);
-        self.tell(&mut verdict, judge.status_map(client), (imei, imsi, serving_plmn, client), request.msisdn);
+        let said = (judge.policy_number(), judge.status_map(client));
+        self.tell(&mut verdict, said, (imei, imsi, serving_plmn, client), request.msisdn);
         Ok(verdict)
     }
 
@@ -258,7 +267,7 @@ impl<S: Source> Service<S> {
     fn tell(
         &mut self,
         verdict: &mut Verdict,
-        map: &[u8],
+        (policy, map): (u64, &[u8]),
         texts: (&[u8], &[u8], &[u8], &[u8]),
         msisdn: &[u8],
     ) {
@@ -274,7 +283,8 @@ impl<S: Source> Service<S> {
         }
         let Verdict { status, reason, serial, .. } = *verdict;
         let time = self.now;
-        let seen = Sighting { time, imei, imsi, serving_plmn, client, judged, status, reason, serial };
+        let seen =
+            Sighting { time, imei, imsi, serving_plmn, client, judged, status, reason, serial, policy };
         self.keeper.keep(&self.queues.kept, &seen);
         self.keeper.try_out(&self.queues.tried, self.shared.trial_threshold(), &seen);
     }
@@ -303,7 +313,7 @@ impl<S: Source> Service<S> {
         verdicts.clear();
         let mut questions = Vec::with_capacity(batch.imei.rows.min(GROUP_ROWS));
         let imsi = |row: usize| text(batch.imsi.places.get(row).copied());
-        let map = judge.status_map(client);
+        let said = (judge.policy_number(), judge.status_map(client));
         let state = judge.state();
         for (group, imeis) in batch.imei.places.chunks(GROUP_ROWS).enumerate() {
             let first = group * GROUP_ROWS;
@@ -316,7 +326,7 @@ impl<S: Source> Service<S> {
             }));
             judge.check_batch(&questions, self.now, &mut verdicts);
             for (question, verdict) in questions.iter().zip(&mut verdicts[first..]) {
-                self.tell(verdict, map, (question.imei, question.imsi, serving_plmn, client), b"");
+                self.tell(verdict, said, (question.imei, question.imsi, serving_plmn, client), b"");
             }
         }
         let (serial, stale) = verdicts.first().map_or(state, |verdict| (verdict.serial, verdict.stale));
