@@ -77,11 +77,8 @@ def test_a_copy_of_a_working_daemon_is_whole_and_serves(tmp_path: Path, environm
 
 def test_a_copy_that_lacks_a_file_is_not_taken_for_one(tmp_path: Path, environment: dict[str, str]) -> None:
     data = tmp_path / "data"
-    with running(data) as daemon:
-        daemon.push(operation("REGISTER", imei(1)))
-    # A segment that the manifest does name, and that is gone.
-    (shim := tmp_path / "bin" / "eir").write_text("#!/bin/sh\necho 'shard is missing' >&2\nexit 3\n")
-    assert shim.exists()
+    data.mkdir()
+    subprocess.run(["sqlite3", data / "registry.db", "CREATE TABLE meta (name)"], check=True)
     ended = backup(data, tmp_path / "copy", environment)
     assert ended.returncode == 1
     assert ended.stderr.count("is not whole") == 3
