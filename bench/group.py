@@ -57,7 +57,7 @@ host = "127.0.0.1"
 port = {smsc}
 system_id = "eir"
 sender = "EIR"
-password_variable = "EIR_BENCH_SMSC_PASSWORD"
+password_variable = "BENCH_SMSC_PASSWORD"
 parts_per_second_max = 100000.0
 [group]
 redis_urls = "{redis}"
@@ -145,7 +145,7 @@ def group(count: int) -> Iterator[list[Node]]:
                 serving(
                     data_dir,
                     config=config,
-                    settings={"EIR_BENCH_SMSC_PASSWORD": "bench"},
+                    settings={"BENCH_SMSC_PASSWORD": "bench"},
                     manage_address=address,
                 )
             )
