@@ -26,7 +26,8 @@ from eir.notify.case import State
 from eir.notify.case_file import Folding
 from eir.notify.cases import EXTENT_ROWS, Cases
 from eir.notify.extents import Extent
-from eir.notify.keeper import Judged, Keeper, Sighting
+from eir.notify.judged import Judged
+from eir.notify.keeper import Keeper, Sighting
 from eir.notify.outbox import Outbox
 from eir.notify.schedule import DAY
 from eir.verdict import Reason

@@ -28,7 +28,8 @@ from eir.errors import EngineUnavailableError
 from eir.native import PublishingChecker
 from eir.notify.cases import Cases
 from eir.notify.judge import Judge
-from eir.notify.keeper import Judged, Keeper, Sighting, World
+from eir.notify.judged import Judged
+from eir.notify.keeper import Keeper, Sighting, World
 from eir.notify.link import Endpoint, Link
 from eir.notify.messages import read_texts, shipped_texts
 from eir.notify.outbox import Outbox

@@ -12,7 +12,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from eir.notify.case import TRANSITIONS, State
 from eir.notify.incoming import RESULTS
-from eir.notify.keeper import CAUSE_NAMES, HELD_BACK_BY
+from eir.notify.judged import CAUSE_NAMES
+from eir.notify.keeper import HELD_BACK_BY
 from eir.notify.link import PERMANENT, THROTTLING, Fate, Link
 from eir.notify.receipts import Outcome
 from eir.policy.read import STAGES

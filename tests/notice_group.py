@@ -18,7 +18,8 @@ from eir.notify.board import Board, Claimed, Got, PerHour, Present
 from eir.notify.case import Case
 from eir.notify.cases import Cases
 from eir.notify.group import Group, GroupState, Terms
-from eir.notify.keeper import Judged, Sighting, World
+from eir.notify.judged import Judged
+from eir.notify.keeper import Sighting, World
 from eir.notify.member import Member
 from eir.notify.outbox import Notice, Outbox
 from eir.notify.shared_keeper import SharedKeeper

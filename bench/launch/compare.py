@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from eir.identity import imei_text, imsi_text
 from eir.notify.case import State
-from eir.notify.keeper import CAUSE_NAMES
+from eir.notify.judged import CAUSE_NAMES
 from eir.verdict import Status
 
 from .facts import ABSENT, CUT, HELD, OPEN, WITHDRAWN

@@ -12,9 +12,9 @@ from random import Random
 from typing import NamedTuple
 
 from eir.notify.cases import Cases
-from eir.notify.keeper import STEPS
 from eir.notify.link import Fate
 from eir.notify.outbox import NoticeState
+from eir.notify.schedule import STEPS
 
 from .model import Plain
 from .people import DAY, START

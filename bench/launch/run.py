@@ -26,7 +26,8 @@ from eir.notify.case_table import CaseTable
 from eir.notify.cases import Cases
 from eir.notify.desk import Bounds, Desk, Tables
 from eir.notify.judge import Judge
-from eir.notify.keeper import CAUSE_NAMES, Sighting
+from eir.notify.judged import CAUSE_NAMES
+from eir.notify.keeper import Sighting
 from eir.notify.link import Fate, Sent
 from eir.notify.messages import read_texts, shipped_texts
 from eir.notify.outbox import Notice

@@ -30,7 +30,8 @@ from eir.notify.cases import Cases
 from eir.notify.census import Census
 from eir.notify.clockwatch import ClockWatch
 from eir.notify.follower import Follower
-from eir.notify.keeper import Judge, Keeper, NotJudgedError, Sighting, World
+from eir.notify.judged import Judge, NotJudgedError
+from eir.notify.keeper import Keeper, Sighting, World
 from eir.notify.notebook import CLOCK, HELD, HISTORY, Held, Notebook, Noted
 from eir.notify.outbox import Outbox
 from eir.notify.redate import Redating

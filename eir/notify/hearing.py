@@ -16,10 +16,11 @@ from eir.notify.case import Case
 from eir.notify.case_file import Happened
 from eir.notify.facts import Facts, case_with, facts_of, joined, overruled, settled
 from eir.notify.group_notes import GroupNotes
-from eir.notify.keeper import STEPS, Judged, NotJudgedError
+from eir.notify.judged import Judged, NotJudgedError
 from eir.notify.lines import LAST_STAGES, Order, Told, facts_in, is_empty, order, read_line
 from eir.notify.messages import ENDINGS
 from eir.notify.outbox import Notice, NoticeState
+from eir.notify.schedule import STEPS
 from eir.notify.shared_keeper import SharedKeeper
 from eir.notify.telling import Teller
 from eir.proto import group_pb2

@@ -12,7 +12,7 @@ import numpy as np
 
 from eir.check import Checker
 from eir.identity import SERIALS, imei_text, imsi_text
-from eir.notify.keeper import Judged, JudgedColumns, NotJudgedError
+from eir.notify.judged import Judged, JudgedColumns, NotJudgedError
 from eir.notify.schedule import DAY
 from eir.policy.rules import Outcome
 from eir.verdict import Reason

@@ -1,4 +1,4 @@
-"""What happens to cases, by whatever happens: sightings, deltas, the time, what an SMSC says.
+"""What happens to cases, by whatever happens: sightings, deltas, the time, people; and what an SMSC says.
 
     sighted, changed, tick ──► case, case table ──► outbox ──► (sender) ──► answered, receipt
                                     │                                          │
@@ -12,72 +12,47 @@ seconds since the Unix epoch, keys and IMSI codes as in docs/segment-format.md.
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from eir.notify.case import GRACE_WAITS, Case, Event, State, step
+from eir.notify.answers import Answers
+from eir.notify.case import Case, Event, State, step
 from eir.notify.case_file import Happened
-from eir.notify.cases import Cases
-from eir.notify.outbox import Notice, NoticeState, Outbox
+from eir.notify.judged import CAUSE_NAMES, IN_ORDER, Judged, judged_columns, remedied
 from eir.notify.rate import Rate
-from eir.notify.receipts import Outcome, Receipt, spellings
 from eir.notify.schedule import (
     DAY,
     EVENTS,
     HOUR,
     Due,
-    Shift,
     Timetable,
-    deadline,
     falls_at,
     may_fall,
     moved_into,
-    moved_out_of,
     next_due,
-    shift_of,
     timetable_of,
 )
 from eir.notify.schedule import (
     notice as next_notice,
 )
-from eir.notify.told import Told
-from eir.policy.rules import CAUSES, ORDER
+from eir.policy.rules import CAUSES
 from eir.policy.settings import Settings
 from eir.verdict import Reason
-from eir.whitelist.hashtable import I64
 from eir.whitelist.rows import U64
 
 SEEN_AGAIN_SECONDS: Final = 6 * HOUR
 """How much newer a sighting must be to be noted: the grace of what is seen does not depend on it."""
-RETRY_SECONDS: Final = (60, 300, 1800, 2 * HOUR, 6 * HOUR)
-"""Waits after a temporary error, the last for all further ones."""
 HELD_BACK_SECONDS: Final = 900
 """How often a deadline is looked at that the feed, the clock or a hold keeps from falling."""
-STEPS: Final = ("first", "reminder", "last")
-"""Stages that are steps of a timetable."""
 SCHEMA: Final = "CREATE TABLE IF NOT EXISTS keeper (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;"
-CAUSE_NAMES: Final = {reason: name for name, reason in CAUSES.items()}
-IN_ORDER: Final = sorted({rule.reason for rule in ORDER if rule.row in (3, 7, 8, 9)})
-"""Answers to a pair that is in order: paired, exempt, in use before the scheme."""
 _JUDGED: Final = ("fall", "notice")
 """Due things before which a case is looked at again."""
 HELD_BACK_BY: Final = ("clock", "feed", "hours", "mode", "held", "rate")
 """What keeps a deadline from falling: doubt in the clock, a feed behind, the hours for it, a rule that
 is not enforced, a hold, as many as may fall in an hour."""
-_OUTCOMES: Final = {
-    Outcome.DELIVERED: NoticeState.DELIVERED,
-    Outcome.EXPIRED: NoticeState.EXPIRED,
-    Outcome.FAILED: NoticeState.FAILED,
-}
-
-
-class NotJudgedError(Exception):
-    """The override answers every check: what a pair's standing is cannot be told."""
 
 
 class Sighting(NamedTuple):
@@ -89,42 +64,6 @@ class Sighting(NamedTuple):
     msisdn: str = ""
 
 
-class Judged(NamedTuple):
-    """What a check answers to a pair now, whether its rule is enforced there, and whether it opens cases."""
-
-    reason: int
-    enforced: bool
-    opens: bool = True
-    ends: int = 0
-    """End of an exemption that is near: the reason is then that of after it; 0 for none."""
-
-
-Judge = Callable[[Sequence[tuple[int, int]]], Sequence[Judged]]
-"""Judges pairs of IMEI key and IMSI code by the tables and the policy of now; raises NotJudgedError.
-
-One that judges many at once has `columns`, from keys and codes to JudgedColumns.
-"""
-
-
-class JudgedColumns(NamedTuple):
-    """What a check answers to many pairs: the fields of Judged, a column each."""
-
-    reasons: I64
-    enforced: npt.NDArray[np.bool_]
-    opens: npt.NDArray[np.bool_]
-    ends: I64
-
-
-def judged_columns(judge: Judge, keys: U64, imsis: U64) -> JudgedColumns:
-    """Judge many pairs. Raises NotJudgedError."""
-    if (columns := getattr(judge, "columns", None)) is not None:
-        found: JudgedColumns = columns(keys, imsis)
-        return found
-    judged = judge(list(zip(keys.tolist(), imsis.tolist(), strict=True)))
-    reasons, enforced, opens, ends = zip(*judged, strict=True)
-    return JudgedColumns(np.array(reasons), np.array(enforced), np.array(opens), np.array(ends))
-
-
 @dataclass(frozen=True)
 class World:
     """What holds deadlines back: the feed's completeness, a doubtful clock."""
@@ -134,34 +73,18 @@ class World:
 
 
 @dataclass
-class Keeper:
+class Keeper(Answers):
     """Keeps the cases of a home network; everything it did is durable after `commit`."""
 
-    cases: Cases
-    outbox: Outbox
-    judge: Judge
-    policy: Settings
-    shifts: Mapping[int, Shift] = field(default_factory=dict)
     held: str = ""
     """Why sending holds; empty while it does not."""
     clock_doubtful: bool = False
     """Nothing is due, and nothing goes out, by a clock that cannot be believed."""
-    counts: Counter[str] = field(default_factory=Counter)
     claimed: Callable[[Case], bool] | None = None
     """Whether this daemon, of several, may cut a case off; none: there are no others."""
-    answered: Callable[[Notice], None] | None = None
-    """Told what an SMSC did with a notice."""
-    receipted: Callable[[Notice], None] | None = None
-    """Told what became of a notice by its receipt."""
-    _tables: dict[Reason, Timetable] = field(init=False)
     _opened: Rate = field(default_factory=Rate)
     _due: Rate = field(default_factory=Rate)
     _fallen: Rate = field(default_factory=Rate)
-    _told: Told = field(default_factory=Told)
-    _going: dict[int, int] = field(default_factory=dict)
-    """Notices of timetables that are with an SMSC, by the IMSI of the subscriber."""
-    _going_to: dict[int, int] = field(default_factory=dict)
-    """The other way round."""
     _kept: str = ""
     """What is durable besides cases and notices."""
 
@@ -212,7 +135,7 @@ class Keeper:
         number = self.cases.number(seen.key, seen.imsi)
         if number >= 0:
             case = self.cases.get(number)
-            if not _remedied(case.cause, case.state, judged):
+            if not remedied(case.cause, case.state, judged):
                 self._seen(number, case, seen.at)
                 self._not_before(number, judged.ends, seen.at)
                 return
@@ -304,7 +227,7 @@ class Keeper:
         ending = judged.ends != 0
         for place in np.flatnonzero(ending & ~gone).tolist():
             self._not_before(numbers[place], int(judged.ends[place]), now)
-        at = np.flatnonzero(gone | (ending & (rows["state"] == State.CUT_OFF)))  # as `_remedied` has it
+        at = np.flatnonzero(gone | (ending & (rows["state"] == State.CUT_OFF)))  # as `remedied` has it
         self._remedy(np.array(numbers)[at].tolist(), judged.reasons[at].tolist(), now)
         for number in np.delete(np.array(numbers), at).tolist() if anew else ():
             case = self.cases.get(number)
@@ -476,188 +399,11 @@ class Keeper:
 
     def _notice(self, number: int, case: Case, due: Due, now: int) -> None:
         """Put a notice in the outbox; the case waits for its answer."""
-        priority = deadline(case, self._shift(case)) or now + case.grace_seconds
+        priority = self.deadline_of(case) or now + case.grace_seconds
         self.outbox.add(number, case.opened_at, due.stage, due.steps, now, priority)
         self._put(number, replace(case, steps_sent=due.steps, waits=True), now, "")
         if self._due.note(now):
             self.hold("more notices came due in an hour than notices.notices_per_hour_max")
-
-    # -- what an SMSC says ------------------------------------------------------------------------
-
-    def spaced_at(self, notice: Notice, case: Case, now: int) -> int:
-        """Return the first second from now on at which a notice keeps its distance from the last one.
-
-        He may have several cases; what ends one is told at once.
-        """
-        if notice.stage not in STEPS:
-            return now
-        if self._going.get(case.imsi, notice.id) != notice.id:
-            return now + RETRY_SECONDS[0]
-        if notice.attempts and self._told.last_at(case.imsi) == case.noticed_at:
-            return now  # the last that he may have got is this very one, and no answer came of it
-        return max(self._told.free_at(case.imsi), now)
-
-    def submitted(self, notice: Notice, case: Case, smsc: str, now: int) -> Notice:
-        """Note that a notice goes out once this is durable."""
-        if notice.stage in STEPS:
-            self._going[case.imsi], self._going_to[notice.id] = notice.id, case.imsi
-        attempts = notice.attempts + 1
-        sent = notice._replace(state=NoticeState.SUBMITTED, smsc=smsc, attempts=attempts, changed_at=now)
-        self.outbox.put(sent)
-        return sent
-
-    def cancelled(self, notice: Notice, now: int) -> None:
-        """Take back a notice that waits; where its case goes on later, the step is still to be done."""
-        self.outbox.put(notice._replace(state=NoticeState.CANCELLED, changed_at=now))
-        self.counts["cancelled"] += 1
-        self._gone(notice)
-        if self.cases.state_of(notice.number) not in GRACE_WAITS:
-            return
-        case = self._any_case_of(notice)
-        if case is not None and case.waits and notice.stage in STEPS and case.state in GRACE_WAITS:
-            self._put(notice.number, replace(case, waits=False, steps_sent=notice.steps - 1), now, "")
-
-    def postponed(self, notice: Notice, now: int, due_at: int, why: str = "") -> None:
-        """Let a notice wait longer; `why` is what keeps it, where somebody should know."""
-        self.outbox.put(notice._replace(due_at=due_at, error=why, changed_at=now))
-        self.counts["postponed"] += bool(why)
-
-    def awake_at(self, now: int) -> int:
-        """Return the first second from now on that is not in the quiet hours."""
-        table = next(iter(self._tables.values()))
-        return moved_out_of(now, table.quiet, table.zone)
-
-    def absent_seconds(self, cause: Reason) -> int:
-        """Return after how long a case that is not seen is absent."""
-        return self._tables[cause].absent_seconds
-
-    def deadline_of(self, case: Case) -> int:
-        """Return the deadline of a case with its shifts; 0 while its clock has not started."""
-        return deadline(case, self._shift(case))
-
-    def case_of(self, notice: Notice) -> Case | None:
-        """Return the case of a notice while the notice still says something true of it."""
-        case = self._any_case_of(notice)
-        if case is None:
-            return None
-        wanted = {"cut_off": State.CUT_OFF, "resolved": State.RESOLVED, "restored": State.RESOLVED}
-        return case if case.state == wanted.get(notice.stage, State.OPEN) else None
-
-    def _any_case_of(self, notice: Notice) -> Case | None:
-        """Return the case of a notice, whatever its state; None once its number is another's."""
-        case = self.cases.get(notice.number) if self.cases.has(notice.number) else None
-        # An earlier sighting that another daemon had moves the opening; a later one is of another case.
-        return case if case is not None and case.opened_at <= notice.opened_at else None
-
-    def accepted(self, notice: Notice, message_ids: tuple[str, ...], now: int) -> None:
-        """Note that an SMSC took a notice: the subscriber counts as warned, and the clock may start."""
-        self._answered(
-            notice._replace(state=NoticeState.ACCEPTED, message_ids=message_ids, changed_at=now, error="")
-        )
-        self.counts["accepted"] += 1
-        self.counts[f"accepted_{notice.stage}"] += 1
-        case = self._any_case_of(notice)
-        if case is None or notice.stage not in STEPS:
-            return
-        if case.state in (State.WITHDRAWN, State.RESOLVED):
-            self._got(notice, case, now)
-            if case.state == State.RESOLVED:
-                self._warned_too_late(notice, case, now)
-            return
-        self._told.note(case.imsi, now)
-        clock_at = case.clock_at
-        if not clock_at and self.policy.cause[CAUSE_NAMES[case.cause]].clock_start == "first_notice":
-            clock_at = now
-        warned = replace(
-            case, warned_at=case.warned_at or now, noticed_at=now, clock_at=clock_at, waits=False
-        )
-        self._put(notice.number, warned, now, f"noticed: {notice.stage}")
-
-    def _got(self, notice: Notice, case: Case, at: int) -> None:
-        """Let other notices of a subscriber keep their distance from one that he got, or may have got."""
-        self._told.note(case.imsi, at)
-        self._put(notice.number, replace(case, noticed_at=at), at, "")
-
-    def _warned_too_late(self, notice: Notice, case: Case, now: int) -> None:
-        """Tell who was in order before his first notice was taken, and is warned all the same."""
-        if case.warned_at:
-            return
-        try:
-            (judged,) = self.judge([(case.key, case.imsi)])
-        except NotJudgedError:
-            return  # nobody is cut off meanwhile, either
-        if judged.reason not in CAUSE_NAMES:
-            self.outbox.add(notice.number, case.opened_at, "resolved", case.steps_sent, now, now)
-
-    def refused(
-        self,
-        notice: Notice,
-        error: str,
-        now: int,
-        *,
-        permanent: bool,
-        tried: bool = True,
-        unsure: bool = False,
-    ) -> None:
-        """Note that an SMSC did not take a notice: it is tried again, or failed for good.
-
-        What was only throttled, or never went out, was not tried: it does not wait ever longer.
-        `unsure`: it may have been taken, and its subscriber counts as told until it is repeated.
-        """
-        if permanent:
-            self._answered(notice._replace(state=NoticeState.FAILED, error=error, changed_at=now))
-            self._failed(notice, now)
-            return
-        attempts = notice.attempts - (not tried)
-        wait_seconds = RETRY_SECONDS[min(attempts, len(RETRY_SECONDS)) - 1] if tried else RETRY_SECONDS[0]
-        again = notice._replace(state=NoticeState.DUE, due_at=now + wait_seconds, attempts=attempts)
-        self._answered(again._replace(error=error, changed_at=now))
-        case = self._any_case_of(notice)
-        if unsure and case is not None and notice.stage in STEPS:
-            self._got(notice, case, now)
-
-    def _failed(self, notice: Notice, now: int) -> None:
-        """Let a case go on whose notice failed: who is unwarned is warned again, after the spacing."""
-        self.counts["failed"] += 1
-        case = self._any_case_of(notice)
-        if case is not None and case.state != State.RESOLVED and case.waits and notice.stage in STEPS:
-            steps = case.steps_sent if case.warned_at else 0
-            self._put(notice.number, replace(case, steps_sent=steps, noticed_at=now, waits=False), now, "")
-
-    def _gone(self, notice: Notice) -> None:
-        """Let other notices of a subscriber go: this one is answered, or will not go out."""
-        if imsi := self._going_to.pop(notice.id, 0):
-            self._going.pop(imsi, None)
-
-    def _answered(self, notice: Notice) -> None:
-        self.outbox.put(notice)
-        self._gone(notice)
-        if self.answered is not None:
-            self.answered(notice)
-
-    def receipt(self, smsc: str, receipt: Receipt, now: int) -> None:
-        """Note what became of an accepted notice; late, repeated and unknown receipts change nothing."""
-        notice = self.outbox.of_message(smsc, spellings(receipt.message_id))
-        if notice is None:
-            self.counts["receipts_unknown"] += 1
-        elif notice.state == NoticeState.ACCEPTED and receipt.outcome in _OUTCOMES:
-            ended = notice._replace(state=_OUTCOMES[receipt.outcome], error=receipt.error, changed_at=now)
-            self.outbox.put(ended)
-            self.counts[f"receipts_{receipt.outcome.value}"] += 1
-            if self.receipted is not None:
-                self.receipted(ended)
-
-    def restarted(self, now: int) -> int:
-        """Send again what a kill left without an answer; return how many may be repeats."""
-        self._told.load(*self.cases.noticed_since(now - self._told.spacing_seconds))
-        unanswered = self.outbox.unanswered()
-        for notice in unanswered:
-            case = self._any_case_of(notice)
-            if case is not None and notice.stage in STEPS:
-                self._got(notice, case, notice.changed_at)
-            self.outbox.put(notice._replace(state=NoticeState.DUE, due_at=now, changed_at=now))
-        self.counts["repeated"] += len(unanswered)
-        return len(unanswered)
 
     # -- people -----------------------------------------------------------------------------------
 
@@ -679,28 +425,3 @@ class Keeper:
         """Send again; what comes due in the rest of the hour is counted anew."""
         self.held = ""
         self._opened.count = self._due.count = 0
-
-    # -- helpers ----------------------------------------------------------------------------------
-
-    def _shift(self, case: Case) -> int:
-        return shift_of(case, self.shifts.values())
-
-    def _due_at(self, case: Case, now: int) -> tuple[int, int]:
-        """Return when a case is to be looked at again, and the deadline that checks see."""
-        shift = self._shift(case)
-        due = next_due(case, self._tables[case.cause], now, shift)
-        return (due.at if due is not None else 0), deadline(case, shift)
-
-    def _put(
-        self, number: int, case: Case, now: int, what: str, *, due_at: int = -1, who: str = "", why: str = ""
-    ) -> None:
-        if due_at < 0:
-            due_at, ends = self._due_at(case, now)
-        else:
-            ends = self.deadline_of(case)
-        self.cases.put(number, case, due_at, ends, Happened(now, what, who, why) if what else None)
-
-
-def _remedied(cause: int, state: int, judged: Judged) -> bool:
-    """Tell whether a case is over: its cause is gone, or who was cut off is exempt, if only for a while."""
-    return judged.reason != cause or (judged.ends != 0 and state == State.CUT_OFF)

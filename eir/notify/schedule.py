@@ -27,6 +27,10 @@ HOUR: Final = 3_600
 DAY: Final = 86_400
 
 
+STEPS: Final = ("first", "reminder", "last")
+"""Stages that are steps of a timetable."""
+
+
 class Hours(NamedTuple):
     """A part of the day, in minutes since midnight; it goes over midnight where it ends before it begins."""
 

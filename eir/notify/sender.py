@@ -23,12 +23,13 @@ import structlog
 from eir.errors import StorageError
 from eir.identity import imei_15, imsi_text
 from eir.notify.case import Case
-from eir.notify.keeper import CAUSE_NAMES, STEPS, Judged, Keeper, NotJudgedError
+from eir.notify.judged import CAUSE_NAMES, Judged, NotJudgedError
+from eir.notify.keeper import Keeper
 from eir.notify.link import Fate, Link, Sent
 from eir.notify.messages import ENDINGS, Texts, Values
 from eir.notify.outbox import Notice
 from eir.notify.receipts import Receipt, read_receipt, spellings
-from eir.notify.schedule import HOUR
+from eir.notify.schedule import HOUR, STEPS
 from eir.notify.segmentation import Parts, segment
 from eir.notify.smpp import Address
 

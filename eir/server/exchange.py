@@ -15,7 +15,8 @@ import structlog
 from eir.errors import CasesUnavailableError, InvalidRequestError
 from eir.interceptors import Context
 from eir.notify.followed import parts_of
-from eir.notify.keeper import NotJudgedError, Sighting
+from eir.notify.judged import NotJudgedError
+from eir.notify.keeper import Sighting
 from eir.notify.lines import IMSIS_MAX, IMSIS_MIN, KEYS_MAX
 from eir.proto import group_pb2
 from eir.server.check import parse

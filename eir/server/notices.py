@@ -17,7 +17,7 @@ from eir.errors import CaseNotFoundError, CasesUnavailableError, InvalidRequestE
 from eir.identity import imei_text, imsi_text, mask
 from eir.interceptors import Context
 from eir.notify.case import Case, Event, State, step
-from eir.notify.keeper import NotJudgedError
+from eir.notify.judged import NotJudgedError
 from eir.notify.listing import find
 from eir.notify.outbox import NoticeState
 from eir.notify.preview import Preview

@@ -27,8 +27,7 @@ from structlog.testing import capture_logs
 from eir.notify import cases as cases_module
 from eir.notify import group as group_module
 from eir.notify.case import State
-from eir.notify.keeper import STEPS
-from eir.notify.schedule import DAY, HOUR
+from eir.notify.schedule import DAY, HOUR, STEPS
 from eir.verdict import Reason
 
 TEHRAN = zoneinfo.ZoneInfo("Asia/Tehran")

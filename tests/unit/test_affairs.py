@@ -11,7 +11,8 @@ from case_samples import KEY, NOON, SIM, opened
 
 from eir.notify.affairs import Affairs
 from eir.notify.desk import Bounds, Desk, Tables
-from eir.notify.keeper import Judged, Sighting
+from eir.notify.judged import Judged
+from eir.notify.keeper import Sighting
 from eir.notify.lines import is_empty
 from eir.notify.member import Member
 from eir.notify.notebook import Held

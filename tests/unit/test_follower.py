@@ -12,7 +12,8 @@ from case_samples import NOON, SIM, opened
 from eir.errors import StorageError
 from eir.notify import follower as follower_module
 from eir.notify.follower import Follower
-from eir.notify.keeper import Judged, Keeper, NotJudgedError, Sighting
+from eir.notify.judged import Judged, NotJudgedError
+from eir.notify.keeper import Keeper, Sighting
 from eir.notify.notebook import Notebook
 from eir.notify.outbox import Outbox
 from eir.policy import compile_policy, default_policy_text

@@ -13,7 +13,7 @@ from case_samples import KEY, NOON, SIM
 from eir.check import Checker
 from eir.native import PublishingChecker, load
 from eir.notify.judge import Judge
-from eir.notify.keeper import Judged, NotJudgedError
+from eir.notify.judged import Judged, NotJudgedError
 from eir.notify.schedule import DAY
 from eir.policy import compile_policy
 from eir.verdict import Reason

@@ -16,7 +16,8 @@ from eir.notify import cases as cases_module
 from eir.notify.case import Case, Event, State
 from eir.notify.case_table import Found
 from eir.notify.cases import Cases
-from eir.notify.keeper import Judged, Keeper, NotJudgedError, Sighting, World
+from eir.notify.judged import Judged, NotJudgedError
+from eir.notify.keeper import Keeper, Sighting, World
 from eir.notify.outbox import Notice, NoticeState, Outbox
 from eir.notify.receipts import Outcome, Receipt
 from eir.notify.schedule import DAY, HOUR, Shift

@@ -8,7 +8,8 @@ from pathlib import Path
 from case_samples import KEY, SIM, opened
 from test_keeper import START
 
-from eir.notify.keeper import Judged, Keeper, Sighting, World
+from eir.notify.judged import Judged
+from eir.notify.keeper import Keeper, Sighting, World
 from eir.notify.outbox import Outbox
 from eir.notify.preview import Preview
 from eir.notify.schedule import DAY, HOUR

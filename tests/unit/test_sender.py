@@ -16,7 +16,8 @@ from test_link import SECONDS_MAX, Smsc
 
 from eir.errors import StorageError
 from eir.notify.cases import Cases
-from eir.notify.keeper import Judged, Keeper, NotJudgedError, Sighting, World
+from eir.notify.judged import Judged, NotJudgedError
+from eir.notify.keeper import Keeper, Sighting, World
 from eir.notify.link import Endpoint, Fate, Link, Sent
 from eir.notify.messages import read_texts, shipped_texts
 from eir.notify.outbox import NoticeState, Outbox

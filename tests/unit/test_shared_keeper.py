@@ -11,7 +11,8 @@ from case_samples import KEY, NOON, SIM, opened
 
 from eir.notify import shared_keeper as shared_keeper_module
 from eir.notify.case import Case, State
-from eir.notify.keeper import Judged, Sighting
+from eir.notify.judged import Judged
+from eir.notify.keeper import Sighting
 from eir.notify.outbox import NoticeState, Outbox
 from eir.notify.schedule import DAY
 from eir.notify.shared_keeper import SharedKeeper
