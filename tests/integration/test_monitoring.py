@@ -22,9 +22,11 @@ SECONDS_MAX = 30
 KEY = "35693803564380"
 WITH_THE_FIRST_EVENT = {
     "eir_deltas_refused_total",
+    "eir_feed_refusals_total",
     "eir_import_timestamp_seconds",
     "eir_imports_total",
     "eir_inquiries_total",
+    "eir_inquiry_duration_seconds_bucket",
     "eir_rpc_errors_total",
 }
 """Metrics with labels that are not there before something happened."""

@@ -39,6 +39,7 @@ def steady(alert: str, metric: str, *, before: int, after: int, waits: int = 0, 
 
 CHECKS, CONDITION = "eir_checks_total", "eir_ready_condition"
 BUCKET = 'eir_check_duration_seconds_bucket{method="unary",le="%s"}'
+INQUIRED = 'eir_inquiry_duration_seconds_bucket{form="%s",le="%s"}'
 TRIAL = 'eir_policy_trial_checks_total{result="%s"}'
 HELD_BACK = 'eir_cases_overdue{why="held_back"}'
 
@@ -122,6 +123,17 @@ CASES = [
     Case("EirTrialLeavesOut", {TRIAL % "same": "0+50x40", TRIAL % "left_out": "0+50x40"}, 10, 12),
     Case("EirManyInquiries", {'eir_inquiries_total{form="subscriber"}': "0+6000x20"}, 5, 12),
     Case("EirManyInquiries", {'eir_inquiries_total{form="status"}': "0+6000x20"}, 20),
+    Case(
+        "EirInquiriesSlow",
+        {INQUIRED % ("status", "0.1"): "0+9x40", INQUIRED % ("status", "+Inf"): "0+9x40"},
+        15,
+        17,
+    ),
+    Case(
+        "EirInquiriesSlow",
+        {INQUIRED % ("history", "0.1"): "0+9x40", INQUIRED % ("history", "+Inf"): "0+9x40"},
+        40,
+    ),
     steady("EirTablesStale", "eir_tables_stale", before=0, after=1, waits=5),
     steady("EirFeedRefused", "eir_feed_state", before=0, after=1, waits=1, state="refused"),
     steady("EirFeedSnapshotNeeded", "eir_feed_snapshot_needed", before=0, after=1, waits=2),
@@ -136,6 +148,9 @@ CASES = [
     steady("EirGuardTripped", "eir_guard_trips_total", before=0, after=1),
     Case("EirDeltasRefused", {'eir_deltas_refused_total{reason="DELTA_GAP"}': "_x6 1x20"}, 5, 6),
     Case("EirDeltasRefused", {'eir_deltas_refused_total{reason="DELTA_GAP"}': "2x20 3x20"}, 20, 21),
+    Case("EirMessagesRefused", {'eir_feed_refusals_total{cause="CHUNK"}': "_x6 1x20"}, 5, 6),
+    Case("EirMessagesRefused", {'eir_feed_refusals_total{cause="CHUNK"}': "3x40"}, 30),
+    steady("EirFeedAhead", "eir_feed_ahead_total", before=0, after=1),
     Case("EirListRefused", {'eir_imports_total{outcome="refused"}': "_x6 1x20"}, 5, 6),
     Case("EirListRefused", {'eir_imports_total{outcome="applied"}': "_x6 1x20"}, 6),
     Case("EirListMissing", {"eir_import_timestamp_seconds{}": "60x200"}, 2 * DAY, 2 * DAY + 15, step=15),
@@ -165,6 +180,7 @@ CASES = [
     Case("EirNoticesLate", {"eir_notices_oldest_due_timestamp_seconds{}": "0x100"}, 90),
     Case("EirNoticesWithoutNumber", {"eir_notices_waiting_without_msisdn{}": "2000x80"}, 59, 60),
     Case("EirSubmissionsRefused", {'eir_notice_submission_errors_total{status="0x0b"}': "0+60x30"}, 10, 22),
+    steady("EirSenderFails", "eir_notices_sender_failures_total", before=0, after=1),
     steady("EirNoticesRepeated", "eir_notices_repeated_total", before=0, after=1),
     steady("EirDeadlinesUnwarned", "eir_cases_overdue", before=0, after=3, waits=60, why="unwarned"),
     Case("EirDeadlinesHeldBack", {HELD_BACK: "5x140"}, DAY + 45, DAY + 75, step=15),
