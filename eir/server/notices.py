@@ -64,14 +64,19 @@ class NoticeService:
             raise CasesUnavailableError(f"cases cannot be read: {casework.damaged}")
         return casework.desk
 
-    async def _told(self, method: str, who: str, context: Context, kind: str, identity: str) -> None:
-        """Note who is told of subscribers, before he is. Raises InvalidRequestError, StorageError."""
+    async def _told(self, method: str, who: str, context: Context, imei: int = 0, imsi: int = 0) -> None:
+        """Note who is told of subscribers, before he is: of a phone, a SIM, both, or any.
+
+        Raises InvalidRequestError, StorageError.
+        """
         if not who.strip():
             raise InvalidRequestError("who", f"is empty; allowed are 1 to {WHO_BYTES_MAX} bytes")
         bounded("who", who, WHO_BYTES_MAX)
         client = client_of(context)
         bounded("eir-client", client, WHO_BYTES_MAX)
-        await asyncio.to_thread(self._state.inquiry_audit, who, client, method, kind, identity, "told")
+        asked = [("imei", imei_text(imei))] * bool(imei) + [("imsi", imsi_text(imsi))] * bool(imsi)
+        for kind, identity in asked or [("", "")]:
+            await asyncio.to_thread(self._state.inquiry_audit, who, client, method, kind, identity, "told")
 
     async def _audited(self, who: str, why: str, what: str) -> None:
         """Note what is about to be done. Raises InvalidRequestError, StorageError."""
@@ -89,10 +94,7 @@ class NoticeService:
         request, desk = parse(notice_pb2.ListCasesRequest, data), self._desk()
         wanted, size = messages.wanted_of(request), messages.page_size(request.page_size)
         first = messages.page_first(request.page_token)
-        asked = ("imei", imei_text(wanted.key)) if wanted.key else ("", "")
-        if wanted.imsi:
-            asked = ("imsi", imsi_text(wanted.imsi))
-        await self._told("cases", request.who, context, *asked)
+        await self._told("cases", request.who, context, wanted.key, wanted.imsi)
 
         def work() -> bytes:
             numbers, further = find(desk.keeper.cases, wanted, first, size)
@@ -114,10 +116,10 @@ class NoticeService:
             return number, _case(desk, number)
 
         if pair:  # that there is none is told, too
-            await self._told("case", request.who, context, "imsi", imsi_text(pair[1]))
+            await self._told("case", request.who, context, *pair)
         number, case = await desk.in_thread(number_of)
         if not pair:
-            await self._told("case", request.who, context, "imsi", imsi_text(case.imsi))
+            await self._told("case", request.who, context, case.key, case.imsi)
 
         def work() -> bytes:
             case = _case(desk, number)
@@ -230,7 +232,7 @@ class NoticeService:
         stages, size = messages.stages_of(request.stages), messages.page_size(request.page_size)
         bounded("smsc", request.smsc, WHO_BYTES_MAX)
         before = messages.page_first(request.page_token, 1 << 62)
-        await self._told("notices", request.who, context, "", "")
+        await self._told("notices", request.who, context)
 
         def work() -> bytes:
             found, further = desk.keeper.outbox.newest(before, size, states, stages, request.smsc)
@@ -252,7 +254,7 @@ class NoticeService:
         if not 1 <= request.hours <= HOURS_MAX:
             raise InvalidRequestError("hours", f"allowed are 1 to {HOURS_MAX}")
         size = messages.page_size(request.page_size)
-        await self._told("preview", request.who, context, "", "")
+        await self._told("preview", request.who, context)
         preview = Preview(desk.keeper, self._state.clock(), request.hours, size)
         try:
             await desk.in_thread(preview.begin)

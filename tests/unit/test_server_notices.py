@@ -15,7 +15,7 @@ from test_server_desk import NUMBER, REGISTER
 
 from eir.config import Config
 from eir.errors import CaseNotFoundError, CasesUnavailableError, InvalidRequestError, NotReadyError
-from eir.identity import imei_15, imsi_text, mask
+from eir.identity import imei_15, imei_text, imsi_text, mask
 from eir.metrics import Metrics
 from eir.notify.case import State
 from eir.notify.outbox import NoticeState
@@ -113,7 +113,8 @@ def test_a_case_is_shown_with_history_and_notices(tmp_path: Path) -> None:
         for request in (missing, none):
             with pytest.raises(CaseNotFoundError):
                 await service.get_case(request.SerializeToString(), CONTEXT)
-        assert inquiries(tmp_path) == [mask(imsi_text(imsi)) for imsi in (SIM, OTHER)]
+        phone = mask(imei_text(KEY))
+        assert inquiries(tmp_path) == [phone, mask(imsi_text(SIM)), phone, mask(imsi_text(OTHER))]
         request = notice_pb2.GetCaseRequest(imei=imei_15(KEY), who="me")
         with pytest.raises(InvalidRequestError, match="imsi"):
             await service.get_case(request.SerializeToString(), CONTEXT)
