@@ -27,9 +27,14 @@ impl Judge for Constant {
 
 impl Source for Constant {
     type Judge = Self;
+    type Held = Self;
 
-    fn with<R>(&self, work: impl FnOnce(Option<&Self>) -> R) -> R {
-        work(Some(self))
+    fn hold(&self) -> Self {
+        Self
+    }
+
+    fn judge(held: &Self) -> Option<&Self> {
+        Some(held)
     }
 }
 

@@ -161,8 +161,18 @@ impl RowFacts {
 
 /// Whether a row has a block that holds for every slot of its device.
 pub fn blocks_device(words: &[u64]) -> bool {
-    let blocks = |(kind, low, _)| kind == item::BLOCK && matches!(low >> 16, cause::STOLEN | cause::LOST);
-    items(words).any(blocks)
+    items(words).any(|(kind, low, _)| kind == item::BLOCK && is_stolen_or_lost(low >> 16))
+}
+
+/// Whether a word of a row is such a block; no second word of an item looks like one.
+#[inline]
+pub fn is_device_block(word: u64) -> bool {
+    let cause = (word >> 16).wrapping_sub(item::BLOCK << (KIND_SHIFT - 16));
+    is_stolen_or_lost(cause)
+}
+
+fn is_stolen_or_lost(cause: u64) -> bool {
+    matches!(cause, cause::STOLEN | cause::LOST)
 }
 
 /// Whether range pieces block what they hold.

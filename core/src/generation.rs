@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::facts::Row;
 use crate::identity::SERIALS;
+use crate::linked_blocks::LinkedBlocks;
 use crate::overlay::{Common, Table, Tables, of_text, raw_key};
 use crate::place::{Found, Place, pieces_at};
 use crate::shard::Shard;
@@ -17,19 +18,23 @@ use crate::shard::Shard;
 pub struct Generation {
     /// Serial of the table state.
     pub serial: u64,
-    levels: Vec<Arc<Tables>>,
-    shards: Vec<Arc<Shard>>,
+    pub(crate) levels: Vec<Arc<Tables>>,
+    pub(crate) shards: Vec<Arc<Shard>>,
     first_tacs: Vec<u32>,
     common: Arc<Common>,
+    /// Keys that may be linked to one that is stolen or lost.
+    pub linked_blocks: LinkedBlocks,
 }
 
 impl Generation {
-    /// Takes overlays, the newest first, and shards, in the order of their TACs.
+    /// Takes overlays, the newest first, and shards, in the order of their TACs; what was worked out of them in the
+    /// generation before is taken over.
     pub fn new(
         serial: u64,
         levels: Vec<Arc<Tables>>,
         shards: Vec<Arc<Shard>>,
         common: Arc<Common>,
+        before: Option<&Self>,
     ) -> Result<Self, String> {
         let first_tacs: Vec<u32> = shards.iter().map(|shard| shard.first_tac).collect();
         if !first_tacs.is_sorted() {
@@ -40,7 +45,10 @@ impl Generation {
             let known = common.blocks.len();
             return Err(format!("a shard is packed by {blocks} IMSI blocks; the dictionary has {known}"));
         }
-        Ok(Self { serial, levels, shards, first_tacs, common })
+        let linked_blocks = LinkedBlocks::default();
+        let mut now = Self { serial, levels, shards, first_tacs, common, linked_blocks };
+        now.linked_blocks = LinkedBlocks::new(&now, before);
+        Ok(now)
     }
 
     /// Where to look for an IMEI key in the shards: the first step of every look-up by key.

@@ -74,9 +74,10 @@ impl HashTable {
         None
     }
 
-    /// The keys that are there, in any order.
-    pub fn keys(&self) -> impl Iterator<Item = u64> {
-        self.slots.iter().filter(|slot| slot.value != 0).map(|slot| slot.key)
+    /// The keys that are there with their rows, in any order.
+    pub fn rows(&self) -> impl Iterator<Item = (u64, Row<'_>)> {
+        let held = self.slots.iter().filter(|slot| slot.value != 0);
+        held.filter_map(|slot| Some((slot.key, self.row(slot.value)?)))
     }
 
     fn row(&self, value: u64) -> Option<Row<'_>> {

@@ -16,12 +16,15 @@ mod filter;
 pub mod generation;
 pub mod hashtable;
 pub mod identity;
+mod judge;
+mod linked_blocks;
 #[cfg(feature = "measure")]
 mod measure;
 pub mod memory;
 pub mod overlay;
 pub mod place;
 pub mod policy;
+pub mod published;
 #[cfg(feature = "python")]
 mod python;
 #[cfg(feature = "python")]

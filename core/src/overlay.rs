@@ -73,8 +73,8 @@ impl Common {
     /// Takes tables and the dictionary.
     pub fn new(tables: Tables, blocks: View<u64>) -> Self {
         let table = tables.table(Table::Imsi);
-        let mut imsis = Filter::new(table.keys().count());
-        table.keys().for_each(|code| imsis.add(code));
+        let mut imsis = Filter::new(table.rows().count(), 8);
+        table.rows().for_each(|(code, _)| imsis.add(code));
         Self { tables, blocks, imsis }
     }
 

@@ -42,13 +42,13 @@ impl<'a> Found<'a> {
 }
 
 /// An IMEI key in its shard, and how far its look-up has come.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub struct Place<'a> {
     shard: Option<&'a Shard>,
     tac: u32,
     serial: u32,
-    /// What the shard knows of the TAC, and the record after it, where the lists of the TAC end.
-    records: Option<(&'a TacRecord, &'a TacRecord)>,
+    /// Place of the TAC's record in the shard, once it was found.
+    entry: Option<u32>,
     next: Step,
 }
 
@@ -56,17 +56,15 @@ pub struct Place<'a> {
 #[derive(Clone, Copy)]
 enum Step {
     Tac,
-    Record(u32),
     Dense(u32),
-    Line(u32, u32),
+    Line(u32),
     Sparse(u32),
     Done(State),
 }
 
 impl<'a> Place<'a> {
     /// The steps until the state of a key is known; each fetches what the next one reads.
-    pub const STEPS: [fn(&mut Self); 4] =
-        [Self::find_tac, Self::find_block, Self::find_line, Self::find_state];
+    pub const STEPS: [fn(&mut Self); 3] = [Self::find_block, Self::find_line, Self::find_state];
 
     /// Begins a look-up.
     #[inline]
@@ -75,58 +73,60 @@ impl<'a> Place<'a> {
         if let Some(shard) = shard {
             shard.prefetch_tac(tac);
         }
-        Self { shard, tac, serial, records: None, next }
+        Self { shard, tac, serial, entry: None, next }
     }
 
     fn key(&self) -> u64 {
         u64::from(self.tac) * SERIALS + u64::from(self.serial)
     }
 
-    /// Begins the look-up of another key of the same TAC; None for other keys, or before the TAC was found.
+    /// What the shard has of the TAC, and the record after it, where the lists of the TAC end.
     #[inline]
-    pub fn beside(&self, key: u64) -> Option<Self> {
-        let (shard, records) = (self.shard?, self.records?);
-        if key / SERIALS != u64::from(self.tac) {
-            return None;
-        }
-        let mut other = Self { serial: (key % SERIALS) as u32, ..self.clone() };
-        other.next = other.block(shard, records.0);
-        Some(other)
+    fn records(&self) -> Option<(&'a Shard, &'a TacRecord, &'a TacRecord)> {
+        let shard = self.shard?;
+        let entry = self.entry? as usize;
+        Some((shard, shard.tacs.get(entry)?, shard.tacs.get(entry + 1)?))
     }
 
-    #[inline]
-    fn find_tac(&mut self) {
-        if let (Step::Tac, Some(shard)) = (self.next, self.shard) {
-            self.next = match shard.entry(self.tac) {
-                Some(entry) => {
-                    prefetch(&shard.tacs, entry as usize);
-                    prefetch(&shard.tacs, entry as usize + 1);
-                    Step::Record(entry)
-                }
-                None => Step::Done(State::Absent),
-            };
-        }
+    /// Finds the block of the serial.
+    #[inline(always)]
+    pub fn find_block(&mut self) {
+        let (Step::Tac, Some(shard)) = (self.next, self.shard) else { return };
+        let Some(tac) = shard.tac(self.tac) else {
+            self.next = Step::Done(State::Absent);
+            return;
+        };
+        self.entry = Some(tac.entry);
+        let bit = 1u16 << (self.serial >> 16);
+        let place = |first: u32, mask: u16| first.wrapping_add((mask & (bit - 1)).count_ones());
+        self.next = if tac.dense_mask & bit != 0 {
+            let place = place(tac.dense_first, tac.dense_mask);
+            prefetch(&shard.dense, place as usize);
+            Step::Dense(place)
+        } else if tac.sparse_mask & bit != 0 {
+            let place = place(tac.sparse_first, tac.sparse_mask);
+            prefetch(&shard.sparse, place as usize);
+            prefetch(&shard.sparse, place as usize + 1);
+            Step::Sparse(place)
+        } else {
+            Step::Done(State::Absent)
+        };
     }
 
-    #[inline]
-    fn find_block(&mut self) {
-        if let (Step::Record(entry), Some(shard)) = (self.next, self.shard) {
-            self.next = self.record(shard, entry);
-        }
-    }
-
-    #[inline]
-    fn find_line(&mut self) {
+    /// Finds the state line of the serial, in a dense block.
+    #[inline(always)]
+    pub fn find_line(&mut self) {
         if let (Step::Dense(place), Some(shard)) = (self.next, self.shard) {
             self.next = self.line(shard, place);
         }
     }
 
-    #[inline]
-    fn find_state(&mut self) {
+    /// Finds the state of the serial.
+    #[inline(always)]
+    pub fn find_state(&mut self) {
         let Some(shard) = self.shard else { return };
         let state = match self.next {
-            Step::Line(line, position) => shard.dense_state(line, position),
+            Step::Line(line) => shard.dense_state(line, (self.serial & 0xFFFF) % LINE_SERIALS),
             Step::Sparse(place) => shard.sparse_state(place, self.serial as u16),
             _ => return,
         };
@@ -135,38 +135,8 @@ impl<'a> Place<'a> {
     }
 
     #[inline]
-    fn record(&mut self, shard: &'a Shard, entry: u32) -> Step {
-        self.records = shard.records(entry);
-        let Some((record, next)) = self.records else { return Step::Done(State::Absent) };
-        let runs = record.runs_first as usize..next.runs_first as usize;
-        prefetch(&shard.runs, runs.start + runs.len() / 2);
-        if record.far_first != next.far_first {
-            shard.linked.prefetch(self.key());
-        }
-        self.block(shard, record)
-    }
-
-    #[inline]
-    fn block(&self, shard: &Shard, record: &TacRecord) -> Step {
-        let bit = 1u16 << (self.serial >> 16);
-        let place = |first: u32, mask: u16| first.wrapping_add((mask & (bit - 1)).count_ones());
-        if record.dense_mask & bit != 0 {
-            let place = place(record.dense_first, record.dense_mask);
-            prefetch(&shard.dense, place as usize);
-            Step::Dense(place)
-        } else if record.sparse_mask & bit != 0 {
-            let place = place(record.sparse_first, record.sparse_mask);
-            prefetch(&shard.sparse, place as usize);
-            prefetch(&shard.sparse, place as usize + 1);
-            Step::Sparse(place)
-        } else {
-            Step::Done(State::Absent)
-        }
-    }
-
-    #[inline]
     fn line(&self, shard: &Shard, place: u32) -> Step {
-        let (line, position) = ((self.serial & 0xFFFF) / LINE_SERIALS, (self.serial & 0xFFFF) % LINE_SERIALS);
+        let line = (self.serial & 0xFFFF) / LINE_SERIALS;
         let (word, bit) = (line as usize >> 6, 1u64 << (line & 63));
         let Some(dense) = shard.dense.get(place as usize) else { return Step::Done(State::Absent) };
         let presence = dense.presence[word];
@@ -176,7 +146,7 @@ impl<'a> Place<'a> {
         let before = u32::from(dense.before[word]) + (presence & (bit - 1)).count_ones();
         let line = dense.first_line.wrapping_add(before);
         prefetch(&shard.lines, line as usize);
-        Step::Line(line, position)
+        Step::Line(line)
     }
 
     /// Fetches the record of a key whose state says that it has one.
@@ -187,18 +157,27 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// Fetches what else is read of a key whose state is known: its record, its links, the ranges around it.
+    /// Fetches the ranges around a key.
     #[inline]
-    pub fn fetch(&self) {
-        let (Step::Done(state), Some(shard), Some((record, next))) = (self.next, self.shard, self.records)
-        else {
-            return;
-        };
-        self.fetch_record();
-        if state == State::Absent {
+    pub fn fetch_pieces(&self) {
+        if let Some((shard, record, next)) = self.records() {
             let tac = record.ranges_first as usize..next.ranges_first as usize;
             shard.ranges.prefetch(tac, self.serial + 1);
         }
+    }
+
+    /// Fetches what tells whether a key has links of its own, long before `fetch_links`.
+    #[inline]
+    pub fn fetch_linked(&self) {
+        if let Some(shard) = self.shard {
+            shard.linked.prefetch(self.key());
+        }
+    }
+
+    /// Fetches the links of a key.
+    #[inline]
+    pub fn fetch_links(&self) {
+        let Some((shard, record, next)) = self.records() else { return };
         let far = record.far_first as usize..next.far_first as usize;
         if !far.is_empty() && shard.linked.may_have(self.key()) {
             shard.far.prefetch(far, self.serial);
@@ -207,9 +186,8 @@ impl<'a> Place<'a> {
 
     /// State of the key in the shard.
     #[inline]
-    fn state(&mut self) -> State {
+    pub(crate) fn state(&mut self) -> State {
         if !matches!(self.next, Step::Done(_)) {
-            self.find_tac();
             self.find_block();
             self.find_line();
             self.find_state();
@@ -231,7 +209,7 @@ impl<'a> Place<'a> {
     /// Calls back with the keys that the shard links the key to.
     pub fn links(&mut self, found: &mut impl FnMut(u64)) {
         let known = self.state() != State::Absent;
-        let (Some(shard), Some((record, next))) = (self.shard, self.records) else { return };
+        let Some((shard, record, next)) = self.records() else { return };
         let serial = self.serial;
         let runs = shard.runs.get(record.runs_first as usize..next.runs_first as usize).unwrap_or_default();
         let after = runs.partition_point(|run| run.first <= serial);
@@ -266,7 +244,7 @@ impl<'a> Place<'a> {
     /// Range pieces of the TAC that hold the serial.
     pub fn pieces(&mut self) -> &'a [u64] {
         self.state();
-        let (Some(shard), Some((record, next))) = (self.shard, self.records) else { return &[] };
+        let Some((shard, record, next)) = self.records() else { return &[] };
         let tac = record.ranges_first as usize..next.ranges_first as usize;
         let after = shard.ranges.first(tac.clone(), self.serial + 1);
         held(shard.ranges.of(tac.start..after), self.serial.into())

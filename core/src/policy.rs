@@ -91,6 +91,13 @@ const STANDING: usize = size(&STANDING_FIELDS, STANDING_FIELDS.len());
 const STANDING_NEEDS: usize = size(&STANDING_FIELDS, STANDING_FIELDS.len() - STANDING_FAR);
 const HOME: u8 = 1;
 const EXEMPT: u8 = 2;
+/// The first IMSI code of 15 digits, how many codes begin with the same five of them, and how many such begins
+/// there are.
+const FIFTEEN_DIGITS: u64 = 1_000_000_000_000_000;
+const NETWORK_CODES: u64 = 10_000_000_000;
+const NETWORKS: u64 = 100_000;
+/// A begin of which more than one class of codes is.
+const MIXED: u16 = u16::MAX;
 
 /// A policy between two dates; the fields are described at `PolicyTables` of eir/policy/tables.py.
 #[allow(missing_docs)]
@@ -119,6 +126,9 @@ pub struct Stretch {
     pub pairs_per_imei_max: u64,
     pub cache_seconds_max: u64,
     pub exempt_notice_seconds: u64,
+    /// By the first five digits of an IMSI of 15, its place in `imsi_starts`; worked out by `Policy::new`.
+    #[cfg_attr(feature = "python", pyo3(default))]
+    pub networks: Vec<u16>,
 }
 
 /// Class of an IMSI code: its number, and what its network is.
@@ -180,9 +190,25 @@ impl Stretch {
     }
 
     /// Class of an IMSI code, 0 for none.
+    #[inline]
     pub fn imsi_class(&self, code: u64) -> ImsiClass {
-        let place = last_at_or_before(&self.imsi_starts, code);
+        let network = code.wrapping_sub(FIFTEEN_DIGITS) / NETWORK_CODES;
+        let place = match self.networks.get(network as usize) {
+            Some(place) if *place != MIXED => usize::from(*place),
+            _ => last_at_or_before(&self.imsi_starts, code),
+        };
         ImsiClass { class: self.imsi_classes[place], flags: self.imsi_flags[place] }
+    }
+
+    /// Works out what a search would find, for the IMSIs that nearly all checks have.
+    fn find_networks(&mut self) {
+        let place = |code| last_at_or_before(&self.imsi_starts, code);
+        let network = |number| {
+            let first = FIFTEEN_DIGITS + number * NETWORK_CODES;
+            let (first, last) = (place(first), place(first + NETWORK_CODES - 1));
+            if first == last { u16::try_from(first).unwrap_or(MIXED) } else { MIXED }
+        };
+        self.networks = (0..NETWORKS).map(network).collect();
     }
 
     /// Outcome of a reason for a pair of classes.
@@ -220,11 +246,12 @@ impl Policy {
     pub fn new(
         number: u64,
         mut placeholders: Vec<u64>,
-        stretches: Vec<Stretch>,
+        mut stretches: Vec<Stretch>,
         mut status_maps: Vec<(Vec<u8>, Vec<u8>)>,
     ) -> Result<Self, String> {
         placeholders.sort_unstable();
         stretches.iter().try_for_each(Stretch::check)?;
+        stretches.iter_mut().for_each(Stretch::find_networks);
         let starts: Vec<u64> = stretches.iter().map(|stretch| stretch.valid_from).collect();
         if !sorted(&starts, stretches.len()) {
             return Err("the policy's stretches are not in the order of their dates from 0 on".into());
@@ -263,6 +290,36 @@ mod tests {
         assert_eq!(weight(&GATE_FIELDS, "imsi_kind"), 32);
         assert_eq!(GATE, GATE_NEEDS * 8);
         assert_eq!(STANDING, STANDING_NEEDS * 8);
+    }
+
+    #[test]
+    fn the_class_of_an_imsi_is_that_of_the_last_start_before_it() {
+        let network = |digits: u64| FIFTEEN_DIGITS + digits * NETWORK_CODES;
+        let imsi_starts = vec![0, 143_211, 143_212, network(43_211), network(43_211) + 5, network(43_213)];
+        let places = 0..imsi_starts.len();
+        let mut stretch = Stretch {
+            imsi_classes: places.clone().collect(),
+            imsi_flags: places.map(|place| place as u8 & 3).collect(),
+            imsi_starts,
+            ..Stretch::default()
+        };
+        let codes =
+            [0, 1, 143_211, 143_299, FIFTEEN_DIGITS - 1, FIFTEEN_DIGITS, 2 * FIFTEEN_DIGITS - 1, u64::MAX];
+        let near = [43_210, 43_211, 43_212, 43_213].map(network);
+        let codes =
+            codes.into_iter().chain(near.into_iter().flat_map(|code| [code - 1, code, code + 4, code + 5]));
+        let codes: Vec<u64> = codes.collect();
+        let classes = |stretch: &Stretch| -> Vec<(usize, bool)> {
+            codes
+                .iter()
+                .map(|code| (stretch.imsi_class(*code).class, stretch.imsi_class(*code).home()))
+                .collect()
+        };
+        let searched = classes(&stretch);
+        stretch.find_networks();
+        assert_eq!(stretch.networks[43_211], MIXED);
+        assert_eq!(stretch.networks[43_212], 4);
+        assert_eq!(classes(&stretch), searched);
     }
 
     #[test]

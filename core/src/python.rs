@@ -11,12 +11,13 @@ use pyo3::prelude::*;
 use pyo3::types::PyByteArray;
 
 use crate::case_table::{self, Pair};
-use crate::check::{Published, Question, Tables, Verdict};
+use crate::check::{Question, Tables, Verdict};
 use crate::generation::Generation;
 use crate::hashtable::HashTable;
 use crate::memory::{Memory, View, Words};
 use crate::overlay::{self, TABLES};
 use crate::policy::{GATE_FIELDS, STANDING_FIELDS, Stretch};
+use crate::published::Published;
 use crate::segment::{Checksums, Segment};
 use crate::{bulk, policy, shard};
 
@@ -205,6 +206,7 @@ impl Engine {
     #[pyo3(signature = (*, serial, levels, shards, common, policy, exempt_types, allow_all, stale, cases))]
     fn publish(
         &self,
+        py: Python<'_>,
         serial: u64,
         levels: Vec<PyRef<'_, Overlay>>,
         shards: Vec<PyRef<'_, Shard>>,
@@ -217,7 +219,14 @@ impl Engine {
     ) -> PyResult<()> {
         let levels = levels.iter().map(|level| Arc::clone(&level.0)).collect();
         let shards = shards.iter().map(|shard| Arc::clone(&shard.0)).collect();
-        let generation = Generation::new(serial, levels, shards, Arc::clone(&common.0)).map_err(refused)?;
+        let common = Arc::clone(&common.0);
+        // What is worked out of new shards takes a while: Python goes on meanwhile.
+        let generation = py.detach(|| {
+            let before = self.published.load();
+            let before = before.as_ref().map(|tables| &*tables.generation);
+            Generation::new(serial, levels, shards, common, before)
+        });
+        let generation = generation.map_err(refused)?;
         self.published.publish(Tables {
             generation: Arc::new(generation),
             policy: Arc::clone(&policy.0),

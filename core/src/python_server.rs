@@ -6,8 +6,8 @@ use std::sync::Arc;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use crate::check::Published;
 use crate::counters::{ABUSES, BOUNDS, METHODS, REASONS, STATUSES};
+use crate::published::Published;
 use crate::python::Engine;
 use crate::server::Limits;
 use crate::server::answer;

@@ -4,12 +4,14 @@
 //! checksums are right, what lies nowhere is not known, and no search is longer than the file.
 
 use std::cmp::Ordering;
+use std::sync::OnceLock;
 
 use bytemuck::{Pod, Zeroable};
 
 use crate::facts::{REGISTERED, Row};
 use crate::filter::Filter;
 use crate::identity::SERIALS;
+use crate::linked_blocks;
 use crate::memory::{View, prefetch};
 use crate::sampled::{SERIAL_SHIFT, Sampled};
 use crate::segment::{Kind, Segment};
@@ -22,6 +24,9 @@ const OWNER_BITS_MAX: u64 = 36;
 const META_LENGTH: usize = 8;
 /// Marks an empty slot of the index of TACs; no TAC has as many digits.
 const NO_TAC: u32 = u32::MAX;
+/// Of the filter of keys with links of their own.
+const LINKED_BITS: usize = 8;
+const CHUNK_WORDS: usize = 128;
 
 /// What a shard knows of a TAC, and where its lists begin.
 #[derive(Clone, Copy, Pod, Zeroable)]
@@ -59,6 +64,19 @@ pub(crate) struct Line {
     high: [u8; 28],
 }
 
+/// A TAC in the index: what a look-up needs of its record, so that it reads one line, and not two.
+#[derive(Clone, Copy)]
+#[repr(C, align(32))]
+pub(crate) struct TacSlot {
+    tac: u32,
+    /// Place of its record in `tacs`.
+    pub(crate) entry: u32,
+    pub(crate) dense_first: u32,
+    pub(crate) sparse_first: u32,
+    pub(crate) dense_mask: u16,
+    pub(crate) sparse_mask: u16,
+}
+
 /// An interval of serials whose slots are linked alike.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -78,32 +96,34 @@ pub(crate) enum State {
     More { rank: u32 },
 }
 
-/// One shard in memory.
+/// One shard in memory. What every look-up reads of it comes first, in two lines.
+#[repr(C, align(64))]
 pub struct Shard {
-    /// First TAC of its range.
-    pub first_tac: u32,
-    /// Last TAC of its range.
-    pub last_tac: u32,
-    /// How long the dictionary of IMSI blocks must be.
-    pub blocks_min: u64,
-    owner_bits: u64,
-    sparse_rank: [u32; 2],
-    /// TAC and place in `tacs`, hashed: a search in `tacs` itself would miss the cache at every step.
-    index: Box<[(u32, u32)]>,
-    pub(crate) tacs: View<TacRecord>,
+    /// TACs, hashed: a search in `tacs` itself would miss the cache at every step.
+    index: Box<[TacSlot]>,
     pub(crate) dense: View<Dense>,
     pub(crate) lines: View<Line>,
-    pub(crate) sparse: View<[u32; 3]>,
-    lists: [View<u16>; 3],
     owners: View<u8>,
+    owner_bits: u64,
+    sparse_rank: [u32; 2],
     more_first: View<u32>,
     words: View<u64>,
+    pub(crate) tacs: View<TacRecord>,
+    pub(crate) sparse: View<[u32; 3]>,
+    lists: [View<u16>; 3],
     pub(crate) ranges: Sampled,
     pub(crate) runs: View<Run>,
     pub(crate) far: Sampled,
     /// Keys that have words in `far`: few have, and a search costs more than all else.
     pub(crate) linked: Filter,
     pub(crate) far_tacs: View<u32>,
+    beside_blocked: OnceLock<Box<[u64]>>,
+    /// First TAC of its range.
+    pub first_tac: u32,
+    /// Last TAC of its range.
+    pub last_tac: u32,
+    /// How long the dictionary of IMSI blocks must be.
+    pub blocks_min: u64,
 }
 
 impl Shard {
@@ -118,54 +138,53 @@ impl Shard {
         let tacs: View<TacRecord> = segment.view(1)?;
         let far = Sampled::new(segment.view(13)?);
         Ok(Self {
-            first_tac: segment.first_tac,
-            last_tac: segment.last_tac,
-            blocks_min: meta[6],
-            owner_bits: meta[0],
-            sparse_rank: [meta[1] as u32, meta[2] as u32],
             index: index_of(&tacs),
             dense: segment.view(2)?,
             lines: segment.view(3)?,
-            sparse: segment.view(4)?,
-            lists: [segment.view(5)?, segment.view(6)?, segment.view(7)?],
             owners: segment.view(8)?,
+            owner_bits: meta[0],
+            sparse_rank: [meta[1] as u32, meta[2] as u32],
             more_first: segment.view(9)?,
             words: segment.view(10)?,
+            sparse: segment.view(4)?,
+            lists: [segment.view(5)?, segment.view(6)?, segment.view(7)?],
             ranges: Sampled::new(segment.view(11)?),
             runs: segment.view(12)?,
             linked: linked_of(&tacs, &far),
             tacs,
             far,
             far_tacs: segment.view(14)?,
+            beside_blocked: OnceLock::new(),
+            first_tac: segment.first_tac,
+            last_tac: segment.last_tac,
+            blocks_min: meta[6],
         })
     }
 
-    /// Fetches what `entry` reads first.
+    /// Keys that this shard links to keys of its own that are stolen or lost; worked out when it is first asked.
+    pub(crate) fn beside_blocked(&self) -> &[u64] {
+        self.beside_blocked.get_or_init(|| linked_blocks::beside_blocked(self))
+    }
+
+    /// Fetches what `tac` reads first.
     pub(crate) fn prefetch_tac(&self, tac: u32) {
         prefetch(&self.index, home(tac, self.index.len()));
     }
 
-    /// Place of a TAC in `tacs`.
+    /// What the index has of a TAC.
     #[inline]
-    pub(crate) fn entry(&self, tac: u32) -> Option<u32> {
+    pub(crate) fn tac(&self, tac: u32) -> Option<&TacSlot> {
         let (mut at, last) = (home(tac, self.index.len()), self.index.len() - 1);
         loop {
-            let (found, place) = self.index[at];
-            if found == tac {
-                return Some(place);
+            let slot = &self.index[at];
+            if slot.tac == tac {
+                return Some(slot);
             }
-            if found == NO_TAC {
+            if slot.tac == NO_TAC {
                 return None;
             }
             at = (at + 1) & last;
         }
-    }
-
-    /// The records of a TAC and of the next one.
-    #[inline]
-    pub(crate) fn records(&self, entry: u32) -> Option<(&TacRecord, &TacRecord)> {
-        let entry = entry as usize;
-        Some((self.tacs.get(entry)?, self.tacs.get(entry + 1)?))
     }
 
     #[inline]
@@ -243,6 +262,61 @@ impl Shard {
         }
     }
 
+    /// Ranks of the records that have a word of which something is true, in order.
+    pub(crate) fn records_with(&self, wanted: impl Fn(u64) -> bool) -> Vec<u32> {
+        let mut ranks: Vec<u32> = Vec::new();
+        // A few in a thousand are wanted: whole chunks without one are passed over fast.
+        for (chunk, words) in self.words.chunks(CHUNK_WORDS).enumerate() {
+            if words.iter().fold(false, |any, word| any | wanted(*word)) {
+                let places = words.iter().enumerate().filter(|(_, word)| wanted(**word));
+                ranks.extend(places.map(|(at, _)| self.record_at(chunk * CHUNK_WORDS + at)));
+            }
+        }
+        ranks.dedup();
+        ranks
+    }
+
+    /// Rank of the record that holds a place of `words`.
+    fn record_at(&self, place: usize) -> u32 {
+        (self.more_first.partition_point(|first| *first as usize <= place) as u32).saturating_sub(1)
+    }
+
+    /// Serials with more in dense blocks: theirs are the ranks below this.
+    pub(crate) fn more_in_dense(&self) -> u32 {
+        self.sparse_rank[1]
+    }
+
+    /// Rank of the first serial with more of a line; after the last line, that of all lines' end.
+    pub(crate) fn more_rank(&self, line: u32) -> u32 {
+        self.lines.get(line as usize).map_or(self.more_in_dense(), |line| line.more_rank)
+    }
+
+    /// Position of a serial with more in a line, by its rank.
+    pub(crate) fn more_position(&self, line: u32, rank: u32) -> Option<u32> {
+        let line = self.lines.get(line as usize)?;
+        let mut left = rank.checked_sub(line.more_rank)?;
+        for (at, (low, high)) in (0..).zip(line.low.iter().zip(&line.high)) {
+            let mut both = low & high;
+            if left < both.count_ones() {
+                (0..left).for_each(|_| both &= both - 1);
+                return Some(at * 8 + both.trailing_zeros());
+            }
+            left -= both.count_ones();
+        }
+        None
+    }
+
+    /// Low 16 bits of the serial with more of a rank beyond those of dense blocks, in a sparse block that has it.
+    pub(crate) fn more_low(&self, block: u32, rank: u32) -> Option<u16> {
+        let place = rank.checked_sub(self.sparse_rank[1])?;
+        let block = block as usize;
+        let (first, end) = (self.sparse.get(block)?[2], self.sparse.get(block + 1)?[2]);
+        if !(first..end).contains(&place) {
+            return None;
+        }
+        self.lists[2].get(place as usize).copied()
+    }
+
     pub(crate) fn record(&self, rank: u32) -> Option<Row<'_>> {
         let rank = rank as usize;
         let (first, end) = (self.more_first.get(rank)?, self.more_first.get(rank + 1)?);
@@ -283,24 +357,27 @@ fn home(tac: u32, length: usize) -> usize {
 }
 
 /// Hashes the TACs of all records but the last.
-fn index_of(tacs: &[TacRecord]) -> Box<[(u32, u32)]> {
+fn index_of(tacs: &[TacRecord]) -> Box<[TacSlot]> {
     let known = tacs.split_last().map_or(&[][..], |(_, known)| known);
     // Half of the slots stay empty, so that every search ends.
     let length = (known.len() * 2).next_power_of_two().max(2);
-    let mut index = vec![(NO_TAC, 0); length].into_boxed_slice();
-    for (place, record) in (0..).zip(known) {
+    let empty =
+        TacSlot { tac: NO_TAC, entry: 0, dense_first: 0, sparse_first: 0, dense_mask: 0, sparse_mask: 0 };
+    let mut index = vec![empty; length].into_boxed_slice();
+    for (entry, record) in (0..).zip(known) {
         let mut at = home(record.tac, length);
-        while index[at].0 != NO_TAC && index[at].0 != record.tac {
+        while index[at].tac != NO_TAC && index[at].tac != record.tac {
             at = (at + 1) & (length - 1);
         }
-        index[at] = (record.tac, place);
+        let TacRecord { tac, dense_first, sparse_first, dense_mask, sparse_mask, .. } = *record;
+        index[at] = TacSlot { tac, entry, dense_first, sparse_first, dense_mask, sparse_mask };
     }
     index
 }
 
 /// The keys that have single links.
 fn linked_of(tacs: &[TacRecord], far: &Sampled) -> Filter {
-    let mut linked = Filter::new(far.len());
+    let mut linked = Filter::new(far.len(), LINKED_BITS);
     for pair in tacs.windows(2) {
         let first_key = u64::from(pair[0].tac) * SERIALS;
         let words = far.of(pair[0].far_first as usize..pair[1].far_first as usize);

@@ -9,8 +9,8 @@ mod fields;
 mod request;
 
 pub use answer::{
-    bad_request, error_info, health_response, put_batch, put_status, put_stream_verdict, put_verdict,
-    retry_info,
+    Verdicts, bad_request, error_info, health_response, put_batch, put_status, put_stream_verdict,
+    put_verdict, retry_info,
 };
 pub use fields::Bad;
 pub use request::{Batch, CheckRequest, Column, Place, check_request, health_request, stream_request};

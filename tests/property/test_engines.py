@@ -21,6 +21,7 @@ from policy_strategies import policies
 from segment_samples import (
     IMSIS,
     Model,
+    block,
     columns,
     exempt,
     key_of,
@@ -34,13 +35,13 @@ from test_store_model import FAST, LENIENT
 from eir import native, verdict
 from eir.check import Checker
 from eir.errors import PolicyError
-from eir.identity import imei_text, imsi_code, imsi_text, parse_imei, parse_imsi
+from eir.identity import SERIALS, imei_text, imsi_code, imsi_text, parse_imei, parse_imsi
 from eir.native import NativeChecker
 from eir.notify.case_table import CaseTable, pack_value
 from eir.policy import Policy, compile_policy, default_policy_text
 from eir.verdict import Reason, Status
 from eir.whitelist.hashtable import HashTable
-from eir.whitelist.items import REGISTERED, Item
+from eir.whitelist.items import CODE_MASK, REGISTERED, Item
 from eir.whitelist.overlay import Overlay, Table
 from eir.whitelist.rebuild import Job, run
 from eir.whitelist.segment import parse
@@ -224,6 +225,74 @@ def test_any_tables_and_policies(seed: int, text: str) -> None:
             some_cases(random, both, asked, cases)
             both.agree(asked, now)
         both.use_cases(None)
+
+
+def linked_models(random: Random) -> tuple[list[Model], Model]:
+    """Two shards whose devices are neighbours, twins and slots elsewhere, and an overlay that changes some.
+
+    One slot in seven is blocked, for any cause.
+    """
+    near, twin, far = 35_000_001, 35_000_002, 86_000_001
+    low, high, above = Model(), Model(), Model()
+
+    def words(blocked: float) -> tuple[int, ...]:
+        return (block(random.randint(1, 4), random.randint(1, 9)),) if random.random() < blocked else ()
+
+    for serial in random.sample(range(1_000, 3_000), 900):
+        for tac, model in ((near, low), (twin, low), (far, high)):
+            owner = imsi_code(f"43211{key_of(tac, serial) % 10**10:010}") if random.random() < 0.7 else 0
+            model.rows[key_of(tac, serial)] = REGISTERED | owner, words(0.15)
+    single = sorted(key % SERIALS for key in low.rows if key // SERIALS == near)
+    for serial in single:
+        if serial >= 2_500:  # elsewhere: an end in each shard
+            low.links[key_of(near, serial)] = {key_of(far, serial)}
+            high.links[key_of(far, serial)] = {key_of(near, serial)}
+        elif serial >= 2_000:
+            low.link(key_of(near, serial), key_of(twin, serial))
+        else:
+            low.link(key_of(near, serial & ~1), key_of(near, serial | 1))
+    for key in random.sample(sorted(low.rows) + sorted(high.rows), 400):
+        above.rows[key] = (low.rows.get(key) or high.rows[key])[0], words(0.2)
+    for serial in random.sample(single, 60):
+        slots = {key_of(tac, serial) for tac in random.sample((near, twin, far), 2)}
+        slots.add(key_of(far, random.choice(single)))
+        if above.links.keys().isdisjoint(slots):
+            for other in {other for slot in slots for other in (low.links | high.links).get(slot, ())}:
+                above.links.setdefault(other, set())  # what they were linked to stands alone
+            above.link(*slots)
+    return [low, high], above
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_blocks_of_other_slots_are_found_wherever_they_and_the_links_are(seed: int) -> None:
+    random = Random(seed)
+    models, above = linked_models(random)
+    blocks = models[0].blocks().grown(models[1].shard_rows().keys.head & ((1 << 52) - 1))
+    edges = [(0, 49_999_999), (50_000_000, 99_999_999)]
+    shards = [
+        Shard(parse(memoryview(model.image(blocks, *edge)), "sample"), blocks)
+        for model, edge in zip(models, edges, strict=True)
+    ]
+    common = Common.of(parse(memoryview(Common.image({}, blocks, 5)), "common"))
+    levels = [overlay(above, {}, set())]
+    store = Standing(Generation.of(7, [], shards, common))
+    both = Both(store)
+    rows = models[0].rows | models[1].rows
+    asked = [
+        (imei_text(key), imsi_text(head & CODE_MASK or 1_432_110_000_000_001), "", False)
+        for key, (head, _) in rows.items()
+    ]
+    imeis, imsis = [imei for imei, *_ in asked], [imsi for _, imsi, *_ in asked]
+    for now in ([], levels, [Overlay.empty(), *levels], []):
+        store.generation = Generation.of(7, now, shards, common)
+        both.native.publish()
+        both.agree(asked, 1_800_000_000)
+        reasons = [verdict.reason for verdict in both.native.check_batch(imeis, imsis, "")]
+        assert reasons.count(Reason.BLOCKED_LINKED) > 50
+    shards.reverse()  # one is replaced by another of the same rows
+    store.generation = Generation.of(8, levels, [Shard(shards[0].segment, blocks), shards[1]], common)
+    both.native.publish()
+    both.agree(asked, 1_800_000_000)
 
 
 def test_cases_deny_and_give_deadlines() -> None:

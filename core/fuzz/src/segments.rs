@@ -65,11 +65,11 @@ fn sample(place: usize) -> Segment {
 fn open(segment: &Segment) -> Result<Generation, String> {
     let shard = |segment: &Segment| Ok::<_, String>(vec![Arc::new(Shard::of(segment)?)]);
     match segment.kind {
-        Kind::Shard => Generation::new(1, vec![], shard(segment)?, Arc::new(Common::of(&sample(1))?)),
-        Kind::Common => Generation::new(1, vec![], shard(&sample(0))?, Arc::new(Common::of(segment)?)),
+        Kind::Shard => Generation::new(1, vec![], shard(segment)?, Arc::new(Common::of(&sample(1))?), None),
+        Kind::Common => Generation::new(1, vec![], shard(&sample(0))?, Arc::new(Common::of(segment)?), None),
         Kind::Overlay => {
             let levels = vec![Arc::new(Tables::of(segment)?)];
-            Generation::new(1, levels, shard(&sample(0))?, Arc::new(Common::of(&sample(1))?))
+            Generation::new(1, levels, shard(&sample(0))?, Arc::new(Common::of(&sample(1))?), None)
         }
     }
 }

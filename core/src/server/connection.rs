@@ -187,6 +187,7 @@ impl Connection {
             return;
         }
         (self.received_at, self.asked_alive_at) = (now, None);
+        service.begin();
         let mut kept = std::mem::take(&mut self.input);
         let fresh = kept.is_empty();
         if !fresh {
@@ -205,6 +206,7 @@ impl Connection {
             }
             Err(broken) => self.break_off(broken, service),
         }
+        service.rest();
         self.input = kept;
         self.count_held(service);
         let greets = matches!(self.phase, Phase::Greeting | Phase::Settings);

@@ -13,16 +13,17 @@ use super::ahead;
 use super::answer::{Failure, code};
 use super::request::{Encoding, Method};
 use super::{Limits, Shared};
-use crate::check::{Published, Question, Tables, Verdict};
+use crate::check::{Question, Tables, Verdict};
 use crate::counters::{Counters, bound};
+use crate::published::Published;
 use crate::sightings::{Keeper, Queues, Sighting};
 use crate::unpaired::{LOOKING, Spotter};
-use crate::wire::{self, Batch, CheckRequest};
+use crate::wire::{self, Batch, CheckRequest, Place, Verdicts};
 
 const IDENTITY_BYTES_MAX: usize = 256;
 const REQUEST_ID_BYTES_MAX: usize = 128;
 /// Identities of a batch that are judged together.
-pub const GROUP_ROWS: usize = 256;
+pub const GROUP_ROWS: usize = 64;
 const WHITELISTED: u8 = 1;
 /// What stands before a message: whether it is compressed, and its length.
 pub const PREFIX_BYTES: usize = 5;
@@ -45,12 +46,16 @@ pub trait Judge {
     }
 }
 
-/// Where a judge comes from: None until tables are loaded.
+/// Where a judge comes from.
 pub trait Source: Send + Sync + 'static {
     /// What it gives.
     type Judge: Judge;
-    /// Gives the judge of now to `work`.
-    fn with<R>(&self, work: impl FnOnce(Option<&Self::Judge>) -> R) -> R;
+    /// What keeps a judge.
+    type Held: Send;
+    /// Takes hold of the judge of now, for what was read at once: that was sent before.
+    fn hold(&self) -> Self::Held;
+    /// The judge that is held: None until tables are loaded.
+    fn judge(held: &Self::Held) -> Option<&Self::Judge>;
 }
 
 impl Judge for Tables {
@@ -81,15 +86,22 @@ impl Judge for Tables {
 
 impl Source for Published {
     type Judge = Tables;
+    type Held = Option<Arc<Tables>>;
 
-    fn with<R>(&self, work: impl FnOnce(Option<&Tables>) -> R) -> R {
-        work(self.load().as_deref())
+    fn hold(&self) -> Self::Held {
+        self.load().clone()
+    }
+
+    fn judge(held: &Self::Held) -> Option<&Tables> {
+        held.as_deref()
     }
 }
 
 /// One thread's end of the service; kept from call to call for its memory.
-pub struct Service<S> {
+pub struct Service<S: Source> {
     source: Arc<S>,
+    /// What the calls of one read are judged by.
+    tables: Option<S::Held>,
     pub(super) shared: Arc<Shared>,
     pub(super) limits: Limits,
     pub(super) counters: Arc<Counters>,
@@ -100,8 +112,11 @@ pub struct Service<S> {
     pub(super) answer: Vec<u8>,
     batch: Batch,
     verdicts: Vec<Verdict>,
+    columns: Verdicts,
     /// Seconds since the Unix epoch.
     pub(super) now: u64,
+    /// When the call before was answered, or the read began.
+    since: Instant,
     /// Calls in flight on this thread.
     pub(super) calls: usize,
     /// Connections of this thread.
@@ -121,9 +136,11 @@ impl<S: Source> Service<S> {
     ) -> Self {
         let keeper = Keeper::new(shared.wanted.clone());
         let spotter = Spotter::new(shared.wanted.unpaired_max, shared.wanted.unpaired_repeat_seconds);
-        let (answer, batch, verdicts) = (Vec::new(), Batch::default(), Vec::new());
+        let (answer, batch) = (Vec::new(), Batch::default());
+        let (verdicts, columns) = (Vec::with_capacity(GROUP_ROWS), Verdicts::default());
         Self {
             source,
+            tables: None,
             shared,
             limits,
             counters,
@@ -133,18 +150,39 @@ impl<S: Source> Service<S> {
             answer,
             batch,
             verdicts,
+            columns,
             now: 0,
+            since: Instant::now(),
             calls: 0,
             connections: 0,
             held: 0,
         }
     }
 
+    /// Something was read: its calls are judged by the tables of now.
+    pub fn begin(&mut self) {
+        self.tables = None;
+        self.since = Instant::now();
+    }
+
+    /// What was read is answered: nothing is held while nothing comes.
+    pub fn rest(&mut self) {
+        self.tables = None;
+    }
+
+    /// Does something with the judge that is held, or with that of now.
+    fn judged<R>(&mut self, work: impl FnOnce(&mut Self, Option<&S::Judge>) -> R) -> R {
+        let held = self.tables.take().unwrap_or_else(|| self.source.hold());
+        let result = work(self, S::judge(&held));
+        self.tables = Some(held);
+        result
+    }
+
     /// Fetches what the checks of some frames will read, where there are several; returns the bytes it looked at.
-    pub fn look_ahead(&self, frames: &[u8]) -> usize {
+    pub fn look_ahead(&mut self, frames: &[u8]) -> usize {
         let (imeis, count, bytes) = ahead::imeis(frames);
         if count > 1 {
-            self.source.with(|judge| {
+            self.judged(|_, judge| {
                 if let Some(judge) = judge {
                     judge.look_ahead(&imeis[..count]);
                 }
@@ -210,33 +248,35 @@ impl<S: Source> Service<S> {
         method: usize,
         work: impl FnOnce(&mut Self) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        let started = Instant::now();
-        work(self)?;
-        self.counters.seconds[method].observe(started.elapsed().as_nanos() as u64);
-        Ok(())
+        let result = work(self);
+        // One look at the clock a call: it begins where the one before ended.
+        let now = Instant::now();
+        let took = now.duration_since(std::mem::replace(&mut self.since, now));
+        if result.is_ok() {
+            self.counters.seconds[method].observe(took.as_nanos() as u64);
+        }
+        result
     }
 
     fn check(&mut self, message: &[u8], client: &[u8], late: bool) -> Result<(), Failure> {
-        let source = Arc::clone(&self.source);
-        source.with(|judge| {
+        self.judged(|service, judge| {
             let judge = judge.ok_or(Failure::NotReady)?;
             let request = wire::check_request(message).map_err(|_| no_message("CheckEquipmentRequest"))?;
             in_time(late)?;
-            let verdict = self.judge(judge, &request, client)?;
-            self.framed(|out| wire::put_verdict(out, &verdict, request.request_id));
+            let verdict = service.judge(judge, &request, client)?;
+            service.framed(|out| wire::put_verdict(out, &verdict, request.request_id));
             Ok(())
         })
     }
 
     fn stream(&mut self, message: &[u8], client: &[u8]) -> Result<(), Failure> {
-        let source = Arc::clone(&self.source);
-        source.with(|judge| {
+        self.judged(|service, judge| {
             let judge = judge.ok_or(Failure::NotReady)?;
             let request =
                 wire::stream_request(message).map_err(|_| no_message("StreamCheckEquipmentRequest"))?;
             let request = request.ok_or_else(|| Failure::Invalid("check".into(), "is missing".into()))?;
-            let verdict = self.judge(judge, &request, client)?;
-            self.framed(|out| wire::put_stream_verdict(out, &verdict, request.request_id));
+            let verdict = service.judge(judge, &request, client)?;
+            service.framed(|out| wire::put_stream_verdict(out, &verdict, request.request_id));
             Ok(())
         })
     }
@@ -290,16 +330,14 @@ impl<S: Source> Service<S> {
     }
 
     fn batch(&mut self, message: &[u8], client: &[u8], late: bool) -> Result<(), Failure> {
-        let source = Arc::clone(&self.source);
         let mut batch = std::mem::take(&mut self.batch);
-        let result = source.with(|judge| {
+        let result = self.judged(|service, judge| {
             let judge = judge.ok_or(Failure::NotReady)?;
-            batch
-                .read(message, self.limits.batch_rows_max)
-                .map_err(|_| no_message("BatchCheckEquipmentRequest"))?;
-            batch_valid(&batch, message, self.limits.batch_rows_max)?;
+            let rows_max = service.limits.batch_rows_max;
+            batch.read(message, rows_max).map_err(|_| no_message("BatchCheckEquipmentRequest"))?;
+            batch_valid(&batch, message, rows_max)?;
             in_time(late)?;
-            self.judge_batch(judge, &batch, message, client);
+            service.judge_batch(judge, &batch, message, client);
             Ok(())
         });
         self.batch = batch;
@@ -307,31 +345,34 @@ impl<S: Source> Service<S> {
     }
 
     fn judge_batch(&mut self, judge: &S::Judge, batch: &Batch, message: &[u8], client: &[u8]) {
-        let text = |place: Option<wire::Place>| place.map_or(&[][..], |place| place.of(message));
+        let text = |place: Option<Place>| place.map_or(&[][..], |place| place.of(message));
         let serving_plmn = text(batch.serving_plmn);
-        let mut verdicts = std::mem::take(&mut self.verdicts);
-        verdicts.clear();
+        let (mut verdicts, mut columns) =
+            (std::mem::take(&mut self.verdicts), std::mem::take(&mut self.columns));
+        columns.clear();
         let mut questions = Vec::with_capacity(batch.imei.rows.min(GROUP_ROWS));
-        let imsi = |row: usize| text(batch.imsi.places.get(row).copied());
         let said = (judge.policy_number(), judge.status_map(client));
-        let state = judge.state();
-        for (group, imeis) in batch.imei.places.chunks(GROUP_ROWS).enumerate() {
-            let first = group * GROUP_ROWS;
+        let (mut serial, mut stale) = judge.state();
+        let mut imsis = batch.imsi.places.iter();
+        for imeis in batch.imei.places.chunks(GROUP_ROWS) {
             questions.clear();
-            questions.extend(imeis.iter().enumerate().map(|(row, imei)| Question {
+            questions.extend(imeis.iter().map(|imei| Question {
                 imei: imei.of(message),
-                imsi: imsi(first + row),
+                imsi: text(imsis.next().copied()),
                 serving_plmn,
                 emergency: false,
             }));
+            verdicts.clear();
             judge.check_batch(&questions, self.now, &mut verdicts);
-            for (question, verdict) in questions.iter().zip(&mut verdicts[first..]) {
+            for (question, verdict) in questions.iter().zip(&mut verdicts) {
                 self.tell(verdict, said, (question.imei, question.imsi, serving_plmn, client), b"");
+                columns.push(verdict);
             }
+            (serial, stale) =
+                verdicts.first().map_or((serial, stale), |verdict| (verdict.serial, verdict.stale));
         }
-        let (serial, stale) = verdicts.first().map_or(state, |verdict| (verdict.serial, verdict.stale));
-        self.framed(|out| wire::put_batch(out, &verdicts, serial, stale, text(batch.request_id)));
-        self.verdicts = verdicts;
+        self.framed(|out| wire::put_batch(out, &columns, serial, stale, text(batch.request_id)));
+        (self.verdicts, self.columns) = (verdicts, columns);
     }
 
     fn health(&mut self, message: &[u8]) -> Result<(), Failure> {
@@ -437,7 +478,7 @@ fn batch_valid(batch: &Batch, message: &[u8], rows_max: usize) -> Result<(), Fai
             return Err(Failure::Invalid(format!("{name}[{row}]").into(), text));
         }
     }
-    let text = |place: Option<wire::Place>| place.map_or(&[][..], |place| place.of(message));
+    let text = |place: Option<Place>| place.map_or(&[][..], |place| place.of(message));
     bounded("request_id", text(batch.request_id), REQUEST_ID_BYTES_MAX)?;
     plmn_valid(text(batch.serving_plmn))
 }

@@ -130,6 +130,15 @@ impl Streams {
         }
     }
 
+    /// A call, to change what it does not hold.
+    pub fn get(&mut self, id: u32) -> Option<&mut Stream> {
+        match &mut self.latest {
+            Some((latest, stream)) if *latest == id => Some(stream),
+            _ if self.rest.is_empty() => None,
+            _ => self.rest.get_mut(&id),
+        }
+    }
+
     /// Whether a call is in flight.
     pub fn has(&self, id: u32) -> bool {
         self.latest.as_ref().is_some_and(|(latest, _)| *latest == id) || self.rest.contains_key(&id)

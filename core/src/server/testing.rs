@@ -34,9 +34,14 @@ impl Judge for Fake {
 
 impl Source for Fake {
     type Judge = Self;
+    type Held = Self;
 
-    fn with<R>(&self, work: impl FnOnce(Option<&Self>) -> R) -> R {
-        work(Some(self))
+    fn hold(&self) -> Self {
+        Self
+    }
+
+    fn judge(held: &Self) -> Option<&Self> {
+        Some(held)
     }
 }
 

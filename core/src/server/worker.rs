@@ -67,7 +67,7 @@ struct Peer {
 }
 
 /// The thread's state.
-pub struct Worker<S> {
+pub struct Worker<S: Source> {
     inbox: Arc<Inbox>,
     service: Service<S>,
     epoll: OwnedFd,

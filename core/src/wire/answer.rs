@@ -28,34 +28,58 @@ pub fn put_stream_verdict(out: &mut Vec<u8>, verdict: &Verdict, request_id: &[u8
     }
 }
 
+/// Verdicts of a batch by column, as they are told; kept from batch to batch for its memory.
+#[derive(Default)]
+pub struct Verdicts {
+    statuses: Vec<u8>,
+    reasons: Vec<u8>,
+    deadlines: Vec<u64>,
+    cache_seconds: Vec<u32>,
+}
+
+impl Verdicts {
+    /// Lets go of the batch before.
+    pub fn clear(&mut self) {
+        self.statuses.clear();
+        self.reasons.clear();
+        self.deadlines.clear();
+        self.cache_seconds.clear();
+    }
+
+    /// Adds a verdict.
+    #[inline]
+    pub fn push(&mut self, verdict: &Verdict) {
+        self.statuses.push(verdict.status);
+        self.reasons.push(verdict.reason);
+        self.deadlines.push(verdict.deadline);
+        self.cache_seconds.push(verdict.cache_seconds);
+    }
+}
+
 /// Adds BatchCheckEquipmentResponse.
-pub fn put_batch(out: &mut Vec<u8>, verdicts: &[Verdict], serial: u64, stale: bool, request_id: &[u8]) {
-    put_column(out, 1, verdicts, |verdict| verdict.status.into());
-    put_column(out, 2, verdicts, |verdict| verdict.reason.into());
-    if verdicts.iter().any(|verdict| verdict.deadline != 0) {
-        put_column(out, 3, verdicts, |verdict| verdict.deadline);
+pub fn put_batch(out: &mut Vec<u8>, verdicts: &Verdicts, serial: u64, stale: bool, request_id: &[u8]) {
+    put_column(out, 1, &verdicts.statuses);
+    put_column(out, 2, &verdicts.reasons);
+    if verdicts.deadlines.iter().any(|deadline| *deadline != 0) {
+        put_column(out, 3, &verdicts.deadlines);
     }
     put_number(out, 4, serial);
     put_number(out, 5, stale.into());
-    if verdicts.iter().any(|verdict| verdict.cache_seconds != 0) {
-        put_column(out, 6, verdicts, |verdict| verdict.cache_seconds.into());
+    if verdicts.cache_seconds.iter().any(|seconds| *seconds != 0) {
+        put_column(out, 6, &verdicts.cache_seconds);
     }
     put_text(out, 7, request_id);
 }
 
-fn put_column(out: &mut Vec<u8>, number: u8, verdicts: &[Verdict], value: impl Fn(&Verdict) -> u64) {
-    if verdicts.is_empty() {
+fn put_column<T: Copy + Into<u64>>(out: &mut Vec<u8>, number: u8, values: &[T]) {
+    if values.is_empty() {
         return;
     }
-    let bytes: usize = verdicts.iter().map(|verdict| varint_bytes(value(verdict))).sum();
+    let bytes: usize = values.iter().map(|value| varint_bytes((*value).into())).sum();
     out.push(number << 3 | 2);
     put_varint(out, bytes as u64);
-    if bytes == verdicts.len() {
-        out.extend(verdicts.iter().map(|verdict| value(verdict) as u8));
-    } else {
-        out.reserve(bytes);
-        verdicts.iter().for_each(|verdict| put_varint(out, value(verdict)));
-    }
+    out.reserve(bytes);
+    values.iter().for_each(|value| put_varint(out, (*value).into()));
 }
 
 /// HealthCheckResponse.
@@ -110,6 +134,12 @@ pub fn retry_info(seconds: u64) -> Vec<u8> {
 mod tests {
     use super::*;
 
+    fn columns(verdicts: &[Verdict]) -> Verdicts {
+        let mut columns = Verdicts::default();
+        verdicts.iter().for_each(|verdict| columns.push(verdict));
+        columns
+    }
+
     const VERDICT: Verdict = {
         let (status, reason, deadline, serial) = (1, 16, 300, 7);
         Verdict { status, reason, deadline, serial, stale: true, cache_seconds: 60, unpaired: None }
@@ -135,16 +165,16 @@ mod tests {
     fn columns_of_zeros_are_left_out() {
         let bare = Verdict { status: 2, reason: 37, serial: 7, ..Default::default() };
         let mut out = Vec::new();
-        put_batch(&mut out, &[bare, bare], 7, false, b"");
+        put_batch(&mut out, &columns(&[bare, bare]), 7, false, b"");
         assert_eq!(out, b"\x0a\x02\x02\x02\x12\x02\x25\x25\x20\x07");
         out.clear();
-        put_batch(&mut out, &[bare, VERDICT], 7, true, b"r");
+        put_batch(&mut out, &columns(&[bare, VERDICT]), 7, true, b"r");
         assert_eq!(
             out,
             b"\x0a\x02\x02\x01\x12\x02\x25\x10\x1a\x03\x00\xac\x02\x20\x07\x28\x01\x32\x02\x00\x3c\x3a\x01r"
         );
         out.clear();
-        put_batch(&mut out, &[], 7, false, b"");
+        put_batch(&mut out, &columns(&[]), 7, false, b"");
         assert_eq!(out, b"\x20\x07");
     }
 }

@@ -66,6 +66,10 @@ pub struct Batch {
     pub request_id: Option<Place>,
 }
 
+/// The first byte of an entry of a batch.
+const IMEI_TAG: u8 = 1 << 3 | 2;
+const IMSI_TAG: u8 = 2 << 3 | 2;
+
 impl Batch {
     /// Reads a batch in place of the one before, keeping at most some rows of each column.
     pub fn read(&mut self, data: &[u8], rows_max: usize) -> Result<(), Bad> {
@@ -75,7 +79,15 @@ impl Batch {
         // ASCII as a whole is UTF-8 in each field.
         let ascii = data.is_ascii();
         let mut rest = data;
-        while let Some((number, value)) = field(&mut rest)? {
+        loop {
+            if ascii {
+                let at = short_texts(data, data.len() - rest.len(), IMEI_TAG, |text| {
+                    self.imei.push(text, rows_max)
+                });
+                let at = short_texts(data, at, IMSI_TAG, |text| self.imsi.push(text, rows_max));
+                rest = &data[at..];
+            }
+            let Some((number, value)) = field(&mut rest)? else { return Ok(()) };
             let (1..=4, Value::Bytes(text)) = (number, value) else { continue };
             if !ascii {
                 utf8(text)?;
@@ -89,8 +101,20 @@ impl Batch {
                 _ => self.request_id = Some(place),
             }
         }
-        Ok(())
     }
+}
+
+/// Finds the texts of less than 128 bytes that follow each other from a place on, all with one tag; returns the place
+/// after them. What is no such text it leaves.
+fn short_texts(data: &[u8], mut at: usize, tag: u8, mut found: impl FnMut(Place)) -> usize {
+    while let Some([first, bytes @ ..0x80]) = data.get(at..at + 2).and_then(<[u8]>::first_chunk)
+        && *first == tag
+        && at + 2 + usize::from(*bytes) <= data.len()
+    {
+        found(Place { start: at as u32 + 2, bytes: u32::from(*bytes) });
+        at += 2 + usize::from(*bytes);
+    }
+    at
 }
 
 /// Reads CheckEquipmentRequest.
@@ -139,6 +163,7 @@ fn merge_check<'a>(mut data: &'a [u8], request: &mut CheckRequest<'a>) -> Result
 
 #[cfg(test)]
 mod tests {
+    use super::super::fields::put_varint;
     use super::*;
 
     #[test]
@@ -224,5 +249,53 @@ mod tests {
         assert_eq!(batch.request_id.unwrap().of(data), b"r");
         batch.read(b"", 2).unwrap();
         assert!(batch.imei.rows == 0 && batch.imei.places.is_empty() && batch.request_id.is_none());
+    }
+
+    #[test]
+    fn entries_are_found_in_any_order_of_fields_and_lengths() {
+        let long = [b'7'; 200];
+        let entry = |number: u8, text: &[u8]| {
+            let mut out = vec![number << 3 | 2];
+            put_varint(&mut out, text.len() as u64);
+            [&out, text].concat()
+        };
+        let fields = [
+            entry(1, b"11"),
+            entry(2, b"21"),
+            entry(1, &long),
+            entry(1, b"13"),
+            b"\x78\x01".to_vec(),
+            entry(2, &long),
+            entry(2, b""),
+            entry(1, b"14"),
+            entry(3, b"43211"),
+            entry(2, b"24"),
+        ];
+        let texts = |batch: &Batch, data: &[u8]| {
+            let column = |column: &Column| -> Vec<Vec<u8>> {
+                column.places.iter().map(|place| place.of(data).to_vec()).collect()
+            };
+            (column(&batch.imei), column(&batch.imsi))
+        };
+        let expected = (
+            vec![b"11".to_vec(), long.to_vec(), b"13".to_vec(), b"14".to_vec()],
+            vec![b"21".to_vec(), long.to_vec(), b"".to_vec(), b"24".to_vec()],
+        );
+        let mut batch = Batch::default();
+        let plain = fields.concat();
+        batch.read(&plain, 9).unwrap();
+        assert_eq!(texts(&batch, &plain), expected);
+        // One field that is not ASCII: each is looked at by itself, and found alike.
+        let other = [plain, entry(4, "\u{634}".as_bytes())].concat();
+        batch.read(&other, 9).unwrap();
+        assert_eq!(texts(&batch, &other), expected);
+        for end in 0..other.len() {
+            let whole = fields.iter().scan(0, |at, field| {
+                *at += field.len();
+                Some(*at)
+            });
+            let cut = !std::iter::once(0).chain(whole).any(|at| at == end);
+            assert_eq!(batch.read(&other[..end], 9).is_err(), cut, "{end}");
+        }
     }
 }

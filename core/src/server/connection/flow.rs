@@ -31,7 +31,7 @@ impl Connection {
         if content.is_empty() && !end_stream {
             self.cost(1)?;
         }
-        let Some(mut stream) = self.streams.take(head.stream) else {
+        let Some(stream) = self.streams.get(head.stream) else {
             // Ended by us, or cancelled: what was on its way is of no use.
             return self.cost(1);
         };
@@ -42,7 +42,6 @@ impl Connection {
         stream.content_left = counted.flatten();
         let miscounted =
             counted == Some(None) || (end_stream && stream.content_left.is_some_and(|left| left != 0));
-        self.streams.put(head.stream, stream);
         if ended || over || miscounted {
             let code = if ended {
                 Code::StreamClosed

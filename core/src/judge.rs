@@ -1,0 +1,212 @@
+//! The verdict of facts: gate, standing, status, each looked up in the policy's tables. No rule is here.
+//!
+//! The index arithmetic is that of eir/verdict.py: a fact is a digit of a place, far facts the highest ones.
+
+use crate::facts::{Row, RowFacts, UNTIL_MASK};
+use crate::identity::{Imsi, imei_class, imsi_class};
+use crate::policy::{GATE_FIELDS, ImsiClass, STANDING_FIELDS, Stretch, WHITELISTED, far, reason, weight};
+
+/// Kinds of SIMs from 3 on; below they are `imsi_class`.
+mod imsi_kind {
+    pub const HOME: usize = 3;
+    pub const ABROAD: usize = 4;
+    pub const FOREIGN: usize = 5;
+}
+
+/// Kinds of IMEIs from 9 on; below they are `imei_class`.
+mod standing {
+    pub const SHARED: usize = 9;
+    pub const CLONED: usize = 10;
+}
+
+/// What the IMSI is to the slot.
+mod relation {
+    pub const NONE: usize = 0;
+    pub const OWNER: usize = 1;
+    pub const UTILIZER: usize = 2;
+}
+
+/// Place value of a field of the gate table, worked out by the compiler.
+macro_rules! g {
+    ($name:literal) => {
+        const { weight(&GATE_FIELDS, $name) }
+    };
+}
+
+/// Place value of a field of the standing table.
+macro_rules! s {
+    ($name:literal) => {
+        const { weight(&STANDING_FIELDS, $name) }
+    };
+}
+
+/// What a check is asked, and what holds for all checks now.
+#[allow(missing_docs)]
+pub(crate) struct Circumstances<'a> {
+    pub imei_class: u8,
+    pub imsi: Imsi,
+    pub serving_plmn: &'a [u8],
+    pub emergency: bool,
+    pub allow_all: bool,
+    /// None where the IMEI has no key.
+    pub tac: Option<u64>,
+    /// Its type of device is exempt.
+    pub type_exempt: bool,
+}
+
+/// What the row of an identity says, and the places in the tables as far as that makes them.
+pub(crate) struct Near {
+    /// The row's facts.
+    pub(crate) facts: RowFacts,
+    /// The SIM is one of a home network.
+    pub(crate) home: bool,
+    tac_class: usize,
+    imsi_class: ImsiClass,
+    gate: usize,
+    standing: usize,
+}
+
+/// Facts that cost a further look-up; each is asked for at most once, and only where it can change the answer.
+pub(crate) trait FarFacts {
+    /// Whether another slot of the device is stolen or lost.
+    fn linked_block(&mut self) -> bool;
+    /// Whether this SIM is paired to another slot, and whether another slot is owned or was in use before.
+    fn other_slots(&mut self) -> (bool, bool);
+    /// Whether a range blocks the IMEI.
+    fn range_blocks(&mut self) -> bool;
+    /// Whether a range registers it.
+    fn range_registers(&mut self) -> bool;
+    /// End of the exemption of the IMSI alone; 0 where it has none now.
+    fn imsi_exempt_until(&mut self) -> u64;
+}
+
+/// What the tables say.
+pub(crate) struct Judged {
+    pub(crate) status: u8,
+    pub(crate) reason: u8,
+    /// End of the exemption that it rests on; 0 for none.
+    pub(crate) deadline: u64,
+    /// It says nothing of the next check: an emergency call, or the override.
+    pub(crate) passes: bool,
+    /// A home subscriber's pair has a case.
+    pub(crate) opens: bool,
+    /// Place of the outcome in the table of statuses.
+    pub(crate) place: usize,
+}
+
+impl Near {
+    /// Reads a row at a second.
+    #[inline]
+    pub(crate) fn of(row: Row<'_>, asked: &Circumstances<'_>, now: u64, stretch: &Stretch) -> Self {
+        let imsi = asked.imsi.code;
+        let facts = RowFacts::of(row, imsi, now, stretch, asked.tac);
+        let (imsi_class, tac_class) = (stretch.imsi_class(imsi), stretch.tac_class(asked.tac));
+        let kind = match asked.imsi.class {
+            imsi_class::WELL_FORMED if !imsi_class.home() => imsi_kind::FOREIGN,
+            imsi_class::WELL_FORMED if stretch.home_plmn(asked.serving_plmn) => imsi_kind::HOME,
+            imsi_class::WELL_FORMED => imsi_kind::ABROAD,
+            other => usize::from(other),
+        };
+        let individually = usize::from(facts.individually_registered());
+        let type_exempt = asked.type_exempt || (asked.tac.is_some() && stretch.tac_exempt[tac_class]);
+        let gate = usize::from(asked.emergency) * g!("emergency")
+            + usize::from(asked.allow_all) * g!("override")
+            + usize::from(facts.exempt_pair != 0) * g!("pair_exempt")
+            + usize::from(facts.own_block) * g!("own_block")
+            + kind * g!("imsi_kind")
+            + individually * g!("individually_registered")
+            + usize::from(facts.exempt_imei != 0) * g!("imei_exempt")
+            + usize::from(imsi != 0 && imsi_class.exempt()) * g!("imsi_range_exempt")
+            + usize::from(type_exempt) * g!("device_type_exempt");
+        let relation = match () {
+            () if imsi != 0 && facts.owner == imsi => relation::OWNER,
+            () if facts.utilizer => relation::UTILIZER,
+            () => relation::NONE,
+        };
+        let kind_of_imei = match asked.imei_class {
+            imei_class::KEY if facts.cloned => standing::CLONED,
+            imei_class::KEY if facts.pairs > stretch.pairs_per_imei_max => standing::SHARED,
+            class => usize::from(class),
+        };
+        let standing = relation * s!("relation")
+            + usize::from(facts.grandfathered) * s!("grandfathered")
+            + kind * s!("imsi_kind")
+            + kind_of_imei * s!("standing")
+            + usize::from(facts.owner != 0) * s!("owned")
+            + individually * s!("individually_registered");
+        let home = kind == imsi_kind::HOME || kind == imsi_kind::ABROAD;
+        Self { facts, home, tac_class, imsi_class, gate, standing }
+    }
+
+    /// Whether the other slots will be asked for, as far as it can be told before any far fact is known.
+    #[inline]
+    pub(crate) fn needs_links(&self, stretch: &Stretch, linked_block: impl FnOnce() -> bool) -> bool {
+        self.needs_to_stand(stretch, far::LINKS)
+            || (stretch.gate_needs[self.gate] & far::LINKS != 0 && linked_block())
+    }
+
+    /// Whether the ranges that hold the IMEI will be asked for, likewise.
+    #[inline]
+    pub(crate) fn needs_ranges(&self, stretch: &Stretch) -> bool {
+        stretch.gate_needs[self.gate] & far::RANGES != 0 || self.needs_to_stand(stretch, far::RANGES)
+    }
+
+    fn needs_to_stand(&self, stretch: &Stretch, group: u8) -> bool {
+        stretch.gate[self.gate] == 0 && stretch.standing_needs[self.standing] & group != 0
+    }
+}
+
+/// Looks up what the facts make.
+#[inline]
+pub(crate) fn judge(near: &Near, far: &mut impl FarFacts, stretch: &Stretch, stale: bool) -> Judged {
+    let (mut gate, mut exempt_imsi) = (near.gate, 0);
+    let needs = stretch.gate_needs[gate];
+    if needs & far::LINKS != 0 {
+        gate += usize::from(far.linked_block()) * g!("linked_block");
+    }
+    if needs & far::RANGES != 0 {
+        gate += usize::from(far.range_blocks()) * g!("range_block");
+    }
+    if needs & far::IMSI_ROWS != 0 {
+        exempt_imsi = far.imsi_exempt_until();
+        gate += usize::from(exempt_imsi != 0) * g!("imsi_exempt");
+    }
+    let mut reason = stretch.gate[gate];
+    if reason == 0 {
+        let mut standing = near.standing;
+        let needs = stretch.standing_needs[standing];
+        if needs & far::LINKS != 0 {
+            let (paired, owned) = far.other_slots();
+            standing += usize::from(paired) * s!("other_slot_paired");
+            standing += usize::from(owned) * s!("other_slot_owned");
+        }
+        if needs & far::RANGES != 0 {
+            standing += usize::from(far.range_registers()) * s!("range_registered");
+        }
+        reason = stretch.standing[standing];
+    }
+    let passes = matches!(reason, reason::EMERGENCY | reason::OVERRIDE);
+    let tracked = near.facts.tracked && !passes;
+    let outcome = stretch.outcome(near.tac_class, near.imsi_class.class, reason);
+    let place = outcome * 8 + usize::from(tracked) * 4 + usize::from(stale) * 2;
+    let deadline = match reason {
+        reason::EXEMPT_PAIR | reason::EXEMPT_PAIR_BLOCKED => near.facts.exempt_pair,
+        reason::EXEMPT_IMEI => near.facts.exempt_imei,
+        reason::EXEMPT_IMSI => exempt_imsi,
+        _ => 0,
+    };
+    let deadline = if deadline == UNTIL_MASK { 0 } else { deadline };
+    let (status, opens) = (stretch.outcomes[place], stretch.opens[outcome] != 0);
+    Judged { status, reason, deadline, passes, opens, place }
+}
+
+/// Seconds an answer may be kept: never past the next deadline or change of the policy. Of the second that `now` is,
+/// all but its end may be over.
+#[inline]
+pub(crate) fn cache_seconds(status: u8, deadline: u64, stretch: &Stretch, next_change: u64, now: u64) -> u32 {
+    if status != WHITELISTED {
+        return 0;
+    }
+    let ends = [deadline, next_change].into_iter().filter(|end| *end != 0);
+    ends.map(|end| end.saturating_sub(now + 1)).fold(stretch.cache_seconds_max, u64::min) as u32
+}
