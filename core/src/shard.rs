@@ -3,7 +3,6 @@
 //! Every place that a record names is looked up with a check: in a shard that is damaged although its
 //! checksums are right, what lies nowhere is not known, and no search is longer than the file.
 
-use std::cmp::Ordering;
 use std::sync::OnceLock;
 
 use bytemuck::{Pod, Zeroable};
@@ -337,15 +336,11 @@ impl Line {
             3 => (bytes(&self.high, 20) & (bytes(&self.low, 20) ^ flip)) >> 32,
             _ => bytes(&self.high, at * 8) & (bytes(&self.low, at * 8) ^ flip),
         };
-        let (words_before, part) = (position as usize / 64, (1 << (position % 64)) - 1);
+        // Without branches: where a serial lies in its line is a matter of chance.
         let mut count = 0;
         for at in 0..4 {
-            let mask = match at.cmp(&words_before) {
-                Ordering::Less => !0,
-                Ordering::Equal => part,
-                Ordering::Greater => 0,
-            };
-            count += (word(at) & mask).count_ones();
+            let bits = position.saturating_sub(64 * at as u32).min(64);
+            count += (word(at) & (!0_u64).unbounded_shr(64 - bits)).count_ones();
         }
         count
     }
