@@ -388,7 +388,7 @@ def test_what_was_published_is_freed_when_no_reader_holds_it() -> None:
 def test_status_maps_are_those_of_the_policy() -> None:
     policy = compile_policy(default_policy_text() + '\n[status_map.strict]\ngreylisted = "whitelisted"\n')
     compiled = native.load().Policy(
-        [], policy.stretches, [(c, bytes(m)) for c, m in policy.status_maps.items()]
+        1, [], policy.stretches, [(c, bytes(m)) for c, m in policy.status_maps.items()]
     )
     for client in ("strict", "other", "", "*"):
         assert tuple(compiled.status_map(client)) == policy.status_map(client)
