@@ -32,7 +32,12 @@ READ_ROWS = 1_000_000
 PART_ROWS = 1 << 20
 NEW_ROWS = 5_000_000
 """Rows of a list of which the tables have none, at most."""
-WHAT = {"": "full, none there", "add": "delta, all added", "remove": "delta, all removed"}
+WHAT = {
+    "": "full, none there",
+    "add": "delta, all added",
+    "update": "delta, all with another number",
+    "remove": "delta, all removed",
+}
 CHANGED_EVERY = 1_000
 """One row of so many is left out of a list, and as many new ones are added."""
 MIB = 1 << 20
@@ -79,6 +84,8 @@ def lines(template: str, columns: dict[str, U64]) -> bytes:
 def write(path: Path, kind: str, parts: Iterator[tuple[U64, U64]], change: str = "") -> int:
     """Write a list of IMEIs and IMSIs (numbers of 15 digits), a delta where rows change; returns its rows."""
     samples = SAMPLES | {"change_type": change} | ({"status": "blacklist"} if kind == "stolen" else {})
+    if change == "update":
+        samples["msisdn"] = "988{number}"
     names = [column.name for column in FORMATS[kind].columns] + ["change_type"] * bool(change)
     template = ",".join(samples[name] for name in names) + "\n"
     count = 0
@@ -192,7 +199,7 @@ def coming_and_going(folder: Path, kind: str, count: int, rounds: int) -> dict[s
     out: dict[str, list[Imported]] = {}
     path = folder / f"{kind}.csv"
     for _ in range(rounds):
-        for changes in (("",), ("add", "remove")):
+        for changes in (("",), ("add", "update", "remove") if kind == "numbers" else ("add", "remove")):
             with tempfile.TemporaryDirectory(dir=folder) as name:
                 data_dir = Path(name) / "data"
                 if kind in UID_LISTS:  # pairs follow where both lists are there
