@@ -167,6 +167,7 @@ def importing(path: Path, data_dir: Path, count: int) -> Imported:
     ]
     environ = {name: value for name, value in os.environ.items() if not name.startswith("EIR_")}
     environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    environ.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed has its bytecode: not all starts compile
     before = os.sched_getaffinity(0)
     started = time.monotonic()
     os.sched_setaffinity(0, {min(before)})
