@@ -178,15 +178,27 @@ def release(nodes: Sequence[Node]) -> float:
     return time.perf_counter()
 
 
+def cpu_seconds(nodes: Sequence[Node]) -> float:
+    """Return the CPU time that the daemons have used."""
+    return sum(node.daemon.cpu_seconds() for node in nodes)
+
+
 def measure(count: int, daemons: int) -> dict[str, tuple[float, str]]:
     """One round."""
     with group(daemons) as nodes:
         held(nodes)
+        cpu = cpu_seconds(nodes)
         durable, heard = open_cases(nodes, 0, count)
-        out = {"cases opened": (count / durable, "/s"), "cases known to all": (count / heard, "/s")}
+        out = {
+            "cases opened": (count / durable, "/s"),
+            "cases known to all": (count / heard, "/s"),
+            "CPU time of all daemons, a case": ((cpu_seconds(nodes) - cpu) / count * 1e6, "µs"),
+        }
+        cpu = cpu_seconds(nodes)
         started = release(nodes)
         wait(lambda: sum(node.sent() for node in nodes) >= count, "all are sent", 0.2)
         out["notices claimed and sent"] = (count / (time.perf_counter() - started), "/s")
+        out["CPU time of all daemons, a notice"] = ((cpu_seconds(nodes) - cpu) / count * 1e6, "µs")
         wait(lambda: all(node.known_sent() >= count for node in nodes), "all know it", 0.2)
         # One dies while it sends; what it had claimed is the others' when its leases have run out.
         more = max(count // 2, 1)
