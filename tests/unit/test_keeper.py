@@ -60,6 +60,14 @@ class Desk:
         self.keeper.sighted([Sighting(key, imsi, at)])
         self.keeper.commit()
 
+    def several(self, count: int) -> list[Notice]:
+        """Open cases of one subscriber, and return their first notices, which are due."""
+        for number in range(count):
+            self.seen(START, key=KEY + number)
+        self.keeper.tick(START, FOREVER, 10)
+        self.keeper.commit()
+        return self.keeper.outbox.waiting(START, 10)
+
     def claim(self, now: int) -> list[Notice]:
         going = []
         for notice in self.keeper.outbox.waiting(now, 1000):
@@ -544,11 +552,7 @@ def test_deadlines_beyond_the_rate_wait_for_the_hours_with_room(tmp_path: Path) 
 
 
 def test_a_subscriber_of_several_cases_gets_one_notice_at_a_time(desk: Desk) -> None:
-    for number in range(3):
-        desk.seen(START, key=KEY + number)
-    desk.keeper.tick(START, FOREVER, 10)
-    desk.keeper.commit()
-    one, other, _ = desk.keeper.outbox.waiting(START, 10)
+    one, other, _ = desk.several(3)
     case, later = desk.cases.get(one.number), desk.cases.get(other.number)
     assert desk.keeper.spaced_at(one, case, START) == START
     sent = desk.keeper.submitted(one, case, "main", START)
@@ -565,11 +569,7 @@ def test_a_subscriber_of_several_cases_gets_one_notice_at_a_time(desk: Desk) -> 
 
 
 def test_one_that_fails_is_in_nobodys_way(desk: Desk) -> None:
-    for number in range(2):
-        desk.seen(START, key=KEY + number)
-    desk.keeper.tick(START, FOREVER, 10)
-    desk.keeper.commit()
-    one, other = desk.keeper.outbox.waiting(START, 10)
+    one, other = desk.several(2)
     sent = desk.keeper.submitted(one, desk.cases.get(0), "main", START)
     desk.keeper.refused(sent, "0x08", START, permanent=False)
     assert desk.keeper.spaced_at(other, desk.cases.get(1), START) == START
@@ -641,11 +641,7 @@ def test_what_is_throttled_does_not_wait_ever_longer(desk: Desk) -> None:
 
 
 def test_after_a_kill_the_repeat_comes_before_other_notices_of_the_subscriber(desk: Desk) -> None:
-    for number in range(2):
-        desk.seen(START, key=KEY + number)
-    desk.keeper.tick(START, FOREVER, 10)
-    desk.keeper.commit()
-    one, other = desk.keeper.outbox.waiting(START, 10)
+    one, other = desk.several(2)
     desk.keeper.submitted(one, desk.cases.get(0), "main", START)
     desk.keeper.commit()
     desk.cases.close()
@@ -664,11 +660,7 @@ def test_after_a_kill_the_repeat_comes_before_other_notices_of_the_subscriber(de
 def test_what_an_smsc_may_have_taken_keeps_other_notices_of_the_subscriber_away(
     desk: Desk, restarted: bool
 ) -> None:
-    for number in range(2):
-        desk.seen(START, key=KEY + number)
-    desk.keeper.tick(START, FOREVER, 10)
-    desk.keeper.commit()
-    one, other = desk.keeper.outbox.waiting(START, 10)
+    one, other = desk.several(2)
     sent = desk.keeper.submitted(one, desk.cases.get(0), "main", START)
     desk.keeper.refused(sent, "lost 0x00", START + 5, permanent=False, unsure=True)
     desk.keeper.commit()
@@ -693,11 +685,7 @@ def test_what_an_smsc_may_have_taken_keeps_other_notices_of_the_subscriber_away(
 def test_a_notice_of_a_case_that_is_over_counts_for_the_spacing_after_a_restart(
     desk: Desk, state: State
 ) -> None:
-    for number in range(2):
-        desk.seen(START, key=KEY + number)
-    desk.keeper.tick(START, FOREVER, 10)
-    desk.keeper.commit()
-    one, other = desk.keeper.outbox.waiting(START, 10)
+    one, other = desk.several(2)
     sent = desk.keeper.submitted(one, desk.cases.get(0), "main", START)
     if state == State.RESOLVED:
         desk.answers[KEY, SIM] = Reason.OWNER
@@ -716,11 +704,7 @@ def test_a_notice_of_a_case_that_is_over_counts_for_the_spacing_after_a_restart(
 
 @pytest.mark.parametrize("answered", [False, True])
 def test_a_replaced_sim_is_the_same_subscriber(desk: Desk, answered: bool) -> None:
-    for number in range(2):
-        desk.seen(START, key=KEY + number)
-    desk.keeper.tick(START, FOREVER, 10)
-    desk.keeper.commit()
-    one, other = desk.keeper.outbox.waiting(START, 10)
+    one, other = desk.several(2)
     sent = desk.keeper.submitted(one, desk.cases.get(0), "main", START)
     if answered:
         desk.keeper.accepted(sent, ("m",), START)
