@@ -119,10 +119,12 @@ fn keys_with(shard: &Shard, ranks: &[u32]) -> Vec<u64> {
     let (mut dense, mut sparse) = ranks.split_at(ranks.partition_point(|rank| *rank < in_dense));
     for record in shard.tacs.iter() {
         let first_key = u64::from(record.tac) * SERIALS;
-        for (place, block) in (record.dense_first..).zip(blocks(record.dense_mask)) {
+        for (at, block) in (0..).zip(blocks(record.dense_mask)) {
+            let place = record.dense_first.wrapping_add(at);
             of_dense(shard, place, &mut dense, |low| keys.push(first_key + block + u64::from(low)));
         }
-        for (place, block) in (record.sparse_first..).zip(blocks(record.sparse_mask)) {
+        for (at, block) in (0..).zip(blocks(record.sparse_mask)) {
+            let place = record.sparse_first.wrapping_add(at);
             while let Some((rank, rest)) = sparse.split_first()
                 && let Some(low) = shard.more_low(place, *rank)
             {
@@ -147,7 +149,8 @@ fn of_dense(shard: &Shard, place: u32, ranks: &mut &[u32], mut found: impl FnMut
     let present = (0..).zip(&dense.presence).flat_map(|(word, bits)| {
         (0..u64::BITS).filter(move |bit| bits >> bit & 1 != 0).map(move |bit| word * u64::BITS + bit)
     });
-    for (at, line) in (dense.first_line..).zip(present) {
+    for (at, line) in (0..).zip(present) {
+        let at = dense.first_line.saturating_add(at);
         if ranks.first().is_none_or(|rank| *rank >= end) {
             return;
         }
@@ -235,6 +238,18 @@ mod tests {
             let mut expected: Vec<u64> = few.iter().map(|rank| by_rank[rank]).collect();
             expected.sort_unstable();
             assert_eq!(keys_with(&shard, few), expected);
+        }
+    }
+
+    #[test]
+    fn places_that_are_nowhere_are_passed_over() {
+        let image = include_bytes!("../fuzz/samples/shard.seg");
+        let first = 64 + 32 * usize::from(image[12]);
+        for at in (first.next_multiple_of(64)..).step_by(4).take(400) {
+            let mut damaged = image.to_vec();
+            damaged[at..at + 4].fill(0xFF);
+            let segment = Segment::parse(Memory::copied(&damaged), Checksums::Verified).unwrap();
+            Shard::of(&segment).unwrap().beside_blocked();
         }
     }
 
