@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from integration.test_notices import CONFIG, DAY, POLICY
 from redis_server import RedisServer, free_port, redis_running
@@ -82,6 +83,15 @@ class Node:
 
     def warned(self, *keys: int) -> bool:
         return all(self.deadline(key) and self.case(key).found.warned_at for key in keys)
+
+    def knows(self, *keys: int) -> bool:
+        """Whether it has cases of these, without a check that would open them."""
+        try:
+            return all(self.case(key).found.imsi for key in keys)
+        except grpc.RpcError as error:
+            if error.code() != grpc.StatusCode.NOT_FOUND:
+                raise
+            return False
 
     def case(self, key: int) -> Any:
         request = notice_pb2.GetCaseRequest(imei=f"{key}0", imsi=sim(key), who="test")
@@ -246,6 +256,7 @@ def test_a_daemon_that_dies_amid_sending_is_made_up_for(scene: Scene) -> None:
     for key in KEYS:
         nodes[0].check(key)
     wait_for(lambda: len(scene.told()) >= len(KEYS) // 4, "some are on their way")
+    wait_for(lambda: nodes[1].knows(*KEYS), "what was seen is known to both")
     nodes[0].kill()
     taken.answer = lambda number: f"again{number}"
     wait_for(lambda: len(scene.told()) == len(KEYS), "all are told by the other")
