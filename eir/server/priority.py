@@ -15,8 +15,8 @@ from typing import Final
 
 CHECK_THREADS: Final = ("check-", "accept")
 """Names that the native engine gives its threads, or how they begin."""
-OTHERS_NICE: Final = 5
-"""A third of the weight of a thread that is not niced."""
+OTHERS_NICE: Final = 15
+"""A 28th of the weight of a thread that is not niced: two that write and a rebuild leave it nine tenths."""
 SLICE_NANOSECONDS: Final = 100_000
 """The shortest that Linux takes (6.12 and newer): who asks for shorter slices is let in sooner."""
 SCHED_SETATTR: Final = {"x86_64": 314, "aarch64": 274}
