@@ -133,12 +133,17 @@ def usable_engines() -> list[str]:
     return list(ENGINES)
 
 
+def add_engines(options: argparse.ArgumentParser) -> None:
+    """Add the options of what is applied by each engine: which ones, and a profile."""
+    options.add_argument("--engines", nargs="+", choices=sorted(ENGINES), default=usable_engines())
+    options.add_argument("--profile", action="store_true", help="print where the time goes; nothing is saved")
+
+
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     options = parser("delta_apply", main.__doc__)
     options.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 5_000_000])
     options.add_argument("--kinds", nargs="+", choices=sorted(KINDS), default=list(KINDS))
-    options.add_argument("--engines", nargs="+", choices=sorted(ENGINES), default=usable_engines())
-    options.add_argument("--profile", action="store_true", help="print where the time goes; nothing is saved")
+    add_engines(options)
     return options.parse_args(argv)
 
 

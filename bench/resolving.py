@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import cProfile
 import pstats
+import shutil
 import sys
 import tempfile
 import time
@@ -21,7 +22,7 @@ from typing import NamedTuple
 from bench.cases import fill
 from bench.command import parser, population_of, publish, say
 from bench.datadir import FOLDER, copied, kept
-from bench.delta_apply import ENGINES, usable_engines
+from bench.delta_apply import ENGINES, add_engines
 from bench.deltas import push
 from bench.notices import NOON, checker_of, settings_without_ceilings
 from bench.population import Population
@@ -67,7 +68,7 @@ def resolve(data_dir: Path, folder: Path, pairs: tuple[U64, U64], engine: str, p
         return NOON
 
     with copied(data_dir) as copy, tempfile.TemporaryDirectory(dir=FOLDER, prefix="cases-") as kept_cases:
-        fill_copy(folder, Path(kept_cases))
+        shutil.copytree(folder, kept_cases, dirs_exist_ok=True)
         store = Store.open(copy, clock=clock, limits=Limits())
         cases = Cases.open(Path(kept_cases), FileLayer())
         journal = Journal.open(copy / "registry.db", read_only=True)
@@ -101,19 +102,12 @@ def resolve(data_dir: Path, folder: Path, pairs: tuple[U64, U64], engine: str, p
     return out
 
 
-def fill_copy(source: Path, target: Path) -> None:
-    """Copy the files of cases."""
-    for path in source.iterdir():
-        (target / path.name).write_bytes(path.read_bytes())
-
-
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     options = parser("resolving", main.__doc__)
     options.add_argument("--cases", type=int, default=10_000_000)
     options.add_argument("--rows", type=int, default=1_000_000, help="of the delta")
     options.add_argument("--portable-rows", type=int, default=20_000, help="of the portable engine's delta")
-    options.add_argument("--engines", nargs="+", choices=sorted(ENGINES), default=usable_engines())
-    options.add_argument("--profile", action="store_true", help="print where the time goes; nothing is saved")
+    add_engines(options)
     return options.parse_args(argv)
 
 

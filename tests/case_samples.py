@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
+
+import pytest
 
 from eir.notify import cases as cases_module
 from eir.notify.case import Case, State
 from eir.notify.case_file import Happened
 from eir.notify.cases import Cases
+from eir.notify.judged import Judged
+from eir.notify.keeper import Keeper
+from eir.notify.outbox import Outbox
 from eir.notify.schedule import DAY, deadline
+from eir.policy import compile_policy, default_policy_text
 from eir.verdict import Reason
 from eir.whitelist.files import FileLayer
 
+K = TypeVar("K", bound=Keeper)
+SHIPPED = compile_policy(default_policy_text()).settings
+"""The policy that is shipped."""
 NOON = 1_800_000_000
 KEY, SIM = 35_693_803_564_380, 1_432_110_000_000_001
 CAUSES = (
@@ -54,5 +65,15 @@ def fill(cases: Cases, count: int) -> None:
     cases.commit()
 
 
-SMALL_EXTENTS = {(cases_module, "EXTENT_BITS"): 6, (cases_module, "EXTENT_ROWS"): 64}
-"""What to set so that a few cases fill several extents."""
+def small_extents(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a few cases fill several extents."""
+    monkeypatch.setattr(cases_module, "EXTENT_BITS", 6)
+    monkeypatch.setattr(cases_module, "EXTENT_ROWS", 64)
+
+
+def kept(kind: type[K], folder: Path) -> Iterator[K]:
+    """A keeper of no cases, while it is needed; every pair that it asks of was never activated."""
+    cases = opened(folder)
+    judge = lambda pairs: [Judged(Reason.NEVER_ACTIVATED, True)] * len(pairs)  # noqa: E731
+    yield kind(cases, Outbox(cases), judge, SHIPPED)
+    cases.close()

@@ -189,7 +189,7 @@ class Launch:
         desk.keeper.commit = committed  # type: ignore[method-assign]
 
         async def unused(*_: object) -> None:
-            raise NotImplementedError
+            raise RuntimeError("a launch sends step by step: nothing of it goes to another thread")
 
         self.sender = Sender(
             desk.keeper,

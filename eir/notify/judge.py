@@ -63,11 +63,11 @@ def _ending(checker: Checker, tables: PolicyTables, pair: tuple[int, int], ends:
     if ends - now > tables.exempt_notice_seconds:
         return None
     key, imsi = pair
-    tables = checker.policy.at(ends)
+    then = checker.policy.at(ends)
     reason = checker.judge_at(imei_text(key), imsi_text(imsi), ends).reason
     if reason == Reason.OVERRIDE:
         raise NotJudgedError
-    outcome = tables.modes[tables.cohort(key // SERIALS, imsi)][reason]
-    if not tables.opens[outcome] or ends - now > tables.causes[Reason(reason)].grace_days * DAY:
+    outcome = then.modes[then.cohort(key // SERIALS, imsi)][reason]
+    if not then.opens[outcome] or ends - now > then.causes[Reason(reason)].grace_days * DAY:
         return None
     return reason

@@ -16,8 +16,7 @@ from eir.notify.schedule import DAY
 def test_a_round_through_all_cases_counts_what_is_overdue(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for (module, name), value in case_samples.SMALL_EXTENTS.items():
-        monkeypatch.setattr(module, name, value)
+    case_samples.small_extents(monkeypatch)
     cases = case_samples.opened(tmp_path)
     case_samples.fill(cases, 150)
     census, now = Census(cases), NOON + 30 * DAY + 100

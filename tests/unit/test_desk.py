@@ -161,8 +161,7 @@ def test_a_drain_waits_for_answers(tmp_path: Path) -> None:
 
 
 def test_folding_while_the_desk_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for (module, name), value in case_samples.SMALL_EXTENTS.items():
-        monkeypatch.setattr(module, name, value)
+    case_samples.small_extents(monkeypatch)
     monkeypatch.setattr("eir.notify.desk.UPKEEP_SECONDS", 0.05)
     monkeypatch.setattr("eir.notify.desk.LOG_BYTES_MAX", 1)
 

@@ -2,110 +2,28 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import itertools
-import zoneinfo
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from case_samples import KEY, SHIPPED, SIM, small_extents
+from keeper_desk import FOREVER, OTHER, START, Desk, policy
 
-from eir.notify import cases as cases_module
-from eir.notify.case import Case, Event, State
-from eir.notify.case_table import Found
-from eir.notify.cases import Cases
-from eir.notify.judged import Judged, NotJudgedError
-from eir.notify.keeper import Keeper, Sighting, World
-from eir.notify.outbox import Notice, NoticeState, Outbox
-from eir.notify.receipts import Outcome, Receipt
+from eir.notify.case import Event, State
+from eir.notify.judged import Judged
+from eir.notify.keeper import Sighting, World
+from eir.notify.outbox import NoticeState
 from eir.notify.schedule import DAY, HOUR, Shift
-from eir.policy import compile_policy, default_policy_text
-from eir.policy.settings import Settings
 from eir.verdict import Reason
-from eir.whitelist.files import FileLayer
-
-TEHRAN = zoneinfo.ZoneInfo("Asia/Tehran")
-START = int(dt.datetime(2026, 11, 1, 12, tzinfo=TEHRAN).timestamp())
-KEY, SIM, OTHER = 35_693_803_564_380, 1_432_110_000_000_001, 1_432_110_000_000_002
-FOREVER = World(complete_until=1 << 32)
-SHIPPED = compile_policy(default_policy_text()).settings
-
-
-def policy(cause: str = "never_activated", **changes: object) -> Settings:
-    """The shipped policy with changes to one cause."""
-    return replace(SHIPPED, cause={**SHIPPED.cause, cause: replace(SHIPPED.cause[cause], **changes)})  # type: ignore[arg-type]
-
-
-class Desk:
-    """A keeper, what a check answers, and an SMSC that takes everything."""
-
-    def __init__(self, folder: Path, settings: Settings = SHIPPED) -> None:
-        self.folder, self.settings = folder, settings
-        self.answers: dict[tuple[int, int], Reason] = {}
-        self.enforced = True
-        self.said: list[tuple[int, str]] = []
-        self.ids = itertools.count()
-        self.start()
-
-    def start(self) -> None:
-        self.cases = Cases.open(self.folder, FileLayer())
-        self.keeper = Keeper(self.cases, Outbox(self.cases), self.judge, self.settings)
-
-    def judge(self, pairs: Sequence[tuple[int, int]]) -> list[Judged]:
-        return [Judged(self.answers.get(pair, Reason.NEVER_ACTIVATED), self.enforced) for pair in pairs]
-
-    def seen(self, at: int, imsi: int = SIM, key: int = KEY) -> None:
-        self.keeper.sighted([Sighting(key, imsi, at)])
-        self.keeper.commit()
-
-    def several(self, count: int) -> list[Notice]:
-        """Open cases of one subscriber, and return their first notices, which are due."""
-        for number in range(count):
-            self.seen(START, key=KEY + number)
-        self.keeper.tick(START, FOREVER, 10)
-        self.keeper.commit()
-        return self.keeper.outbox.waiting(START, 10)
-
-    def claim(self, now: int) -> list[Notice]:
-        going = []
-        for notice in self.keeper.outbox.waiting(now, 1000):
-            case = self.keeper.case_of(notice)
-            if case is None:
-                self.keeper.cancelled(notice, now)
-            else:
-                going.append(self.keeper.submitted(notice, case, "main", now))
-        self.keeper.commit()
-        return going
-
-    def send(self, now: int) -> None:
-        for notice in self.claim(now):
-            self.said.append(((now - START) // HOUR, notice.stage))
-            self.keeper.accepted(notice, (f"m{next(self.ids)}",), now)
-        self.keeper.commit()
-
-    def run(self, start: int, days: float, world: World = FOREVER, *, visible: bool = True) -> None:
-        """Let time pass, hour by hour; the phone is seen once a day."""
-        for now in range(start, start + int(days * DAY), HOUR):
-            if visible and (now - start) % DAY == 0 and self.cases.number(KEY, SIM) >= 0:
-                self.seen(now)
-            self.keeper.tick(now, world, 1000)
-            self.keeper.commit()
-            self.send(now)
-
-    def case(self, imsi: int = SIM) -> Case:
-        return self.cases.get(self.cases.number(KEY, imsi))
-
-    def found(self) -> Found | None:
-        return self.cases.table.find(KEY, SIM)
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Extents of 64 cases: hundreds of hours pass in a test."""
-    monkeypatch.setattr(cases_module, "EXTENT_BITS", 6)
-    monkeypatch.setattr(cases_module, "EXTENT_ROWS", 64)
+    small_extents(monkeypatch)
 
 
 @pytest.fixture
@@ -343,85 +261,6 @@ def test_cut_offs_are_rationed(tmp_path: Path) -> None:
     desk.cases.close()
 
 
-def test_temporary_errors_are_tried_again_ever_later(desk: Desk) -> None:
-    desk.seen(START)
-    desk.keeper.tick(START, FOREVER, 10)
-    desk.keeper.commit()
-    now, tries = START, []
-    for _ in range(4):
-        (notice,) = desk.claim(now)
-        tries.append(now - START)
-        desk.keeper.refused(notice, "0x08", now, permanent=False)
-        desk.keeper.commit()
-        assert desk.keeper.outbox.waiting(now, 10) == []
-        now = min(n.due_at for n in desk.keeper.outbox.of_case(0, START))
-    assert tries == [0, 60, 360, 2160]
-
-
-def test_a_permanent_error_leaves_the_subscriber_unwarned(desk: Desk) -> None:
-    desk.seen(START)
-    desk.keeper.tick(START, FOREVER, 10)
-    desk.keeper.commit()
-    (notice,) = desk.claim(START)
-    desk.keeper.refused(notice, "0x0B", START, permanent=True)
-    desk.keeper.commit()
-    assert desk.case().warned_at == 0
-    desk.run(START + 1, 2)
-    assert desk.said == [(24, "first")]
-
-
-@pytest.mark.parametrize("answered", [True, False])
-def test_a_kill_repeats_at_most_what_was_in_flight(desk: Desk, answered: bool) -> None:
-    desk.seen(START)
-    desk.keeper.tick(START, FOREVER, 10)
-    desk.keeper.commit()
-    (notice,) = desk.claim(START)
-    if answered:
-        desk.keeper.accepted(notice, ("m",), START)
-        desk.keeper.commit()
-    desk.cases.close()
-    desk.start()
-    assert desk.keeper.restarted(START + 60) == (not answered)
-    desk.keeper.commit()
-    desk.send(START + 60)
-    assert desk.said == ([] if answered else [(0, "first")])
-
-
-def test_receipts(desk: Desk) -> None:
-    desk.seen(START)
-    desk.run(START, 0.1)
-    for message_id, outcome in (("zzz", Outcome.FAILED), ("m0", Outcome.PENDING), ("m0", Outcome.DELIVERED)):
-        desk.keeper.receipt("main", Receipt(message_id, outcome, ""), START)
-        desk.keeper.commit()
-    desk.keeper.receipt("main", Receipt("m0", Outcome.FAILED, "late"), START)
-    desk.keeper.receipt("other", Receipt("m0", Outcome.FAILED, "not theirs"), START)
-    desk.keeper.commit()
-    (notice,) = desk.keeper.outbox.of_case(0, START)
-    assert (notice.state, notice.error) == (NoticeState.DELIVERED, "")
-    assert desk.keeper.counts["receipts_unknown"] == 2
-
-
-def test_an_old_notice_says_nothing_of_a_new_case(desk: Desk) -> None:
-    desk.seen(START)
-    desk.keeper.tick(START, FOREVER, 10)
-    desk.keeper.commit()
-    (notice,) = desk.keeper.outbox.waiting(START, 10)
-    assert desk.keeper.case_of(notice._replace(opened_at=START - 1)) is None
-    assert desk.keeper.case_of(notice._replace(number=99)) is None
-    assert desk.keeper.case_of(notice) == desk.case()
-
-
-def test_a_case_has_one_notice_on_its_way(desk: Desk) -> None:
-    """A first notice that waits for an MSISDN until the reminder is due does not bring both at once."""
-    desk.seen(START)
-    for now in range(START, START + 12 * DAY, 6 * HOUR):
-        desk.seen(now)
-        desk.keeper.tick(now, FOREVER, 10)
-        desk.keeper.commit()
-    desk.run(START + 12 * DAY, 3)
-    assert desk.said == [(288, "first"), (312, "reminder")]
-
-
 @pytest.mark.parametrize("why", ["absence", "hold"])
 def test_a_notice_that_a_pause_cancelled_is_sent_after_it(desk: Desk, why: str) -> None:
     desk.seen(START)
@@ -442,44 +281,6 @@ def test_a_notice_that_a_pause_cancelled_is_sent_after_it(desk: Desk, why: str) 
         0,
         1,
     )  # the end of a hold is noted in one tick, and acted on in the next
-
-
-@pytest.mark.parametrize("pause", [State.ABSENT, State.HELD])
-def test_a_notice_accepted_in_a_pause_counts(desk: Desk, pause: State) -> None:
-    desk.seen(START)
-    desk.keeper.tick(START, FOREVER, 10)
-    desk.keeper.commit()
-    (notice,) = desk.claim(START)
-    if pause == State.HELD:
-        desk.keeper.act(0, Event.HOLD, START + 1, START + DAY, "court", "4711")
-    else:
-        desk.keeper.tick(START + 30 * DAY, FOREVER, 10)
-    desk.keeper.accepted(notice, ("m",), START + 30 * DAY)
-    desk.keeper.commit()
-    assert (desk.case().state, desk.case().warned_at) == (pause, START + 30 * DAY)
-
-
-@pytest.mark.parametrize("reason", [Reason.OWNER, Reason.NOT_REGISTERED])
-def test_who_was_in_order_before_his_notice_was_taken_is_told(desk: Desk, reason: Reason) -> None:
-    desk.seen(START)
-    desk.keeper.tick(START, FOREVER, 10)
-    desk.keeper.commit()
-    (notice,) = desk.claim(START)
-    desk.answers[KEY, SIM] = reason
-    desk.keeper.changed(np.array([KEY], np.uint64), START + 1)
-    desk.keeper.accepted(notice, ("m",), START + 2)
-    desk.keeper.commit()
-    desk.send(START + 3)
-    assert desk.said == ([(0, "resolved")] if reason == Reason.OWNER else [])
-
-
-def test_a_cause_that_takes_the_place_of_another_is_not_called_in_order(desk: Desk) -> None:
-    desk.seen(START)
-    desk.run(START, 1)
-    desk.answers[KEY, SIM] = Reason.OWNED_BY_OTHER
-    desk.seen(START + 2 * DAY)
-    desk.run(START + 2 * DAY, 1)
-    assert desk.said == [(0, "first"), (48, "first")]
 
 
 def test_sightings_of_who_is_cut_off_are_noted_rarely(desk: Desk) -> None:
@@ -551,30 +352,6 @@ def test_deadlines_beyond_the_rate_wait_for_the_hours_with_room(tmp_path: Path) 
     desk.cases.close()
 
 
-def test_a_subscriber_of_several_cases_gets_one_notice_at_a_time(desk: Desk) -> None:
-    one, other, _ = desk.several(3)
-    case, later = desk.cases.get(one.number), desk.cases.get(other.number)
-    assert desk.keeper.spaced_at(one, case, START) == START
-    sent = desk.keeper.submitted(one, case, "main", START)
-    assert desk.keeper.spaced_at(one, case, START) == START
-    assert desk.keeper.spaced_at(other, later, START) == START + 60, "the first has no answer yet"
-    desk.keeper.accepted(sent, ("m",), START + 5)
-    desk.keeper.commit()
-    assert desk.keeper.spaced_at(other, later, START + 60) == START + 5 + DAY
-    assert desk.keeper.spaced_at(other._replace(stage="resolved"), later, START + 60) == START + 60
-    desk.cases.close()
-    desk.start()
-    desk.keeper.restarted(START + 120)
-    assert desk.keeper.spaced_at(other, later, START + 120) == START + 5 + DAY
-
-
-def test_one_that_fails_is_in_nobodys_way(desk: Desk) -> None:
-    one, other = desk.several(2)
-    sent = desk.keeper.submitted(one, desk.cases.get(0), "main", START)
-    desk.keeper.refused(sent, "0x08", START, permanent=False)
-    assert desk.keeper.spaced_at(other, desk.cases.get(1), START) == START
-
-
 def test_who_is_absent_while_his_deadline_waits_is_not_cut_off(desk: Desk) -> None:
     desk.seen(START)
     desk.run(START, 25)
@@ -622,84 +399,6 @@ def test_another_timetable_changes_what_is_due_when_cases_are_looked_at_anew(des
     assert desk.cases.due_at(0) == START + 10 * DAY
     desk.keeper.look_again([0], START + DAY, anew=True)
     assert desk.cases.due_at(0) == START + 3 * DAY
-
-
-def test_what_is_throttled_does_not_wait_ever_longer(desk: Desk) -> None:
-    desk.seen(START)
-    desk.keeper.tick(START, FOREVER, 10)
-    desk.keeper.commit()
-    now, tries = START, []
-    for _ in range(8):
-        (notice,) = desk.claim(now)
-        tries.append(now - START)
-        desk.keeper.refused(notice, "throttled 0x58", now, permanent=False, tried=False)
-        desk.keeper.commit()
-        now += 60
-    assert tries == [60 * n for n in range(8)]
-    (notice,) = desk.claim(now)
-    assert notice.attempts == 1
-
-
-def test_after_a_kill_the_repeat_comes_before_other_notices_of_the_subscriber(desk: Desk) -> None:
-    one, other = desk.several(2)
-    desk.keeper.submitted(one, desk.cases.get(0), "main", START)
-    desk.keeper.commit()
-    desk.cases.close()
-    desk.start()
-    desk.keeper.restarted(START + 60)
-    desk.keeper.commit()
-    case, later = desk.cases.get(0), desk.cases.get(1)
-    (one,) = [again for again in desk.keeper.outbox.waiting(START + 60, 10) if again.id == one.id]
-    assert desk.keeper.spaced_at(one, case, START + 60) == START + 60
-    assert desk.keeper.spaced_at(other, later, START + 60) == START + DAY
-    desk.keeper.cancelled(one, START + 60)
-    assert desk.keeper.spaced_at(other, later, START + 60) == START + DAY, "it may have been taken"
-
-
-@pytest.mark.parametrize("restarted", [False, True])
-def test_what_an_smsc_may_have_taken_keeps_other_notices_of_the_subscriber_away(
-    desk: Desk, restarted: bool
-) -> None:
-    one, other = desk.several(2)
-    sent = desk.keeper.submitted(one, desk.cases.get(0), "main", START)
-    desk.keeper.refused(sent, "lost 0x00", START + 5, permanent=False, unsure=True)
-    desk.keeper.commit()
-    if restarted:
-        desk.cases.close()
-        desk.start()
-        desk.keeper.restarted(START + 60)
-        desk.keeper.commit()
-    case, later = desk.cases.get(0), desk.cases.get(1)
-    assert case.warned_at == 0, "nobody knows that he was warned"
-    (again,) = [one for one in desk.keeper.outbox.waiting(START + 65, 10) if one.number == 0]
-    assert desk.keeper.spaced_at(again, case, START + 65) == START + 65, "it is repeated at once"
-    assert desk.keeper.spaced_at(other, later, START + 65) == START + 5 + DAY
-    # Its repeat was in somebody's way for a day; then it keeps its distance as any other does.
-    day_later = START + 6 + DAY
-    sent = desk.keeper.submitted(other, later, "main", day_later)
-    desk.keeper.accepted(sent, ("m",), day_later)
-    assert desk.keeper.spaced_at(again, case, day_later + 60) == day_later + DAY
-
-
-@pytest.mark.parametrize("state", [State.RESOLVED, State.WITHDRAWN])
-def test_a_notice_of_a_case_that_is_over_counts_for_the_spacing_after_a_restart(
-    desk: Desk, state: State
-) -> None:
-    one, other = desk.several(2)
-    sent = desk.keeper.submitted(one, desk.cases.get(0), "main", START)
-    if state == State.RESOLVED:
-        desk.answers[KEY, SIM] = Reason.OWNER
-        desk.keeper.changed(np.array([KEY], np.uint64), START + 1)
-    else:
-        desk.keeper.act(0, Event.WITHDRAW, START + 1, START + DAY, "court", "4711")
-    desk.keeper.accepted(sent, ("m",), START + 2)
-    desk.keeper.commit()
-    assert desk.cases.get(0).state == state
-    for _ in range(2):
-        assert desk.keeper.spaced_at(other, desk.cases.get(1), START + 60) == START + 2 + DAY
-        desk.cases.close()
-        desk.start()
-        desk.keeper.restarted(START + 60)
 
 
 @pytest.mark.parametrize("answered", [False, True])
@@ -759,60 +458,9 @@ def test_who_was_cut_off_and_is_exempt_for_a_while_is_let_in_and_warned_anew(des
     assert not desk.case().warned_at
 
 
-def test_an_answer_under_the_override_is_noted(desk: Desk) -> None:
-    desk.seen(START)
-    desk.keeper.tick(START, FOREVER, 10)
-    desk.keeper.commit()
-    (notice,) = desk.claim(START)
-    desk.answers[KEY, SIM] = Reason.OWNER
-    desk.keeper.changed(np.array([KEY], np.uint64), START)
-
-    def not_judged(_: object) -> list[Judged]:
-        raise NotJudgedError
-
-    desk.keeper.judge = not_judged
-    desk.keeper.accepted(notice, ("m1",), START + 1)
-    desk.keeper.commit()
-    assert desk.keeper.outbox.counts()[NoticeState.ACCEPTED] == 1
-
-
-def test_a_failed_notice_of_a_former_case_leaves_the_new_one_alone(desk: Desk) -> None:
-    desk.seen(START)
-    desk.keeper.tick(START, FOREVER, 10)
-    desk.keeper.commit()
-    (notice,) = desk.claim(START)
-    desk.answers[KEY, SIM] = Reason.NOT_REGISTERED
-    desk.seen(START + 60)
-    new = desk.cases.number(KEY, SIM)
-    assert new != notice.number
-    desk.keeper.refused(notice, "permanent 0x0B", START + 61, permanent=True)
-    desk.keeper.commit()
-    assert desk.cases.number(KEY, SIM) == new
-    assert desk.found() is not None
-
-
 def test_old_sightings_among_new_ones_count_for_the_hour_they_are_taken_in(desk: Desk) -> None:
     desk.keeper.use_policy(replace(SHIPPED, notices=replace(SHIPPED.notices, cases_per_hour_max=10)))
     for place in range(12):
         at = START - (place % 2) * 2 * HOUR
         desk.keeper.sighted([Sighting(KEY + place * 10, SIM + place, at)], START)
     assert "cases_per_hour_max" in desk.keeper.held
-
-
-def test_an_id_that_an_smsc_gave_again_is_kept_for_the_newer_notice(desk: Desk) -> None:
-    desk.seen(START)
-    desk.keeper.tick(START, FOREVER, 10)
-    desk.keeper.commit()
-    (old,) = desk.claim(START)
-    desk.keeper.accepted(old, ("again",), START)
-    desk.seen(START, imsi=OTHER)
-    desk.keeper.tick(START + DAY, FOREVER, 10)
-    desk.keeper.commit()
-    (new,) = desk.claim(START + DAY)
-    desk.keeper.accepted(new, ("again",), START + DAY)
-    desk.keeper.commit()
-    desk.keeper.outbox.purge(START + HOUR, 0)
-    desk.keeper.commit()
-    found = desk.keeper.outbox.of_message("main", ["again"])
-    assert found is not None
-    assert found.id == new.id

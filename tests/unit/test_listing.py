@@ -18,8 +18,7 @@ COUNT = 200
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    for (module, name), value in case_samples.SMALL_EXTENTS.items():
-        monkeypatch.setattr(module, name, value)
+    case_samples.small_extents(monkeypatch)
 
 
 @pytest.mark.parametrize(

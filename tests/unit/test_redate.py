@@ -26,8 +26,7 @@ SHIFTS = [
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    for (module, name), value in case_samples.SMALL_EXTENTS.items():
-        monkeypatch.setattr(module, name, value)
+    case_samples.small_extents(monkeypatch)
 
 
 def test_all_at_once_as_one_by_one_and_checks_see_it(tmp_path: Path) -> None:

@@ -7,19 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from case_samples import KEY, NOON, SIM, opened
+from case_samples import KEY, NOON, SIM, kept
 
 from eir.notify import shared_keeper as shared_keeper_module
 from eir.notify.case import Case, State
-from eir.notify.judged import Judged
 from eir.notify.keeper import Sighting
-from eir.notify.outbox import NoticeState, Outbox
+from eir.notify.outbox import NoticeState
 from eir.notify.schedule import DAY
 from eir.notify.shared_keeper import SharedKeeper
-from eir.policy import compile_policy, default_policy_text
 from eir.verdict import Reason
 
-SETTINGS = compile_policy(default_policy_text()).settings
 OTHER = SIM + 1
 
 
@@ -30,14 +27,7 @@ def case_of(imsi: int = SIM, **changes: object) -> Case:
 
 @pytest.fixture
 def keeper(tmp_path: Path) -> Iterator[SharedKeeper]:
-    cases = opened(tmp_path)
-    yield SharedKeeper(
-        cases,
-        Outbox(cases),
-        lambda pairs: [Judged(Reason.NEVER_ACTIVATED, True)] * len(pairs),
-        SETTINGS,
-    )
-    cases.close()
+    yield from kept(SharedKeeper, tmp_path)
 
 
 def test_who_was_cut_off_elsewhere_is_told_where_that_is_still_to_be_done(keeper: SharedKeeper) -> None:

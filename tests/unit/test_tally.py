@@ -24,8 +24,7 @@ def told(cases: Cases) -> Counter[tuple[int, int]]:
 
 
 def test_counts_follow_every_change_and_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for (module, name), value in case_samples.SMALL_EXTENTS.items():
-        monkeypatch.setattr(module, name, value)
+    case_samples.small_extents(monkeypatch)
     cases = case_samples.opened(tmp_path)
     case_samples.fill(cases, 150)
     assert told(cases) == counted(cases, 150)
