@@ -118,7 +118,7 @@ def _options(limits: Limits, message_bytes_max: int) -> list[tuple[str, int]]:
         ("grpc.keepalive_time_ms", limits.keepalive_seconds * 1000),
         ("grpc.keepalive_timeout_ms", limits.keepalive_timeout_seconds * 1000),
         ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        ("grpc.http2.min_ping_interval_without_data_ms", 9_000),
     ]
     if limits.connection_age_seconds_max:
         options += [

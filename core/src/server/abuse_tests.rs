@@ -222,7 +222,7 @@ fn a_call_that_stands_still_is_ended_and_a_silent_stream_is_not() {
     let ended: Vec<u32> =
         pair.sent().iter().filter(|sent| sent.0 == kind::HEADERS).map(|sent| sent.1).collect();
     assert_eq!(ended.len(), 3);
-    assert!(!ended.contains(&3) && pair.connection.streams.has(3));
+    assert!(!ended.contains(&3) && pair.connection.streams.get(3).is_some());
     assert_eq!((pair.service.counters.bounds[bound::STALLED].get(), pair.service.calls), (3, 1));
 }
 

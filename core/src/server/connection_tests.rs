@@ -131,17 +131,25 @@ fn one_message_comes_in_many_frames_and_many_in_one() {
 fn trailers_of_the_client_end_its_half() {
     let mut pair = Pair::new(Limits::default());
     pair.receive(&[headers(1, "CheckEquipment", WHOLE), data(1, &[CHECK], 0)].concat());
-    let mut trailers = Vec::new();
-    frame::put_head(&mut trailers, 5, kind::HEADERS, WHOLE | LAST, 1);
-    trailers.extend(b"\x00\x01a\x01b");
-    assert_eq!(pair.receive(&trailers)[1].2, ANSWER);
-    // Without END_STREAM they are none; on a call that has ended nobody waits for them.
-    pair.receive(&headers(3, "CheckEquipment", WHOLE));
-    let mut open = Vec::new();
-    frame::put_head(&mut open, 5, kind::HEADERS, WHOLE, 3);
-    open.extend(b"\x00\x01a\x01b");
-    assert_eq!(pair.receive(&open), [(kind::RST_STREAM, 3, 1_u32.to_be_bytes().to_vec())]);
-    assert_eq!(pair.receive(&trailers), [(kind::RST_STREAM, 1, 5_u32.to_be_bytes().to_vec())]);
+    let trailers = |stream: u32, flags: u8, name: u8| {
+        let mut out = Vec::new();
+        frame::put_head(&mut out, 5, kind::HEADERS, flags, stream);
+        out.extend([0, 1, name, 1, b'b']);
+        out
+    };
+    let reset = |stream: u32, code: u32| (kind::RST_STREAM, stream, code.to_be_bytes().to_vec());
+    assert_eq!(pair.receive(&trailers(1, WHOLE | LAST, b'a'))[1].2, ANSWER);
+    // Without END_STREAM they are none, nor in capitals; on a call that has ended nobody waits for them.
+    for (stream, flags, name) in [(3, WHOLE, b'a'), (5, WHOLE | LAST, b'A')] {
+        pair.receive(&headers(stream, "CheckEquipment", WHOLE));
+        assert_eq!(pair.receive(&trailers(stream, flags, name)), [reset(stream, 1)]);
+    }
+    assert_eq!(pair.receive(&trailers(1, WHOLE | LAST, b'a')), [reset(1, 5)]);
+    // Nor on one whose answer waits for a window.
+    let mut closed = Vec::new();
+    frame::put_settings(&mut closed, &[(frame::setting::INITIAL_WINDOW_SIZE, 0)]);
+    pair.receive(&[closed, unary(7, CHECK)].concat());
+    assert_eq!(pair.receive(&trailers(7, WHOLE | LAST, b'a')), [reset(7, 5)]);
     assert_eq!((pair.service.calls, pair.connection.over()), (0, false));
 }
 
@@ -167,6 +175,33 @@ fn what_was_said_of_a_messages_length_must_be_so() {
         };
         let reset = sent.last().unwrap() == &(kind::RST_STREAM, 1, 1_u32.to_be_bytes().to_vec());
         assert_eq!((!reset, pair.service.calls), (good, 0), "{length}");
+        // The same where trailers end the call.
+        if !ends && length != "7" {
+            let mut pair = Pair::new(Limits::default());
+            pair.receive(&[call(length, WHOLE), data(1, &[CHECK], 0)].concat());
+            let mut trailers = Vec::new();
+            frame::put_head(&mut trailers, 5, kind::HEADERS, WHOLE | LAST, 1);
+            trailers.extend(b"\x00\x01a\x01b");
+            assert_eq!(
+                (pair.receive(&trailers)[0].0 == kind::HEADERS, pair.service.calls),
+                (good, 0),
+                "{length}"
+            );
+        }
+    }
+}
+
+#[test]
+fn pings_of_an_idle_peer_may_come_a_little_sooner_than_they_were_sent() {
+    let mut ping = Vec::new();
+    frame::put_ping(&mut ping, 0, b"12345678");
+    for (between, good) in [([9_800, 10_200], true), ([8_000, 12_000], false)] {
+        let mut pair = Pair::new(Limits::default());
+        for round in 0..20 {
+            pair.receive(&ping);
+            pair.now += between[round % 2];
+        }
+        assert_eq!(pair.connection.over(), !good, "{between:?}");
     }
 }
 

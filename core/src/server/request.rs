@@ -69,6 +69,7 @@ struct Fields {
     method: Option<bool>,
     path: Option<Option<Method>>,
     scheme: bool,
+    authority: bool,
     regular: bool,
     malformed: bool,
     bytes: usize,
@@ -85,14 +86,13 @@ impl Fields {
         if self.malformed || self.bytes > bytes_max {
             return;
         }
-        // As a fold, it takes many bytes at a time (RFC 9113 clause 8.2.1).
-        self.malformed |= value.iter().fold(false, |bad, byte| bad | matches!(byte, 0 | b'\n' | b'\r'));
+        self.malformed |= !is_value(value);
         if name.first() == Some(&b':') {
             let again = match name {
                 b":method" => self.method.replace(value == b"POST").is_some(),
                 b":path" => self.path.replace(Method::of(value)).is_some() || value.is_empty(),
                 b":scheme" => std::mem::replace(&mut self.scheme, true),
-                b":authority" => false,
+                b":authority" => std::mem::replace(&mut self.authority, true),
                 _ => true,
             };
             self.malformed |= again || self.regular;
@@ -117,13 +117,7 @@ impl Fields {
                 self.content = Some(std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()));
             }
             b"te" => self.malformed |= value != b"trailers",
-            b"connection" | b"keep-alive" | b"proxy-connection" | b"transfer-encoding" | b"upgrade" => {
-                self.malformed = true;
-            }
-            _ => {
-                let admitted = |byte: &u8| matches!(byte, b'!'..=b'~') && !byte.is_ascii_uppercase();
-                self.malformed |= name.is_empty() || !name.iter().all(admitted);
-            }
+            _ => self.malformed |= !is_name(name),
         }
     }
 
@@ -173,8 +167,26 @@ pub fn read(decoder: &mut Decoder, block: &[u8], bytes_max: usize) -> Result<Hea
 /// Reads a block of trailers, of which nothing is used; false where it is malformed.
 pub fn read_trailers(decoder: &mut Decoder, block: &[u8], bytes_max: usize) -> Result<bool, Bad> {
     let mut good = true;
-    decoder.decode(block, block_bytes_max(bytes_max), |name, _| good &= name.first() != Some(&b':'))?;
+    let field = |name: &[u8], value: &[u8]| good &= is_name(name) && is_value(value);
+    decoder.decode(block, block_bytes_max(bytes_max), field)?;
     Ok(good)
+}
+
+/// Whether a field may be called so that is none of HTTP's own: not in capitals, nothing of one hop (RFC 9113 clauses
+/// 8.2.1 and 8.2.2).
+fn is_name(name: &[u8]) -> bool {
+    let admitted = |byte: &u8| matches!(byte, b'!'..=b'~') && !byte.is_ascii_uppercase() && *byte != b':';
+    let of_one_hop = matches!(
+        name,
+        b"connection" | b"keep-alive" | b"proxy-connection" | b"transfer-encoding" | b"upgrade"
+    );
+    !name.is_empty() && name.iter().all(admitted) && !of_one_hop
+}
+
+/// Whether a field may have this value (RFC 9113 clause 8.2.1).
+fn is_value(value: &[u8]) -> bool {
+    // As a fold, it takes many bytes at a time.
+    !value.iter().fold(false, |bad, byte| bad | matches!(byte, 0 | b'\n' | b'\r'))
 }
 
 /// Bytes of a header block, and of the fields in it, beyond which its connection ends: the bound of metadata, and a
@@ -264,6 +276,7 @@ mod tests {
         assert_eq!(status(&[("content-length", "x")]), -1);
         assert_eq!(status(&[("Upper", "x")]), -1);
         assert_eq!(status(&[("a b", "x")]), -1);
+        assert_eq!(status(&[("a:b", "x")]), -1);
         assert_eq!(status(&[("é", "x")]), -1);
         assert_eq!(status(&[("eir-client", "a\0")]), -1);
         assert_eq!(status(&[("eir-client", "a\nb")]), -1);
@@ -278,6 +291,35 @@ mod tests {
             let found = read(&mut Decoder::default(), &block(&fields), 1000).unwrap();
             assert!(matches!(found, Headers::Malformed), "{fields:?}");
         }
+    }
+
+    #[test]
+    fn trailers_have_the_fields_of_a_request_but_none_of_its_own() {
+        let good = |name, value| {
+            read_trailers(&mut Decoder::default(), &block(&[("a", "1"), (name, value)]), 1000).unwrap()
+        };
+        assert!(good("x-bin", "AAEC") && good("grpc-status", "0"));
+        let others =
+            [(":path", "/"), ("Upper", "x"), ("", "x"), ("a b", "x"), ("a:b", "x"), ("upgrade", "x")];
+        assert!(!others.iter().any(|(name, value)| good(name, value)));
+        assert!(!["a\0", "a\nb", "\rb"].iter().any(|value| good("x", value)));
+    }
+
+    #[test]
+    fn what_names_a_call_is_there_once() {
+        for twice in [":method", ":scheme", ":path", ":authority"] {
+            let more = [
+                (":authority", "a"),
+                (twice, CALL.iter().find(|field| field.0 == twice).map_or("a", |field| field.1)),
+            ];
+            let fields = [&more[..], &CALL].concat();
+            let found = read(&mut Decoder::default(), &block(&fields), 1000).unwrap();
+            let call = matches!(found, Headers::Call(_));
+            assert!(!call, "{twice}");
+        }
+        let fields = [&[(":authority", "a")], &CALL[..]].concat();
+        let found = read(&mut Decoder::default(), &block(&fields), 1000).unwrap();
+        assert!(matches!(found, Headers::Call(_)));
     }
 
     #[test]

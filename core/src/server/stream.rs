@@ -139,11 +139,6 @@ impl Streams {
         }
     }
 
-    /// Whether a call is in flight.
-    pub fn has(&self, id: u32) -> bool {
-        self.latest.as_ref().is_some_and(|(latest, _)| *latest == id) || self.rest.contains_key(&id)
-    }
-
     /// Changes all of them, without touching what they hold.
     pub fn each(&mut self, mut change: impl FnMut(u32, &mut Stream)) {
         if let Some((id, stream)) = &mut self.latest {

@@ -73,11 +73,15 @@ impl Connection {
         let bytes_max = service.limits.metadata_bytes_max;
         if id <= self.last {
             let good = request::read_trailers(&mut self.decoder, block, bytes_max).map_err(broken)?;
-            if !self.streams.has(id) {
+            let Some(stream) = self.streams.get(id) else {
                 frame::put_reset(&mut self.out, id, Code::StreamClosed);
                 return self.cost(1);
+            };
+            if stream.remote_ended {
+                self.refuse(id, Code::StreamClosed, service);
+                return self.cost(1);
             }
-            if !good || !end_stream {
+            if !good || !end_stream || stream.content_left.is_some_and(|left| left != 0) {
                 self.refuse(id, Code::Protocol, service);
                 return self.cost(1);
             }

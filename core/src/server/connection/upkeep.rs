@@ -5,8 +5,9 @@ use super::super::service::{Service, Source};
 use super::{Broken, CREDIT_MAX, Connection, PROTOCOL, Phase};
 use crate::counters::abuse;
 
-/// Pings may come this often while nothing is sent; beyond so many more the peer is told to be calm.
-const PING_MILLISECONDS_MIN: u64 = 10_000;
+/// Pings may come every 10 s while nothing is sent, and are not all on their way for as long; beyond so many that come
+/// sooner the peer is told to be calm.
+const PING_MILLISECONDS_MIN: u64 = 9_000;
 const PING_STRIKES_MAX: u32 = 2;
 const DRAIN_PING: [u8; 8] = *b"eirdrain";
 const KEEPALIVE_PING: [u8; 8] = *b"eiralive";
