@@ -22,7 +22,7 @@ from redis.asyncio.connection import (
     SSLConnection,
     UnixDomainSocketConnection,
 )
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from eir.errors import StreamUnavailableError
 from eir.feed.follower import Entry
@@ -117,17 +117,29 @@ class RedisStream:
     ) -> None:
         """Use `connect`."""
         self._connection, self._parser, self._access, self.server = connection, parser, access, server
+        self._turn = asyncio.Lock()
+        self._unanswered = False
 
     async def ask(self, *words: str | int, seconds: float = 0, entries_max: int = 1) -> Any:
-        """Send a command and return its answer. Raises StreamUnavailableError, OversizedError."""
-        connection = self._connection
-        self._parser.bytes_max = entries_max * MESSAGE_BYTES_MAX + READ_OVERHEAD_BYTES
-        try:
-            async with asyncio.timeout(self._access.answer_seconds_max + seconds):
-                await connection.send_command(*words)
-                return await connection.read_response(disconnect_on_error=False)
-        except (RedisError, OSError, TimeoutError, EOFError) as error:
-            raise StreamUnavailableError(f"{self.server}: {_told(error)}") from error
+        """Send a command and return its answer; several that ask at a time take turns.
+
+        Answers come in the order of commands, and do not say whose they are: where one did not come, or
+        nobody waited for it, nothing more is asked. Raises StreamUnavailableError, OversizedError.
+        """
+        async with self._turn:
+            if self._unanswered:
+                raise StreamUnavailableError(f"{self.server}: an earlier command was not answered")
+            self._unanswered = True
+            self._parser.bytes_max = entries_max * MESSAGE_BYTES_MAX + READ_OVERHEAD_BYTES
+            try:
+                async with asyncio.timeout(self._access.answer_seconds_max + seconds):
+                    await self._connection.send_command(*words)
+                    answer = await self._connection.read_response(disconnect_on_error=False)
+            except (RedisError, OSError, TimeoutError, EOFError) as error:
+                self._unanswered = not isinstance(error, ResponseError)
+                raise StreamUnavailableError(f"{self.server}: {_told(error)}") from error
+            self._unanswered = False
+            return answer
 
     async def read(self, after: str, count: int, block_seconds: float) -> list[Entry]:
         """Entries after an id."""

@@ -113,7 +113,7 @@ class PerHour(NamedTuple):
 
 
 class Board(Protocol):
-    """A connection to what a group has in common. Everything raises StreamUnavailableError."""
+    """A connection to what a group has in common; several tasks may use it. Raises StreamUnavailableError."""
 
     async def read(self, after: str, count: int, block_seconds: float) -> list[tuple[str, bytes]]:
         """Return lines after an id, at most `count`; waits for the first."""
