@@ -58,9 +58,15 @@ impl Histogram {
     /// Counts a duration.
     #[inline]
     pub fn observe(&self, nanoseconds: u64) {
+        self.observe_many(nanoseconds, 1);
+    }
+
+    /// Counts some of one duration.
+    #[inline]
+    pub fn observe_many(&self, nanoseconds: u64, times: u64) {
         let bucket = BUCKET_NANOSECONDS.iter().take_while(|end| nanoseconds > **end).count();
-        self.buckets[bucket].add(1);
-        self.sum_nanoseconds.add(nanoseconds);
+        self.buckets[bucket].add(times);
+        self.sum_nanoseconds.add(nanoseconds * times);
     }
 }
 

@@ -13,7 +13,7 @@ use crate::counters::bound;
 /// Answers of a stream that are framed together.
 const ANSWERS_BYTES: usize = 16 << 10;
 /// Frames of the peer that an answer brings credit for: resets, and windows that it opens as it reads.
-const CREDIT_PER_CALL: i64 = 4;
+pub(super) const CREDIT_PER_CALL: i64 = 4;
 const BYTES_PER_CREDIT: usize = 2 << 10;
 /// Columns of digits are compressed to an eighth at best; what grows by more takes credit for the rest.
 const GROWTH_TIMES: usize = 8;
@@ -165,7 +165,7 @@ impl Connection {
     }
 
     /// Sends what is answered, as far as windows admit; the rest is held.
-    fn flush<S: Source>(&mut self, id: u32, stream: &mut Stream, service: &mut Service<S>) {
+    pub(super) fn flush<S: Source>(&mut self, id: u32, stream: &mut Stream, service: &mut Service<S>) {
         if service.answer.is_empty() {
             return;
         }
@@ -210,7 +210,7 @@ impl Connection {
     }
 
     /// Ends a call that is answered, or puts it back.
-    fn settle<S: Source>(&mut self, id: u32, mut stream: Stream, service: &mut Service<S>) {
+    pub(super) fn settle<S: Source>(&mut self, id: u32, mut stream: Stream, service: &mut Service<S>) {
         let waits = stream.body.len() + stream.held.len();
         let held = self.streams.bytes() + waits;
         if waits > 0 && held > service.held_share(held, service.held - self.held) {
@@ -365,6 +365,19 @@ fn split(content: &[u8], bytes_max: usize) -> Result<Option<(usize, &[u8])>, Fai
         return Err(too_large(bytes, bytes_max));
     }
     Ok(rest.get(..bytes).map(|message| (PREFIX_BYTES + bytes, message)))
+}
+
+/// How much of some content ends the message of a stream that is not whole; None where nothing of one is there.
+pub(super) fn missing(stream: &Stream, content: &[u8]) -> Option<usize> {
+    let body = &stream.body;
+    if body.is_empty() || stream.method != Method::Stream {
+        return None;
+    }
+    let mut prefix = body.iter().chain(content).skip(1).map(|byte| usize::from(*byte));
+    let bytes = prefix.by_ref().take(PREFIX_BYTES - 1).fold(0, |bytes, byte| bytes << 8 | byte);
+    // One that is whole waits for windows: what came waits behind it.
+    let missing = (PREFIX_BYTES + bytes).checked_sub(body.len()).filter(|missing| *missing > 0);
+    Some(missing.map_or(content.len(), |missing| missing.min(content.len())))
 }
 
 fn no_more(method: Method, rest: &[u8]) -> End {

@@ -13,6 +13,7 @@ use super::frame::{self, Code, HEADER_BYTES, Head, flag, kind, setting};
 use super::hpack::Decoder;
 use super::service::{Service, Source};
 use super::stream::{self, Streams};
+use super::together::Together;
 use crate::counters::abuse;
 
 /// What a peer may send on a connection before it is told to go on.
@@ -239,26 +240,39 @@ impl Connection {
             }
             (at, self.phase) = (bytes, Phase::Settings);
         }
-        let mut ahead = at;
+        let mut together = std::mem::take(&mut service.together).renewed();
+        let used = self.each_frame(data, at, &mut together, service, now);
+        self.answer(&mut together, service);
+        service.together = together.renewed();
+        used
+    }
+
+    /// Takes the frames of some data from a place on; returns where those end that are whole.
+    fn each_frame<'d, S: Source>(
+        &mut self,
+        data: &'d [u8],
+        mut at: usize,
+        together: &mut Together<'d>,
+        service: &mut Service<S>,
+        now: u64,
+    ) -> Result<usize, Broken> {
         while let Some(head) = Head::read(&data[at..]) {
-            if at >= ahead {
-                ahead = at + service.look_ahead(&data[at..]);
-            }
             if head.bytes > frame::PAYLOAD_BYTES_MAX {
                 return Err((Code::FrameSize, abuse::PROTOCOL));
             }
             let start = at + HEADER_BYTES;
             let Some(payload) = data.get(start..start + head.bytes) else { break };
-            self.frame(head, payload, service, now)?;
+            self.frame(head, payload, together, service, now)?;
             at = start + head.bytes;
         }
         Ok(at)
     }
 
-    fn frame<S: Source>(
+    fn frame<'d, S: Source>(
         &mut self,
         head: Head,
-        payload: &[u8],
+        payload: &'d [u8],
+        together: &mut Together<'d>,
         service: &mut Service<S>,
         now: u64,
     ) -> Result<(), Broken> {
@@ -271,8 +285,13 @@ impl Connection {
         if self.block.is_some() && head.kind != kind::CONTINUATION {
             return Err(PROTOCOL);
         }
+        // What is gathered is answered before anything else happens to its calls; a new call is none of them.
+        let apart = head.kind == kind::DATA || (head.kind == kind::HEADERS && head.stream > self.last);
+        if !apart || self.calls >= service.calls_share() {
+            self.answer(together, service);
+        }
         match head.kind {
-            kind::DATA => self.data(head, payload, service, now),
+            kind::DATA => self.data(head, payload, together, service, now),
             kind::HEADERS => self.open(head, payload, service, now),
             kind::CONTINUATION => self.go_on(head, payload, service, now),
             kind::WINDOW_UPDATE => self.window(head, payload, service, now),

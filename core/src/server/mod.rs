@@ -8,13 +8,15 @@
 
 #[cfg(test)]
 mod abuse_tests;
-mod ahead;
 pub mod answer;
 pub mod calls;
 pub mod connection;
 #[cfg(test)]
 mod connection_tests;
 pub mod frame;
+mod gather;
+#[cfg(test)]
+mod gather_tests;
 pub mod hpack;
 pub mod huffman;
 pub mod request;
@@ -25,6 +27,8 @@ pub mod stream;
 #[cfg(test)]
 mod testing;
 pub mod threads;
+mod together;
+mod valid;
 pub mod worker;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -9,10 +9,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::ahead;
 use super::answer::{Failure, code};
 use super::request::{Encoding, Method};
-use super::{Limits, Shared};
+use super::together::{Check, Together};
+use super::{Limits, Shared, valid};
 use crate::check::{Question, Tables, Verdict};
 use crate::counters::{Counters, bound};
 use crate::published::Published;
@@ -20,8 +20,6 @@ use crate::sightings::{Keeper, Queues, Sighting};
 use crate::unpaired::{LOOKING, Spotter};
 use crate::wire::{self, Batch, CheckRequest, Place, Verdicts};
 
-const IDENTITY_BYTES_MAX: usize = 256;
-const REQUEST_ID_BYTES_MAX: usize = 128;
 /// Identities of a batch that are judged together.
 pub const GROUP_ROWS: usize = 64;
 const WHITELISTED: u8 = 1;
@@ -34,8 +32,6 @@ pub trait Judge {
     fn check(&self, question: &Question<'_>, now: u64) -> Verdict;
     /// As `Tables::check_batch`.
     fn check_batch(&self, questions: &[Question<'_>], now: u64, out: &mut Vec<Verdict>);
-    /// As `Tables::look_ahead`.
-    fn look_ahead(&self, _imeis: &[&[u8]]) {}
     /// As `Tables::status_map`.
     fn status_map(&self, client: &[u8]) -> &[u8];
     /// Number of the table state, and whether it is stale.
@@ -65,10 +61,6 @@ impl Judge for Tables {
 
     fn check_batch(&self, questions: &[Question<'_>], now: u64, out: &mut Vec<Verdict>) {
         Tables::check_batch(self, questions, now, out);
-    }
-
-    fn look_ahead(&self, imeis: &[&[u8]]) {
-        Tables::look_ahead(self, imeis);
     }
 
     fn status_map(&self, client: &[u8]) -> &[u8] {
@@ -113,6 +105,8 @@ pub struct Service<S: Source> {
     batch: Batch,
     verdicts: Vec<Verdict>,
     columns: Verdicts,
+    /// Memory for what comes in a read.
+    pub(super) together: Together<'static>,
     /// Seconds since the Unix epoch.
     pub(super) now: u64,
     /// When the call before was answered, or the read began.
@@ -151,6 +145,7 @@ impl<S: Source> Service<S> {
             batch,
             verdicts,
             columns,
+            together: Together::default(),
             now: 0,
             since: Instant::now(),
             calls: 0,
@@ -176,19 +171,6 @@ impl<S: Source> Service<S> {
         let result = work(self, S::judge(&held));
         self.tables = Some(held);
         result
-    }
-
-    /// Fetches what the checks of some frames will read, where there are several; returns the bytes it looked at.
-    pub fn look_ahead(&mut self, frames: &[u8]) -> usize {
-        let (imeis, count, bytes) = ahead::imeis(frames);
-        if count > 1 {
-            self.judged(|_, judge| {
-                if let Some(judge) = judge {
-                    judge.look_ahead(&imeis[..count]);
-                }
-            });
-        }
-        bytes.max(1)
     }
 
     /// What one connection may have of what all have `used` of: where that is all there is, its share, so that who
@@ -287,19 +269,72 @@ impl<S: Source> Service<S> {
         request: &CheckRequest<'_>,
         client: &[u8],
     ) -> Result<Verdict, Failure> {
-        bounded("request_id", request.request_id, REQUEST_ID_BYTES_MAX)?;
-        if !request.emergency {
-            // An error is taken for a denial by some nodes.
-            bounded("imei", request.imei, IDENTITY_BYTES_MAX)?;
-            bounded("imsi", request.imsi, IDENTITY_BYTES_MAX)?;
-            bounded("msisdn", request.msisdn, IDENTITY_BYTES_MAX)?;
-            plmn_valid(request.serving_plmn)?;
-        }
-        let CheckRequest { imei, imsi, serving_plmn, emergency, .. } = *request;
-        let mut verdict = judge.check(&Question { imei, imsi, serving_plmn, emergency }, self.now);
-        let said = (judge.policy_number(), judge.status_map(client));
-        self.tell(&mut verdict, said, (imei, imsi, serving_plmn, client), request.msisdn);
+        valid::request_valid(request)?;
+        let mut verdict = judge.check(&question(request), self.now);
+        self.tell_client(judge, &mut verdict, request, client);
         Ok(verdict)
+    }
+
+    #[inline]
+    fn tell_client(
+        &mut self,
+        judge: &S::Judge,
+        verdict: &mut Verdict,
+        request: &CheckRequest<'_>,
+        client: &[u8],
+    ) {
+        let said = (judge.policy_number(), judge.status_map(client));
+        let CheckRequest { imei, imsi, serving_plmn, msisdn, .. } = *request;
+        self.tell(verdict, said, (imei, imsi, serving_plmn, client), msisdn);
+    }
+
+    /// Judges checks that came together; false where each is to be judged by itself: there are no tables, or one of
+    /// them panics, which is to end no other.
+    pub fn judge_together(&mut self, checks: &[Check<'_>]) -> bool {
+        let mut verdicts = std::mem::take(&mut self.verdicts);
+        verdicts.clear();
+        let judged = catch_unwind(AssertUnwindSafe(|| {
+            self.judged(|service, judge| {
+                let Some(judge) = judge else { return false };
+                if let [one] = checks {
+                    verdicts.push(judge.check(&question(&one.request), service.now));
+                } else {
+                    let questions: Vec<_> = checks.iter().map(|check| question(&check.request)).collect();
+                    judge.check_batch(&questions, service.now, &mut verdicts);
+                }
+                true
+            })
+        }));
+        let judged = judged.unwrap_or(false);
+        if !judged {
+            verdicts.clear();
+        }
+        self.verdicts = verdicts;
+        judged
+    }
+
+    /// Adds the answer to one of the checks that were judged together, by its place.
+    pub fn answer_together(&mut self, place: usize, check: &Check<'_>, client: &[u8]) -> Result<(), Failure> {
+        let Some(mut verdict) = self.verdicts.get(place).copied() else {
+            let method = if check.unary { Method::Check } else { Method::Stream };
+            return self.call(method, check.message, client, false);
+        };
+        self.judged(|service, judge| {
+            let judge = judge.ok_or(Failure::NotReady)?;
+            service.tell_client(judge, &mut verdict, &check.request, client);
+            let put = if check.unary { wire::put_verdict } else { wire::put_stream_verdict };
+            service.framed(|out| put(out, &verdict, check.request.request_id));
+            Ok(())
+        })
+    }
+
+    /// Counts what checks took that were judged together, unary ones and those of streams: each its share.
+    pub fn took(&mut self, [unary, streamed]: [u64; 2]) {
+        let now = Instant::now();
+        let took = now.duration_since(std::mem::replace(&mut self.since, now));
+        let share = took.as_nanos() as u64 / (unary + streamed).max(1);
+        self.counters.seconds[0].observe_many(share, unary);
+        self.counters.seconds[1].observe_many(share, streamed);
     }
 
     /// Turns a verdict into what the client is told, counts it, and keeps it where log and cases want it.
@@ -335,7 +370,7 @@ impl<S: Source> Service<S> {
             let judge = judge.ok_or(Failure::NotReady)?;
             let rows_max = service.limits.batch_rows_max;
             batch.read(message, rows_max).map_err(|_| no_message("BatchCheckEquipmentRequest"))?;
-            batch_valid(&batch, message, rows_max)?;
+            valid::batch_valid(&batch, message, rows_max)?;
             in_time(late)?;
             service.judge_batch(judge, &batch, message, client);
             Ok(())
@@ -426,6 +461,11 @@ impl<S: Source> Service<S> {
     }
 }
 
+fn question<'m>(request: &CheckRequest<'m>) -> Question<'m> {
+    let CheckRequest { imei, imsi, serving_plmn, emergency, .. } = *request;
+    Question { imei, imsi, serving_plmn, emergency }
+}
+
 /// A message is larger than the limits admit.
 pub fn too_large(bytes: usize, bytes_max: usize) -> Failure {
     let text = format!("Received message larger than max ({bytes} vs. {bytes_max})");
@@ -443,42 +483,4 @@ fn in_time(late: bool) -> Result<(), Failure> {
 
 fn no_message(kind: &str) -> Failure {
     Failure::Invalid("message".into(), format!("is not a eir.v1.{kind}, in UTF-8"))
-}
-
-fn bounded(field: &'static str, text: &[u8], bytes_max: usize) -> Result<(), Failure> {
-    if text.len() <= bytes_max {
-        return Ok(());
-    }
-    Err(Failure::Invalid(field.into(), format!("has {} bytes; allowed are {bytes_max}", text.len())))
-}
-
-/// A network is MCC and MNC (TS 23.003 clause 12.1), or left out.
-fn plmn_valid(plmn: &[u8]) -> Result<(), Failure> {
-    if plmn.is_empty() || (matches!(plmn.len(), 5 | 6) && plmn.iter().all(u8::is_ascii_digit)) {
-        return Ok(());
-    }
-    let text = "allowed are 5 or 6 digits, or empty for the home network";
-    Err(Failure::Invalid("serving_plmn".into(), text.into()))
-}
-
-fn batch_valid(batch: &Batch, message: &[u8], rows_max: usize) -> Result<(), Failure> {
-    let (imeis, imsis) = (batch.imei.rows, batch.imsi.rows);
-    if imeis > rows_max {
-        let text = format!("has {imeis} entries; allowed are {rows_max}");
-        return Err(Failure::Invalid("imei".into(), text));
-    }
-    if imsis != 0 && imsis != imeis {
-        let text = format!("has {imsis} entries and imei has {imeis}; allowed are as many, or none");
-        return Err(Failure::Invalid("imsi".into(), text));
-    }
-    for (name, column) in [("imei", &batch.imei), ("imsi", &batch.imsi)] {
-        let long = column.places.iter().enumerate().find(|(_, place)| place.bytes() > IDENTITY_BYTES_MAX);
-        if let Some((row, place)) = long {
-            let text = format!("has {} bytes; allowed are {IDENTITY_BYTES_MAX}", place.bytes());
-            return Err(Failure::Invalid(format!("{name}[{row}]").into(), text));
-        }
-    }
-    let text = |place: Option<Place>| place.map_or(&[][..], |place| place.of(message));
-    bounded("request_id", text(batch.request_id), REQUEST_ID_BYTES_MAX)?;
-    plmn_valid(text(batch.serving_plmn))
 }

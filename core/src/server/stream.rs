@@ -80,6 +80,14 @@ impl Stream {
         open || !self.held.is_empty()
     }
 
+    /// Whether its next check may be answered at once: nothing of it waits.
+    pub fn flows(&self) -> bool {
+        matches!(self.method, Method::Check | Method::Stream)
+            && self.end.is_none()
+            && self.body.is_empty()
+            && self.held.is_empty()
+    }
+
     fn bytes(&self) -> usize {
         self.body.len() + self.held.len()
     }

@@ -2,14 +2,16 @@
 
 use super::super::frame::{self, Code, Head, flag, kind, setting};
 use super::super::service::{Service, Source};
+use super::super::together::Together;
 use super::{Broken, Connection, PROTOCOL, WINDOW_BYTES, unpadded};
 use crate::counters::abuse;
 
 impl Connection {
-    pub(super) fn data<S: Source>(
+    pub(super) fn data<'d, S: Source>(
         &mut self,
         head: Head,
-        payload: &[u8],
+        payload: &'d [u8],
+        together: &mut Together<'d>,
         service: &mut Service<S>,
         now: u64,
     ) -> Result<(), Broken> {
@@ -50,10 +52,11 @@ impl Connection {
             } else {
                 Code::Protocol
             };
+            self.answer(together, service);
             self.refuse(head.stream, code, service);
             return self.cost(1);
         }
-        self.message(head.stream, content, end_stream, service, now)
+        self.content(head.stream, content, end_stream, together, service, now)
     }
 
     /// Ends a call with a reset.

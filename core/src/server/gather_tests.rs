@@ -1,0 +1,177 @@
+//! Checks that came together, beside the same frames one by one.
+
+use std::collections::BTreeMap;
+
+use super::Limits;
+use super::frame::{self, HEADER_BYTES, kind};
+use super::hpack::Decoder;
+use super::service::GROUP_ROWS;
+use super::testing::*;
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    frame::put_head(&mut out, payload.len(), kind, flags, stream);
+    out.extend(payload);
+    out
+}
+
+/// A check that its answer names.
+fn check(imei: &str, number: usize) -> Vec<u8> {
+    let id = number.to_string();
+    [&[0x0a, imei.len() as u8], imei.as_bytes(), &[0x32, id.len() as u8], id.as_bytes()].concat()
+}
+
+fn of_stream(check: &[u8]) -> Vec<u8> {
+    [&[0x0a, check.len() as u8], check].concat()
+}
+
+/// Of each call the bytes of its answers, fields of its headers, and resets; then the counters.
+type Outcome = (BTreeMap<u32, (Vec<u8>, Vec<String>, u32)>, Vec<u64>);
+
+fn outcome<'f>(reads: impl Iterator<Item = &'f [u8]>) -> (Outcome, usize) {
+    let mut pair = Pair::new(Limits::default());
+    let (mut calls, mut decoder, mut frames) =
+        (BTreeMap::<u32, (Vec<u8>, Vec<String>, u32)>::new(), Decoder::default(), 0);
+    for read in reads {
+        for (kind, stream, payload) in pair.receive(read) {
+            let (answers, fields, resets) = calls.entry(stream).or_default();
+            match kind {
+                kind::DATA => {
+                    answers.extend(payload);
+                    frames += 1;
+                }
+                kind::HEADERS => {
+                    let mut put = |name: &[u8], value: &[u8]| {
+                        fields.push(format!("{}: {}", name.escape_ascii(), value.escape_ascii()));
+                    };
+                    decoder.decode(&payload, 10_000, &mut put).unwrap();
+                }
+                kind::RST_STREAM => *resets += 1,
+                _ => {}
+            }
+        }
+    }
+    let counters = &pair.service.counters;
+    let durations = counters.seconds.iter().flat_map(|one| one.buckets.iter().map(|bucket| bucket.get()));
+    let mut counted = vec![counters.checks[1][16].get(), counters.panics.get(), durations.sum()];
+    counted.extend(counters.errors.iter().chain(&counters.bounds).map(|count| count.get()));
+    counted.extend([
+        pair.service.calls as u64,
+        pair.service.held as u64,
+        pair.connection.streams.len() as u64,
+    ]);
+    counted.push(pair.connection.blocked.len() as u64);
+    ((calls, counted), frames)
+}
+
+/// Frames of a client that has a few streams and makes calls between their messages, most of them good.
+fn frames(random: &mut Random) -> Vec<Vec<u8>> {
+    let mut out: Vec<Vec<u8>> =
+        [1, 3, 5].iter().map(|id| headers(*id, "StreamCheckEquipment", WHOLE)).collect();
+    out.push(frame(kind::WINDOW_UPDATE, 0, 0, &(1_u32 << 30).to_be_bytes()));
+    let mut last = 5;
+    let mut rest = [Vec::new(), Vec::new(), Vec::new()];
+    for number in 0..20 + random.below(200) {
+        let stream = random.below(3);
+        let id = 2 * stream as u32 + 1;
+        match random.below(2000) {
+            0..=399 => {
+                last += 2;
+                let imei = ["1", "1", "1", "panic"][random.below(40) / 12];
+                out.push(headers(last, "CheckEquipment", WHOLE));
+                if random.below(9) == 0 {
+                    out.push(headers(last + 2, "CheckEquipment", WHOLE));
+                    out.push(data(last + 2, &[&check("12", number)], LAST));
+                }
+                out.push(data(last, &[&check(imei, number)], LAST));
+                last += 2;
+            }
+            400..=402 => out.push(frame(kind::RST_STREAM, 0, id, &[0; 4])),
+            403..=406 => out.push(frame(kind::DATA, LAST, id, &[])),
+            407..=480 => out.push(frame(kind::WINDOW_UPDATE, 0, id, &[0, 0, 0, 9])),
+            481..=482 => out.push(frame(kind::SETTINGS, 0, 0, &[0, 4, 0, 0, 0, random.below(100) as u8])),
+            483..=487 => out.push(frame(kind::SETTINGS, 0, 0, &[0, 4, 0, 1, 0, 0])),
+            488..=489 => out.push(data(id, &[b"\xff"], 0)),
+            490..=492 => out.push(data(id, &[&of_stream(&check("panic", number))], 0)),
+            493..=494 => out.push(data(id, &[&of_stream(&check(&"7".repeat(100), number)), b""], 0)),
+            _ => {
+                // Some messages, of which a part may come with the next frame.
+                let messages: Vec<_> =
+                    (0..1 + random.below(4)).map(|_| of_stream(&check("1", number))).collect();
+                let messages: Vec<&[u8]> = messages.iter().map(Vec::as_slice).collect();
+                let content: &mut Vec<u8> = &mut rest[stream];
+                content.extend(&data(id, &messages, 0)[HEADER_BYTES..]);
+                let left = if random.below(8) == 0 { random.below(content.len().min(30)) } else { 0 };
+                let end = content.len() - left;
+                out.push(frame(kind::DATA, 0, id, &content[..end]));
+                content.drain(..end);
+            }
+        }
+    }
+    out
+}
+
+#[test]
+fn together_and_alone_have_the_same_answers() {
+    let (mut merged, mut apart) = (0, 0);
+    for seed in 1..200 {
+        let frames = frames(&mut Random(seed));
+        let (alone, many) = outcome(frames.iter().map(Vec::as_slice));
+        let (together, few) = outcome([frames.concat().as_slice()].into_iter());
+        assert!(together == alone, "seed {seed}");
+        (merged, apart) = (merged + few, apart + many);
+        let bytes = frames.concat();
+        assert!(outcome(bytes.chunks(1 + seed as usize * 7)).0 == alone, "seed {seed}");
+    }
+    assert!(10 * merged < 9 * apart, "{merged} of {apart}");
+}
+
+#[test]
+fn answers_of_one_read_to_a_stream_are_one_frame() {
+    let mut pair = Pair::new(Limits::default());
+    let mut read = headers(1, "StreamCheckEquipment", WHOLE);
+    let mut answers = Vec::new();
+    for number in 0..GROUP_ROWS {
+        read.extend(data(1, &[&of_stream(&check("1", 100 + number))], 0));
+        answers.extend(b"\0\0\0\0\x0f\x0a\x0d\x08\x01\x10\x10\x20\x07\x30\x3c\x3a\x03");
+        answers.extend((100 + number).to_string().into_bytes());
+    }
+    let sent = pair.receive(&read);
+    assert_eq!(sent.iter().map(|sent| sent.0).collect::<Vec<_>>(), [kind::HEADERS, kind::DATA]);
+    assert_eq!(sent[1].2, answers);
+}
+
+#[test]
+fn a_panic_among_checks_ends_its_call_alone() {
+    let mut pair = Pair::new(Limits::default());
+    let calls: Vec<_> =
+        ["1", "panic", "2"].iter().zip([1, 3, 5]).map(|(imei, id)| unary(id, &check(imei, 7))).collect();
+    let mut read = calls.concat();
+    read.extend(headers(7, "StreamCheckEquipment", WHOLE));
+    read.extend(data(
+        7,
+        &[&of_stream(&check("1", 8)), &of_stream(&check("panic", 9)), &of_stream(&check("1", 10))],
+        0,
+    ));
+    let sent = pair.receive(&read);
+    let with_answers: Vec<u32> = sent.iter().filter(|sent| sent.0 == kind::DATA).map(|sent| sent.1).collect();
+    assert_eq!(with_answers, [1, 5, 7]);
+    assert_eq!((pair.service.counters.panics.get(), pair.service.counters.checks[1][16].get()), (2, 3));
+    assert_eq!((pair.service.calls, pair.connection.streams.len()), (0, 0));
+}
+
+#[test]
+fn a_call_that_is_late_is_not_judged_with_the_others() {
+    let mut pair = Pair::new(Limits::default());
+    pair.receive(&[headers(1, "CheckEquipment", WHOLE), headers(3, "CheckEquipment", WHOLE)].concat());
+    let mut stream = pair.connection.streams.take(1).unwrap();
+    stream.deadline = 0;
+    pair.connection.streams.put(1, stream);
+    let sent = pair.receive(&[data(3, &[CHECK], LAST), data(1, &[CHECK], LAST)].concat());
+    assert_eq!(
+        sent.iter().map(|sent| (sent.0, sent.1)).collect::<Vec<_>>(),
+        [(1, 3), (0, 3), (1, 3), (1, 1)]
+    );
+    assert!(sent[3].2.windows(13).any(|text| text == b"grpc-status\x014"));
+    assert_eq!(pair.service.counters.checks[1][16].get(), 1);
+}
