@@ -133,7 +133,8 @@ impl Words {
 
     /// Copies words that nobody else writes.
     pub fn copied(words: &[u64]) -> Self {
-        let words: Box<[u64]> = words.into();
+        // A vector: what a box holds may only be reached through the box, once that was moved.
+        let words: Vec<AtomicU64> = words.iter().copied().map(AtomicU64::new).collect();
         let (start, length) = (NonNull::from(&*words).cast(), words.len());
         Self { start, length, _owner: Box::new(words) }
     }

@@ -1,11 +1,12 @@
 //! Bytes of peers: whatever they send, what they get are frames within their windows, and every call is accounted for.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use eir_core::check::{Question, Verdict};
 use eir_core::counters::Counters;
 use eir_core::server::connection::Connection;
-use eir_core::server::frame::{self, HEADER_BYTES, Head, kind, setting};
+use eir_core::server::frame::{self, HEADER_BYTES, Head, flag, kind, setting};
 use eir_core::server::hpack::Decoder;
 use eir_core::server::service::{Judge, Service, Source};
 use eir_core::server::{Limits, Shared};
@@ -72,11 +73,12 @@ pub fn read(data: &[u8]) -> u64 {
     let shared = Arc::new(Shared::new(Wanted::default()));
     let (counters, queues) = (Arc::new(Counters::default()), Arc::new(Queues::default()));
     let mut service = Service::new(Arc::new(Allows), shared, LIMITS, counters, queues);
-    let (mut now, mut frames, mut decoder) = (0, 0, Decoder::default());
+    let (mut now, mut peer) = (0, Peer::new());
     let mut connection = Connection::new(&service, now);
     let greeting = [frame::PREFACE, b"\0\0\0\x04\0\0\0\0\0"].concat();
     if how & 0x80 == 0 {
         connection.receive(&greeting, &mut service, now);
+        peer.said(&greeting);
     }
     let part = 1 + usize::from(how & 0x3f) * 16;
     while !rest.is_empty() {
@@ -84,6 +86,7 @@ pub fn read(data: &[u8]) -> u64 {
         rest = after;
         if connection.wants_input() {
             connection.receive(taken, &mut service, now);
+            peer.said(taken);
         }
         now += u64::from(taken[0] % 32);
         if how & 0x40 != 0 && taken.len() > 9 && taken[8] == 77 {
@@ -92,32 +95,139 @@ pub fn read(data: &[u8]) -> u64 {
         if !connection.tick(&mut service, now) {
             break;
         }
-        frames += sent(&mut connection, &mut decoder, now);
+        peer.take(&mut connection, now);
     }
     connection.abandon(&mut service);
-    frames
+    assert!(service.is_idle());
+    peer.frames
 }
 
-/// What was sent are frames that a peer can read.
-fn sent(connection: &mut Connection, decoder: &mut Decoder, now: u64) -> u64 {
-    let out = connection.output().to_vec();
-    assert!(out.len() < OUT_BYTES_MAX);
-    connection.written(out.len(), now);
-    let (mut rest, mut frames) = (out.as_slice(), 0);
-    while let Some(head) = Head::read(rest) {
-        let payload = &rest[HEADER_BYTES..HEADER_BYTES + head.bytes];
-        rest = &rest[HEADER_BYTES + head.bytes..];
-        frames += 1;
-        match head.kind {
-            kind::HEADERS => decoder.decode(payload, 1 << 16, |_, _| ()).expect("our own headers"),
-            kind::DATA => assert!(head.stream % 2 == 1),
-            kind::RST_STREAM | kind::WINDOW_UPDATE => assert_eq!(payload.len(), 4),
-            kind::SETTINGS | kind::PING | kind::GOAWAY => assert_eq!(head.stream, 0),
-            other => panic!("a frame of kind {other}"),
+/// What may come on a stream, and what came, in bytes.
+#[derive(Clone, Copy)]
+struct Window {
+    /// The largest that SETTINGS have given since it began.
+    first: u64,
+    more: u64,
+    came: u64,
+}
+
+impl Window {
+    fn new(first: u64) -> Self {
+        Self { first, more: 0, came: 0 }
+    }
+}
+
+/// What a peer said that bears on what it gets, and how far its calls are.
+struct Peer {
+    decoder: Decoder,
+    frames: u64,
+    /// What was said and is no whole frame yet, the greeting before the first.
+    input: Vec<u8>,
+    greeted: bool,
+    /// With which a stream begins.
+    window: u64,
+    /// By stream, 0 for the connection.
+    windows: HashMap<u32, Window>,
+    /// By stream: whether it has ended. One that is not here has not begun.
+    ended: HashMap<u32, bool>,
+}
+
+impl Peer {
+    fn new() -> Self {
+        Self {
+            decoder: Decoder::default(),
+            frames: 0,
+            input: Vec::new(),
+            greeted: false,
+            window: frame::WINDOW_BYTES as u64,
+            windows: HashMap::from([(0, Window::new(frame::WINDOW_BYTES as u64))]),
+            ended: HashMap::new(),
         }
     }
-    assert!(rest.is_empty());
-    frames
+
+    /// Notes what opens windows: more than the server takes of it, where that breaks off.
+    fn said(&mut self, bytes: &[u8]) {
+        self.input.extend_from_slice(bytes);
+        if !self.greeted && self.input.len() >= frame::PREFACE.len() {
+            self.greeted = true;
+            self.input.drain(..frame::PREFACE.len());
+        }
+        while self.greeted
+            && let Some(head) = Head::read(&self.input)
+            && self.input.len() >= HEADER_BYTES + head.bytes
+        {
+            let frame: Vec<u8> = self.input.drain(..HEADER_BYTES + head.bytes).collect();
+            let payload = &frame[HEADER_BYTES..];
+            match head.kind {
+                kind::HEADERS => {
+                    self.windows.entry(head.stream).or_insert(Window::new(self.window));
+                }
+                kind::WINDOW_UPDATE => {
+                    if let Some(window) = self.windows.get_mut(&head.stream) {
+                        window.more += u64::from(frame::u32_of(payload) & 0x7fff_ffff);
+                    }
+                }
+                kind::SETTINGS => {
+                    let named = setting::INITIAL_WINDOW_SIZE.to_be_bytes();
+                    // Of several in one frame the last counts.
+                    let last = payload.chunks_exact(6).rfind(|entry| entry[..2] == named);
+                    self.window = last.map_or(self.window, |entry| frame::u32_of(&entry[2..]).into());
+                    let streams = self.windows.iter_mut().filter(|(stream, _)| **stream != 0);
+                    streams.for_each(|(_, window)| window.first = window.first.max(self.window));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Takes what was sent: frames that a peer can read, in the order of a call, within its windows.
+    fn take(&mut self, connection: &mut Connection, now: u64) {
+        let out = connection.output().to_vec();
+        assert!(out.len() < OUT_BYTES_MAX);
+        connection.written(out.len(), now);
+        let mut rest = out.as_slice();
+        while let Some(head) = Head::read(rest) {
+            let payload = &rest[HEADER_BYTES..HEADER_BYTES + head.bytes];
+            rest = &rest[HEADER_BYTES + head.bytes..];
+            self.frames += 1;
+            match head.kind {
+                kind::HEADERS => self.headers(head, payload),
+                kind::DATA => self.data(head),
+                kind::RST_STREAM => {
+                    assert_eq!(payload.len(), 4);
+                    self.ended.insert(head.stream, true);
+                }
+                kind::WINDOW_UPDATE => assert_eq!(payload.len(), 4),
+                kind::SETTINGS | kind::PING | kind::GOAWAY => assert_eq!(head.stream, 0),
+                other => panic!("a frame of kind {other}"),
+            }
+        }
+        assert!(rest.is_empty());
+    }
+
+    fn headers(&mut self, head: Head, payload: &[u8]) {
+        let (mut http, mut grpc) = (Vec::new(), false);
+        let field = |name: &[u8], value: &[u8]| match name {
+            b":status" => http = value.to_vec(),
+            b"grpc-status" => grpc = true,
+            _ => {}
+        };
+        self.decoder.decode(payload, 1 << 16, field).expect("our own headers");
+        let last = head.has(flag::END_STREAM);
+        let before = self.ended.insert(head.stream, last);
+        assert_eq!(before.is_none(), !http.is_empty(), "headers once, and first");
+        assert!(before != Some(true) && (before.is_none() || last), "stream {} goes on", head.stream);
+        assert_eq!(grpc, last && (http.is_empty() || http == b"200"), "a status ends a call, once");
+    }
+
+    fn data(&mut self, head: Head) {
+        assert_eq!(self.ended.get(&head.stream), Some(&false), "an answer of stream {}", head.stream);
+        for stream in [0, head.stream] {
+            let window = self.windows.get_mut(&stream).expect("a stream that the peer began");
+            window.came += head.bytes as u64;
+            assert!(window.came <= window.first + window.more, "more than the window of {stream}");
+        }
+    }
 }
 
 fn put(out: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
@@ -177,7 +287,7 @@ pub fn damaged(random: &mut Random) -> Vec<u8> {
                 let value = [0, 1, 100, 65_535, u32::MAX][random.below(5)];
                 frame::put_settings(
                     &mut out,
-                    &[(name, value), (setting::INITIAL_WINDOW_SIZE, random.below(200) as u32)],
+                    &[(name, value), (setting::INITIAL_WINDOW_SIZE, random.below(25) as u32)],
                 );
             }
             35 | 36 => frame::put_reset(&mut out, stream, frame::Code::NoError),

@@ -179,6 +179,11 @@ impl<S: Source> Service<S> {
         if used < all { usize::MAX } else { all.div_ceil(self.connections.max(1)) }
     }
 
+    /// Whether no connection has a call in flight, or bytes of one.
+    pub fn is_idle(&self) -> bool {
+        self.calls == 0 && self.held == 0
+    }
+
     /// Calls that a connection may have in flight.
     pub fn calls_share(&self) -> usize {
         self.share(self.calls, self.limits.calls_max)
