@@ -332,15 +332,20 @@ fn messages_compressed_to_next_to_nothing_are_taken_for_a_while() {
         let sent = pair.receive(&call(2 * id + 1, &honest));
         assert_eq!((sent.last().unwrap().0, pair.connection.credit), (kind::HEADERS, 10_000), "{id}");
     }
+    // Too large to be taken; and batches that are answered, a thousand times the work that their bytes are.
     let bomb = gzip(&vec![0; (1 << 20) + 1]);
-    let mut pair = Pair::new(Limits::default());
-    let mut told = 0;
-    while !pair.connection.over() {
-        told += 1;
-        let sent = pair.receive(&call(2 * told + 1, &bomb));
-        assert!(told < 60);
-        assert_eq!(status_of(&sent), b"8");
+    let dense = gzip(&b"\x0a\x00".repeat(4096));
+    for (data, refused, some, too_many) in [(bomb, true, 2, 6), (dense, false, 100, 1000)] {
+        let mut pair = Pair::new(Limits::default());
+        pair.receive(&window(0, 1 << 30));
+        let mut told = 0;
+        while !pair.connection.over() {
+            told += 1;
+            let sent = pair.receive(&call(2 * told + 1, &data));
+            assert!(told < too_many);
+            assert!(if refused { status_of(&sent) == b"8" } else { sent[1].2.len() > 8192 });
+        }
+        assert!(told > some, "{told}");
+        assert_eq!(pair.service.counters.abuses[abuse::FLOOD].get(), 1);
     }
-    assert!(told > 20);
-    assert_eq!(pair.service.counters.abuses[abuse::FLOOD].get(), 1);
 }
