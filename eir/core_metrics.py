@@ -50,6 +50,7 @@ class CoreMetrics(Collector):
                 metrics.sightings[result].inc(self._fresh(("unpaired", result), count))
             metrics.check_panics.inc(self._fresh("panics", server.panics()))
             metrics.connections.set(server.connections())
+            metrics.check_held_bytes.set(server.held_bytes())
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
         """Yield the durations of checks, by method."""

@@ -140,6 +140,10 @@ class Metrics:
         self.connections = self._gauge(
             "check_connections", "Connections on the check listener; counted by the native engine."
         )
+        self.check_held_bytes = self._gauge(
+            "check_held_bytes",
+            "Bytes of messages that are not whole and of answers that are not taken; native engine.",
+        )
         closed = self._counter(
             "check_connections_closed_total",
             "Connections of the check listener closed because of what the peer did; native engine.",

@@ -80,6 +80,8 @@ pub struct Counters {
     pub errors: [Count; 4],
     /// Connections now.
     pub connections: Count,
+    /// Bytes that they hold now.
+    pub held: Count,
     /// Connections closed because of what the peer did, by `ABUSES`.
     pub abuses: [Count; ABUSES.len()],
     /// Calls that a bound of ours ended, by `BOUNDS`.
@@ -119,6 +121,7 @@ impl Default for Counters {
             seconds: Default::default(),
             errors: Default::default(),
             connections: Count::default(),
+            held: Count::default(),
             abuses: Default::default(),
             bounds: Default::default(),
             panics: Count::default(),

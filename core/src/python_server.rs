@@ -127,6 +127,11 @@ impl CheckServer {
         self.0.counters().map(|counters| counters.connections.get()).sum()
     }
 
+    /// Bytes that they hold now: messages that are not whole, answers that are not taken.
+    fn held_bytes(&self) -> u64 {
+        self.0.counters().map(|counters| counters.held.get()).sum()
+    }
+
     /// Calls that ended in a panic.
     fn panics(&self) -> u64 {
         self.0.counters().map(|counters| counters.panics.get()).sum()

@@ -20,7 +20,15 @@ home_plmns = ["43211"]
 [status_map.strict]
 greylisted = "whitelisted"
 """
-OWN = ("process_", "python_", "eir_build_info", "eir_check_connections", "eir_load_duration", "eir_start_")
+OWN = (
+    "process_",
+    "python_",
+    "eir_build_info",
+    "eir_check_connections",
+    "eir_check_held_bytes",
+    "eir_load_duration",
+    "eir_start_",
+)
 """Metrics that tell of the process, or of what one engine alone has."""
 TIMED = r"_(bucket|sum)\b|_seconds(\{|$)|timestamp|_bytes|eir_cases_commit_duration"
 """Those whose values are of the clock; how often the keeper commits is, too."""

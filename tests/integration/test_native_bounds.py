@@ -218,8 +218,11 @@ def test_who_does_not_read_is_closed_and_costs_little_memory(daemon: Daemon) -> 
             while sent < 200 << 20:
                 sent += one.socket.send(piece)
         assert sent < 200 << 20
+        held = daemon.metric("eir_check_held_bytes")
         time.sleep(2)
+    assert held < 1 << 20, "what does not fit into 256 KiB waits at the peer"
     assert closed(daemon, "stalled") == before + 1
+    assert daemon.metric("eir_check_held_bytes") == 0
     assert daemon.metric("process_resident_memory_bytes") - memory < 16 << 20
 
 

@@ -40,6 +40,9 @@ class Server:
     def connections(self) -> int:
         return 7
 
+    def held_bytes(self) -> int:
+        return 900
+
 
 def lines(metrics: Metrics) -> list[str]:
     return metrics.render().decode().splitlines()
@@ -64,6 +67,7 @@ def test_what_was_counted_since_the_last_time_is_added() -> None:
         'eir_sightings_total{result="dropped"} 3.0',
         "eir_check_panics_total 1.0",
         "eir_check_connections 7.0",
+        "eir_check_held_bytes 900.0",
     ):
         assert line in found
     assert not [line for line in found if "INTERNAL" in line], (

@@ -164,9 +164,10 @@ impl Load<'_> {
         Ok(())
     }
 
-    /// Sends what waits for room on a connection; in the closed loop, what keeps it full.
+    /// Sends what waits for room on a connection; in the closed loop, what keeps it full. All of it leaves together, so
+    /// one time is that of all.
     fn fill(&mut self, number: usize) {
-        let closed = self.options.rate == 0.0;
+        let (closed, now_ns) = (self.options.rate == 0.0, self.now_ns());
         loop {
             let connection = &self.connections[number];
             let due_ns = if !connection.has_room() {
@@ -176,12 +177,12 @@ impl Load<'_> {
                     Some(due_ns) => due_ns,
                     None => return,
                 }
-            } else if connection.in_flight() < self.options.in_flight && !self.tally.over(self.now_ns()) {
-                self.now_ns()
+            } else if connection.in_flight() < self.options.in_flight && !self.tally.over(now_ns) {
+                now_ns
             } else {
                 return;
             };
-            self.tally.sent(due_ns, self.now_ns());
+            self.tally.sent(due_ns, now_ns);
             self.connections[number].ask(self.next_request, due_ns);
             self.next_request = (self.next_request + 1) % self.requests;
         }

@@ -30,8 +30,8 @@ const LIMITS: Limits = Limits {
     drain_milliseconds_max: 1000,
     connections_max: 10,
 };
-/// What the server may hold of output after a read that is as large as these are.
-const OUT_BYTES_MAX: usize = 8 << 20;
+/// What a connection may hold of output: its bound, and what comes of one frame and of checks that were gathered.
+const OUT_BYTES_MAX: usize = (256 + 128) << 10;
 
 struct Allows;
 
@@ -84,7 +84,7 @@ pub fn read(data: &[u8]) -> u64 {
     while !rest.is_empty() {
         let (taken, after) = rest.split_at(part.min(rest.len()));
         rest = after;
-        if connection.wants_input() {
+        if connection.wants_input(&service) {
             connection.receive(taken, &mut service, now);
             peer.said(taken);
         }
@@ -95,7 +95,7 @@ pub fn read(data: &[u8]) -> u64 {
         if !connection.tick(&mut service, now) {
             break;
         }
-        peer.take(&mut connection, now);
+        peer.take(&mut connection, &mut service, now);
     }
     connection.abandon(&mut service);
     assert!(service.is_idle());
@@ -181,10 +181,18 @@ impl Peer {
     }
 
     /// Takes what was sent: frames that a peer can read, in the order of a call, within its windows.
-    fn take(&mut self, connection: &mut Connection, now: u64) {
-        let out = connection.output().to_vec();
-        assert!(out.len() < OUT_BYTES_MAX);
-        connection.written(out.len(), now);
+    fn take(&mut self, connection: &mut Connection, service: &mut Service<Allows>, now: u64) {
+        let mut out = Vec::new();
+        loop {
+            let bytes = connection.output().len();
+            assert!(bytes < OUT_BYTES_MAX);
+            out.extend_from_slice(connection.output());
+            connection.written(bytes, now);
+            connection.count_held(service);
+            if !connection.proceed(service, now) {
+                break;
+            }
+        }
         let mut rest = out.as_slice();
         while let Some(head) = Head::read(rest) {
             let payload = &rest[HEADER_BYTES..HEADER_BYTES + head.bytes];

@@ -150,9 +150,13 @@ fn who_takes_all_takes_none_of_what_others_need() {
         let part = frame(kind::DATA, 0, id, &[&[0, 0, 1, 0, 0][..], &[0; 200]].concat());
         greedy.receive(&[headers(id, "CheckEquipment", WHOLE), part].concat(), &mut pair.service, 0);
     }
+    greedy.written(greedy.output().len(), 0);
+    greedy.count_held(&mut pair.service);
     let bounds = |pair: &Pair| pair.service.counters.bounds.each_ref().map(|count| count.get());
     assert_eq!((pair.service.calls, pair.service.held, bounds(&pair)[bound::CALLS]), (4, 820, 1));
     greedy.receive(&frame(kind::DATA, 0, 1, &[0; 200]), &mut pair.service, 0);
+    greedy.written(greedy.output().len(), 0);
+    greedy.count_held(&mut pair.service);
     assert_eq!((pair.service.calls, pair.service.held, bounds(&pair)[bound::HELD]), (3, 615, 1));
     // Two calls and 500 bytes are the other's share.
     pair.service.calls += 1;
@@ -182,6 +186,104 @@ fn a_peer_that_reads_slowly_does_not_make_the_output_grow() {
     }
     assert!(largest < 400 << 10, "{largest}");
     assert!(!pair.connection.over());
+}
+
+/// Batches of many rows in few bytes, of which each is answered with far more.
+fn dense_batches(count: u32) -> Vec<u8> {
+    use std::io::Write;
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    packer.write_all(&b"\x0a\x011".repeat(4096)).unwrap();
+    let packed = packer.finish().unwrap();
+    let content = [&[1], &(packed.len() as u32).to_be_bytes()[..], &packed].concat();
+    let call = |id: u32| {
+        let mut block = headers(id, "BatchCheckEquipment", WHOLE)[9..].to_vec();
+        block.extend(b"\x00\x0dgrpc-encoding\x04gzip");
+        [frame(kind::HEADERS, WHOLE, id, &block), frame(kind::DATA, LAST, id, &content)].concat()
+    };
+    (0..count).flat_map(|call_number| call(2 * call_number + 1)).collect()
+}
+
+#[test]
+fn frames_of_one_read_wait_where_the_answers_before_them_are_not_taken() {
+    let mut pair = Pair::new(Limits::default());
+    pair.receive(&[window(0, 1 << 30), frame(kind::SETTINGS, 0, 0, b"\0\x04\x3f\0\0\0")].concat());
+    pair.connection.receive(&dense_batches(200), &mut pair.service, 0);
+    assert!((256 << 10..280 << 10).contains(&pair.connection.output().len()));
+    assert!(!pair.connection.wants_input(&pair.service));
+    assert!(!pair.connection.proceed(&mut pair.service, 0));
+    // It is no frame that is never whole: who takes little at a time is not closed.
+    let first = frame::Head::read(pair.connection.output()).unwrap();
+    pair.connection.written(frame::HEADER_BYTES + first.bytes, 40_000);
+    assert!(pair.connection.tick(&mut pair.service, 69_999));
+    pair.now = 70_000;
+    let sent = pair.sent();
+    assert_eq!(sent.iter().filter(|sent| sent.0 == kind::DATA && sent.1 % 2 == 1).count(), 200);
+    assert!(pair.connection.wants_input(&pair.service));
+    assert_eq!((pair.service.held, pair.service.calls), (0, 0));
+}
+
+#[test]
+fn output_of_all_that_do_not_read_is_bounded_together() {
+    const PEERS: usize = 20;
+    let limits = Limits { held_bytes_max: 1 << 20, ..Limits::default() };
+    let mut pair = Pair::new(limits);
+    pair.service.connections = PEERS + 1;
+    let opening = [window(0, 1 << 30), frame(kind::SETTINGS, 0, 0, b"\0\x04\x3f\0\0\0")].concat();
+    pair.receive(&opening);
+    let requests = dense_batches(100);
+    let mut peers: Vec<_> = (0..PEERS).map(|_| Pair::new(limits).connection).collect();
+    for peer in &mut peers {
+        peer.receive(&opening, &mut pair.service, 0);
+        peer.receive(&requests, &mut pair.service, 0);
+        assert!(!peer.wants_input(&pair.service));
+    }
+    // Some have what there is, and each of the others has its share.
+    let waits = |peers: &[super::connection::Connection]| -> usize {
+        peers.iter().map(|peer| peer.output().len()).sum()
+    };
+    let held = waits(&peers);
+    assert!((1 << 20..(2 << 20) + PEERS * 16_384).contains(&held), "{held}");
+    assert!(pair.service.held >= held);
+    // Who reads does not notice.
+    for id in 0..100 {
+        assert_eq!(pair.receive(&unary(2 * id + 1, CHECK))[1].2, ANSWER);
+    }
+    for peer in &mut peers {
+        peer.abandon(&mut pair.service);
+    }
+    assert_eq!(pair.service.held, 0);
+}
+
+#[test]
+fn memory_is_given_back_when_it_is_not_used_any_more() {
+    let mut pair = Pair::new(Limits::default());
+    let before = pair.connection.capacity();
+    pair.receive(&[window(0, 1 << 30), headers(1, "StreamCheckEquipment", WHOLE)].concat());
+    // A long field, many calls at once, a large message in parts, answers that are not taken, an unfinished frame.
+    let mut block = headers(3, "CheckEquipment", WHOLE)[9..].to_vec();
+    block.extend(b"\x00\x01a\x7f\xa1\x0f");
+    block.extend([b'x'; 2080]);
+    pair.receive(&frame(kind::HEADERS, WHOLE, 3, &block));
+    for id in 2..1000 {
+        pair.receive(&headers(2 * id + 1, "CheckEquipment", WHOLE));
+    }
+    pair.receive(&frame(kind::DATA, 0, 1, &[&[0, 0, 2, 0, 0][..], &[0; 16_000]].concat()));
+    for _ in 0..7 {
+        pair.receive(&frame(kind::DATA, 0, 1, &[0; 16_000]));
+    }
+    pair.connection.receive(&frame(kind::PING, 0, 0, b"12345678").repeat(2), &mut pair.service, 0);
+    pair.connection.receive(&frame(kind::DATA, 0, 1, &[0; 16_000])[..15_000], &mut pair.service, 0);
+    assert!(pair.connection.capacity() - before > 400 << 10);
+    pair.receive(&[&[0; 1009][..], &frame(kind::RST_STREAM, 0, 1, b"\0\0\0\x08")].concat());
+    for id in 1..1000 {
+        pair.receive(&frame(kind::RST_STREAM, 0, 2 * id + 1, b"\0\0\0\x08"));
+    }
+    pair.receive(&headers(2001, "StreamCheckEquipment", WHOLE));
+    pair.now += 1000;
+    assert!(pair.connection.tick(&mut pair.service, pair.now));
+    let after = pair.connection.capacity();
+    assert!(after - before < 32 << 10, "{before}, {after}");
+    assert_eq!(pair.receive(&unary(2003, CHECK))[1].2, ANSWER);
 }
 
 #[test]

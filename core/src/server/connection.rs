@@ -4,6 +4,7 @@
 
 mod begin;
 mod flow;
+mod memory;
 mod upkeep;
 
 use std::collections::VecDeque;
@@ -69,6 +70,8 @@ pub struct Connection {
     pub(super) blocked: VecDeque<u32>,
     pub(super) out: Vec<u8>,
     sent: usize,
+    /// Frames that came wait until output is taken.
+    stopped: bool,
     pub(super) credit: i64,
     credit_at: u64,
     pinged_at: Option<u64>,
@@ -124,6 +127,7 @@ impl Connection {
             blocked: VecDeque::new(),
             out,
             sent: 0,
+            stopped: false,
             credit: CREDIT_MAX,
             credit_at: now,
             pinged_at: None,
@@ -159,27 +163,9 @@ impl Connection {
         }
     }
 
-    /// Whether more may be read: not while the peer does not take our answers.
-    pub fn wants_input(&self) -> bool {
-        self.out.len() - self.sent < OUT_BYTES_MAX && self.phase != Phase::Over
-    }
-
     /// Whether nothing more comes of it but the output that waits.
     pub fn over(&self) -> bool {
         self.phase == Phase::Over || (self.left_after.is_some() && self.streams.is_empty())
-    }
-
-    /// Lets go of all calls.
-    pub fn abandon<S: Source>(&mut self, service: &mut Service<S>) {
-        self.streams = Streams::default();
-        service.calls -= std::mem::take(&mut self.calls);
-        self.count_held(service);
-    }
-
-    /// Tells the service what the calls hold now.
-    pub(super) fn count_held<S: Source>(&mut self, service: &mut Service<S>) {
-        let bytes = self.streams.bytes();
-        service.held = service.held + bytes - std::mem::replace(&mut self.held, bytes);
     }
 
     /// Takes what came.
@@ -188,20 +174,30 @@ impl Connection {
             return;
         }
         (self.received_at, self.asked_alive_at) = (now, None);
+        self.take(data, service, now);
+    }
+
+    /// Takes what came before and was not used, and more.
+    fn take<S: Source>(&mut self, data: &[u8], service: &mut Service<S>, now: u64) {
         service.begin();
+        // A frame that was not whole is made so; what comes behind it is taken from where it was read.
         let mut kept = std::mem::take(&mut self.input);
-        let fresh = kept.is_empty();
-        if !fresh {
-            kept.extend_from_slice(data);
-        }
-        match self.frames(if fresh { data } else { &kept }, service, now) {
-            Ok(used) => {
-                if fresh {
-                    kept.extend_from_slice(&data[used..]);
-                } else {
-                    drop(kept.drain(..used));
-                }
-                if used > 0 {
+        let (end, rest) = data.split_at(self.missing(&kept, data));
+        kept.extend_from_slice(end);
+        let mut together = std::mem::take(&mut service.together).renewed();
+        let used = match self.frames(&kept, &mut together, service, now) {
+            Ok(used) if used == kept.len() => {
+                self.frames(rest, &mut together, service, now).map(|more| (used, more))
+            }
+            used => used.map(|used| (used, 0)),
+        };
+        self.answer(&mut together, service);
+        service.together = together.renewed();
+        match used {
+            Ok((used, more)) => {
+                drop(kept.drain(..used));
+                kept.extend_from_slice(&rest[more..]);
+                if used + more > 0 {
                     self.partial_since = None;
                 }
             }
@@ -211,7 +207,7 @@ impl Connection {
         self.input = kept;
         self.count_held(service);
         let greets = matches!(self.phase, Phase::Greeting | Phase::Settings);
-        let partial = !self.input.is_empty() || self.block.is_some() || greets;
+        let partial = (!self.input.is_empty() && !self.stopped) || self.block.is_some() || greets;
         self.partial_since = if partial { self.partial_since.or(Some(now)) } else { None };
     }
 
@@ -223,9 +219,28 @@ impl Connection {
         self.phase = Phase::Over;
     }
 
-    fn frames<S: Source>(
+    /// How much of some data makes the frame whole that was kept; all, where it is not known yet, or more was kept.
+    fn missing(&self, kept: &[u8], data: &[u8]) -> usize {
+        let whole = if self.stopped {
+            return data.len();
+        } else if kept.is_empty() {
+            0
+        } else if self.phase == Phase::Greeting {
+            frame::PREFACE.len()
+        } else {
+            let mut head = [0; HEADER_BYTES];
+            let known = kept.iter().chain(data);
+            head.iter_mut().zip(known).for_each(|(byte, known)| *byte = *known);
+            HEADER_BYTES + Head::read(&head).map_or(0, |head| head.bytes)
+        };
+        whole.saturating_sub(kept.len()).min(data.len())
+    }
+
+    /// Takes the frames of some data; returns where those end that are whole.
+    fn frames<'d, S: Source>(
         &mut self,
-        data: &[u8],
+        data: &'d [u8],
+        together: &mut Together<'d>,
         service: &mut Service<S>,
         now: u64,
     ) -> Result<usize, Broken> {
@@ -240,23 +255,11 @@ impl Connection {
             }
             (at, self.phase) = (bytes, Phase::Settings);
         }
-        let mut together = std::mem::take(&mut service.together).renewed();
-        let used = self.each_frame(data, at, &mut together, service, now);
-        self.answer(&mut together, service);
-        service.together = together.renewed();
-        used
-    }
-
-    /// Takes the frames of some data from a place on; returns where those end that are whole.
-    fn each_frame<'d, S: Source>(
-        &mut self,
-        data: &'d [u8],
-        mut at: usize,
-        together: &mut Together<'d>,
-        service: &mut Service<S>,
-        now: u64,
-    ) -> Result<usize, Broken> {
+        self.stopped = false;
         while let Some(head) = Head::read(&data[at..]) {
+            if self.stops(service) {
+                break;
+            }
             if head.bytes > frame::PAYLOAD_BYTES_MAX {
                 return Err((Code::FrameSize, abuse::PROTOCOL));
             }

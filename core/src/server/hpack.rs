@@ -48,6 +48,9 @@ impl Entry {
     }
 }
 
+/// Memory that is kept for the field at hand.
+const KEPT_BYTES: usize = 256;
+
 /// The state of one direction of one connection.
 pub struct Decoder {
     table: VecDeque<Entry>,
@@ -64,6 +67,20 @@ impl Default for Decoder {
 }
 
 impl Decoder {
+    /// Gives back the memory of fields that were long.
+    pub fn give_back(&mut self) {
+        self.name.clear();
+        self.value.clear();
+        self.name.shrink_to(KEPT_BYTES);
+        self.value.shrink_to(KEPT_BYTES);
+    }
+
+    /// What buffers take of memory, whether used or not.
+    #[cfg(test)]
+    pub fn capacity(&self) -> usize {
+        self.name.capacity() + self.value.capacity()
+    }
+
     /// Gives each field of a whole header block, name and value, to `field`: of at most so many bytes together.
     pub fn decode(
         &mut self,

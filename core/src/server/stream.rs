@@ -7,6 +7,10 @@ use super::request::{Call, Encoding, Method};
 
 /// What a peer may send on a stream before it is told to go on.
 pub const WINDOW_BYTES: i64 = 256 << 10;
+/// Memory that is kept of a buffer that was larger.
+pub const KEPT_BYTES: usize = 4 << 10;
+/// Calls that memory is kept for.
+const KEPT_CALLS: usize = 16;
 /// A call without a deadline.
 pub const NEVER: u64 = u64::MAX;
 
@@ -153,6 +157,23 @@ impl Streams {
             change(*id, stream);
         }
         self.rest.iter_mut().for_each(|(id, stream)| change(*id, stream));
+    }
+
+    /// Gives back the memory of what was large and is small now.
+    pub fn give_back(&mut self) {
+        self.rest.shrink_to(KEPT_CALLS);
+        self.each(|_, stream| {
+            stream.body.shrink_to(KEPT_BYTES);
+            stream.held.shrink_to(KEPT_BYTES);
+        });
+    }
+
+    /// What their memory takes, whether used or not.
+    #[cfg(test)]
+    pub fn capacity(&mut self) -> usize {
+        let mut bytes = self.rest.capacity() * size_of::<(u32, Stream)>();
+        self.each(|_, stream| bytes += stream.body.capacity() + stream.held.capacity());
+        bytes
     }
 
     /// The calls of which something is true.

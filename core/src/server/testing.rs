@@ -67,8 +67,15 @@ impl Pair {
 
     /// Kinds, streams and payloads of the frames that were sent.
     pub fn sent(&mut self) -> Vec<(u8, u32, Vec<u8>)> {
-        let out = self.connection.output().to_vec();
-        self.connection.written(out.len(), self.now);
+        let mut out = Vec::new();
+        loop {
+            out.extend_from_slice(self.connection.output());
+            self.connection.written(self.connection.output().len(), self.now);
+            self.connection.count_held(&mut self.service);
+            if !self.connection.proceed(&mut self.service, self.now) {
+                break;
+            }
+        }
         let (mut rest, mut frames) = (out.as_slice(), Vec::new());
         while let Some(head) = Head::read(rest) {
             let end = HEADER_BYTES + head.bytes;

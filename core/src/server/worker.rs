@@ -191,12 +191,12 @@ impl<S: Source> Worker<S> {
         let (service, buffer) = (&mut self.service, &mut self.buffer);
         let open = catch_unwind(AssertUnwindSafe(|| {
             let reads = events.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR);
-            (!reads || read(peer, buffer, service, now)) && write(peer, now)
+            (!reads || read(peer, buffer, service, now)) && send(peer, service, now)
         }));
         if open.is_err() {
             self.service.counters.panics.add(1);
         }
-        if !open.unwrap_or(false) || !watch(&self.epoll, id, peer) {
+        if !open.unwrap_or(false) || !watch(&self.epoll, id, peer, &self.service) {
             self.close(id);
         }
     }
@@ -206,6 +206,9 @@ impl<S: Source> Worker<S> {
             peer.connection.abandon(&mut self.service);
             self.inbox.open.fetch_sub(1, Ordering::Relaxed);
             self.count_connections();
+            if self.peers.len() < self.peers.capacity() / 8 {
+                self.peers.shrink_to(2 * self.peers.len());
+            }
         }
     }
 
@@ -214,6 +217,7 @@ impl<S: Source> Worker<S> {
             let lingers = peer.closing_at.is_none_or(|since| now - since < LINGER_MILLISECONDS);
             lingers && peer.connection.tick(service, now)
         });
+        self.service.counters.held.set(self.service.held as u64);
     }
 
     /// Does something with every connection, and sends what comes of it; those of which it says so are closed.
@@ -222,11 +226,11 @@ impl<S: Source> Worker<S> {
         for id in ids {
             let Some(peer) = self.peers.get_mut(&id) else { continue };
             let service = &mut self.service;
-            let open = catch_unwind(AssertUnwindSafe(|| work(peer, service) && write(peer, now)));
+            let open = catch_unwind(AssertUnwindSafe(|| work(peer, service) && send(peer, service, now)));
             if open.is_err() {
                 self.service.counters.panics.add(1);
             }
-            if !open.unwrap_or(false) || !watch(&self.epoll, id, peer) {
+            if !open.unwrap_or(false) || !watch(&self.epoll, id, peer, &self.service) {
                 self.close(id);
             }
         }
@@ -242,6 +246,19 @@ fn read<S: Source>(peer: &mut Peer, buffer: &mut [u8], service: &mut Service<S>,
             true
         }
         Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
+    }
+}
+
+/// Sends what there is, and what comes of it when frames go on that had waited for that; false where it is broken.
+fn send<S: Source>(peer: &mut Peer, service: &mut Service<S>, now: u64) -> bool {
+    loop {
+        if !write(peer, now) {
+            return false;
+        }
+        peer.connection.count_held(service);
+        if !peer.connection.proceed(service, now) {
+            return true;
+        }
     }
 }
 
@@ -263,9 +280,9 @@ fn write(peer: &mut Peer, now: u64) -> bool {
 }
 
 /// Listens for what a connection needs next.
-fn watch(epoll: &OwnedFd, id: u64, peer: &mut Peer) -> bool {
+fn watch<S: Source>(epoll: &OwnedFd, id: u64, peer: &mut Peer, service: &Service<S>) -> bool {
     let mut wanted = EventFlags::empty();
-    wanted.set(EventFlags::IN, peer.connection.wants_input() || peer.closing_at.is_some());
+    wanted.set(EventFlags::IN, peer.connection.wants_input(service) || peer.closing_at.is_some());
     wanted.set(EventFlags::OUT, !peer.connection.output().is_empty());
     if wanted == peer.events {
         return true;

@@ -110,6 +110,7 @@ impl Connection {
         if now - self.looked_at > LOOK_MILLISECONDS {
             self.looked_at = now;
             self.end_stalled(service, now);
+            self.give_back();
         }
         self.count_held(service);
         true
