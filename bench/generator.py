@@ -53,7 +53,11 @@ class Run:
         command += ["--mode", mode, "--address", address, "--requests", str(requests)]
         command += ["--seconds", str(seconds), "--warmup-seconds", str(WARMUP_SECONDS)]
         command += [str(one) for one in arguments]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        # In a session of its own: weight within one is shared out over its processors (autogroups), and what
+        # this one has would be missing where the daemon runs.
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
 
     def stop(self) -> None:
         """End its input."""
