@@ -31,7 +31,7 @@ from eir.metrics import Metrics
 from eir.policy import Policy
 from eir.server.enforcement import ALLOW_ALL
 from eir.server.listeners import Listeners
-from eir.server.priority import prefer_checks
+from eir.server.priority import CheckThreads
 from eir.server.state import State
 from eir.systemd import ServiceManager
 from eir.whitelist.store import Store, locked
@@ -131,11 +131,12 @@ async def _serve(config: Config) -> None:
             _say_ready(state, listeners, http)
             manager.ready(_status(state))
             tasks.append(asyncio.create_task(manager.stay_alive()))
-            tasks += [asyncio.create_task(_keep(state)), asyncio.create_task(_fold(state))]
+            threads = CheckThreads()
+            tasks += [asyncio.create_task(_keep(state, threads)), asyncio.create_task(_fold(state))]
             tasks += [asyncio.create_task(consumer.run()) for consumer in state.consumers.values()]
             tasks.append(asyncio.create_task(_reload(state, hangup, manager)))
             if state.core is not None:
-                prefer_checks()
+                threads.prefer(monotonic())
                 tasks.append(asyncio.create_task(state.core.run()))
             if state.casework is not None:
                 state.casework.start()
@@ -265,10 +266,11 @@ def _announce(state: State, manage: str) -> None:
         log.warning("address not announced: imports need --address", error=str(error))
 
 
-async def _keep(state: State) -> None:
-    """Keep gauges and staleness up to date, and the journal's log folded in."""
+async def _keep(state: State, threads: CheckThreads) -> None:
+    """Keep gauges and staleness up to date, the journal's log folded in, and checks before what can wait."""
     while True:
         await asyncio.sleep(REFRESH_SECONDS)
+        threads.review(monotonic())
         for task in (state.refresh, state.checkpoint):
             try:
                 await task()

@@ -1,8 +1,10 @@
 """Checks before everything else, where threads of one daemon share a processor.
 
-Threads that answer checks keep their weight and get short slices, so that they
-run as soon as a call comes; all other threads, and those they start, are niced.
-Where every thread has a processor of its own this changes nothing.
+Threads that answer checks get short slices and, where the system lets them, more
+weight, so that they run as soon as a call comes; all other threads, and those they
+start, are niced. A check thread that leaves its processor little time for others is
+put back to its own weight until it does. Where every thread has a processor of its
+own this changes nothing. The reasons: docs/decisions/checks-first.md.
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -17,8 +21,15 @@ CHECK_THREADS: Final = ("check-", "accept")
 """Names that the native engine gives its threads, or how they begin."""
 OTHERS_NICE: Final = 15
 """A 28th of the weight of a thread that is not niced: two that write and a rebuild leave it nine tenths."""
+CHECK_NICE_LESS: Final = 10
+"""By how much check threads are niced less than the daemon, where RLIMIT_NICE or CAP_SYS_NICE allows it."""
+BUSY_SHARE_MAX: Final = 0.75
+"""A check thread that runs for more of the time is not preferred: others are to get on as well."""
+CALM_SHARE_MAX: Final = 0.5
+"""Under this it is preferred again."""
 SLICE_NANOSECONDS: Final = 100_000
 """The shortest that Linux takes (6.12 and newer): who asks for shorter slices is let in sooner."""
+_TASKS: Final = Path("/proc/self/task")
 SCHED_SETATTR: Final = {"x86_64": 314, "aarch64": 274}
 """Number of the system call, by machine."""
 
@@ -38,18 +49,76 @@ class _Attributes(ctypes.Structure):
     )
 
 
-def prefer_checks() -> None:
-    """Do it for the threads of this process as they are now; what the system refuses stays as it is."""
-    for task in Path("/proc/self/task").iterdir():
-        thread = int(task.name)
+@dataclass(frozen=True)
+class _CheckThread:
+    thread: int
+    nice: int
+    """What it was given by whoever started the daemon."""
+
+
+class CheckThreads:
+    """The threads that answer checks, and how far they come before the others of their daemon."""
+
+    def __init__(self) -> None:
+        """Know none."""
+        self._threads: list[_CheckThread] = []
+        self._ran_seconds: list[float] = []
+        self._looked_seconds = 0.0
+        self.preferred = False
+
+    def prefer(self, now_seconds: float) -> None:
+        """Put checks first, for the threads of this process as they are now.
+
+        What the system refuses stays as it is.
+        """
+        for task in _TASKS.iterdir():
+            thread = int(task.name)
+            try:
+                nice = os.getpriority(os.PRIO_PROCESS, thread)
+                if (task / "comm").read_text().startswith(CHECK_THREADS):
+                    _shorten_slice(thread)
+                    self._threads.append(_CheckThread(thread, nice))
+                else:
+                    os.setpriority(os.PRIO_PROCESS, thread, max(nice, OTHERS_NICE))
+            except OSError:
+                continue  # it has ended meanwhile
+        self._ran_seconds, self._looked_seconds = self._ran(), now_seconds
+        # Only those that can be watched.
+        if self._ran_seconds:
+            self._weigh(preferred=True)
+
+    def review(self, now_seconds: float) -> None:
+        """Look how busy they were since the last time: they come first while they leave time to others."""
+        before, self._ran_seconds = self._ran_seconds, self._ran()
+        took, self._looked_seconds = now_seconds - self._looked_seconds, now_seconds
+        if len(before) != len(self._ran_seconds) or not before or took <= 0:
+            return
+        shares = [(now - then) / took for now, then in zip(self._ran_seconds, before, strict=True)]
+        preferred = is_calm(shares, len(os.sched_getaffinity(0)), preferred=self.preferred)
+        if preferred != self.preferred:
+            self._weigh(preferred=preferred)
+
+    def _ran(self) -> list[float]:
+        """Time that each has had a processor (Linux, sched-stats); none where the system does not tell."""
         try:
-            if (task / "comm").read_text().startswith(CHECK_THREADS):
-                _shorten_slice(thread)
-            else:
-                nice = max(os.getpriority(os.PRIO_PROCESS, thread), OTHERS_NICE)
-                os.setpriority(os.PRIO_PROCESS, thread, nice)
+            stats = [(_TASKS / str(one.thread) / "schedstat").read_text() for one in self._threads]
         except OSError:
-            continue  # it has ended meanwhile
+            return []
+        return [int(stat.split()[0]) / 1e9 for stat in stats]
+
+    def _weigh(self, *, preferred: bool) -> None:
+        try:
+            for one in self._threads:
+                os.setpriority(os.PRIO_PROCESS, one.thread, one.nice - CHECK_NICE_LESS * preferred)
+        except OSError:
+            return  # it has ended, or the system allows it not
+        self.preferred = preferred
+
+
+def is_calm(shares: Sequence[float], processors: int, *, preferred: bool) -> bool:
+    """Whether threads that ran for such shares of the time may come first: each, and all together."""
+    busiest = max(*shares, sum(shares) / processors)
+    return busiest <= (BUSY_SHARE_MAX if preferred else CALM_SHARE_MAX)
 
 
 def _shorten_slice(thread: int) -> None:

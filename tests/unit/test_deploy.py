@@ -17,6 +17,7 @@ from eir.cli import main
 from eir.config import load
 from eir.errors import EngineUnavailableError, StateDamagedError
 from eir.policy import default_policy_text
+from eir.server.priority import CHECK_NICE_LESS
 from eir.settings import Limits, Notices
 
 UNIT = DEPLOY / "systemd" / "eir.service"
@@ -75,6 +76,11 @@ def test_the_watchdog_has_more_patience_than_livez_and_files_are_enough() -> Non
     files = int(directives()["LimitNOFILE"][0])
     assert files >= 4 * limits.check_connections_max
     assert COMPOSE["services"]["eir"]["ulimits"]["nofile"] == files
+
+
+def test_threads_of_checks_may_come_first() -> None:
+    assert directives()["LimitNICE"] == [f"{-CHECK_NICE_LESS}"]
+    assert COMPOSE["services"]["eir"]["ulimits"]["nice"] == 20 + CHECK_NICE_LESS
 
 
 def test_what_does_not_mend_itself_is_not_tried_again() -> None:
