@@ -40,7 +40,7 @@ ROWS = 5_000_000
 CHANGE_SECONDS_MAX = 300
 AT_REST = "at rest"
 REGISTRY_NICE = 19
-"""It stands for another machine. Niced by 10 it kept checks waiting, by a trace, as the daemon's threads did."""
+"""It stands for another machine. By a trace, niced by 10 it delayed checks as the daemon's threads did."""
 
 _registries: list[Registry] = []
 """The registry, in the process that is it."""
