@@ -18,6 +18,7 @@ ACK = END_STREAM = 0x1
 END_HEADERS, PADDED, PRIORITISED = 0x4, 0x8, 0x20
 TABLE_SIZE, INITIAL_WINDOW = 1, 4
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+SECONDS_MAX = 60
 SERVICE = "/eir.v1.EquipmentCheckService/"
 
 
@@ -56,30 +57,12 @@ def message(data: bytes, *, compressed: bool = False) -> bytes:
     return bytes((compressed,)) + len(data).to_bytes(4, "big") + data
 
 
-class Client:
-    """One connection. Reads answer SETTINGS and PING unless told otherwise, and open no windows."""
+class Calls:
+    """Bytes of calls, with the header compression of one connection."""
 
-    def __init__(
-        self, address: str, *given: tuple[int, int], greet: bool = True, answer: bool = True
-    ) -> None:
-        """Connect, and say what the settings are."""
-        host, _, port = address.rpartition(":")
-        self.socket = socket.create_connection((host, int(port)), timeout=10)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.encoder, self.decoder = Encoder(), Decoder()
-        self._answer, self._buffer = answer, b""
-        if greet:
-            self.send(PREFACE + settings(*given))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.socket.close()
-
-    def send(self, *parts: bytes) -> None:
-        """Send bytes as they are."""
-        self.socket.sendall(b"".join(parts))
+    def __init__(self) -> None:
+        """Begin as a connection begins."""
+        self.encoder = Encoder()
 
     def headers(
         self,
@@ -113,7 +96,34 @@ class Client:
         """Bytes of a call with one message."""
         return self.headers(stream, method, *more) + self.data(stream, message(data))
 
-    def frames(self, seconds: float = 10) -> Iterator[Frame]:
+
+class Client(Calls):
+    """One connection. Reads answer SETTINGS and PING unless told otherwise, and open no windows."""
+
+    def __init__(
+        self, address: str, *given: tuple[int, int], greet: bool = True, answer: bool = True
+    ) -> None:
+        """Connect, and say what the settings are."""
+        super().__init__()
+        host, _, port = address.rpartition(":")
+        self.socket = socket.create_connection((host, int(port)), timeout=SECONDS_MAX)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.decoder = Decoder()
+        self._answer, self._buffer = answer, b""
+        if greet:
+            self.send(PREFACE + settings(*given))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+    def send(self, *parts: bytes) -> None:
+        """Send bytes as they are."""
+        self.socket.sendall(b"".join(parts))
+
+    def frames(self, seconds: float = SECONDS_MAX) -> Iterator[Frame]:
         """Yield what comes, until the connection is closed or nothing came for so long."""
         deadline = time.monotonic() + seconds
         while True:
@@ -143,14 +153,14 @@ class Client:
         fields = dict(self.decoder.decode(payload)) if kind == HEADERS else {}
         return Frame(kind, flags, stream, payload, {str(name): str(value) for name, value in fields.items()})
 
-    def until(self, kind: int, stream: int | None = None, seconds: float = 10) -> Frame:
+    def until(self, kind: int, stream: int | None = None, seconds: float = SECONDS_MAX) -> Frame:
         """Return the first frame of a kind; fails where none comes."""
         for found in self.frames(seconds):
             if found.kind == kind and stream in {None, found.stream}:
                 return found
         raise AssertionError(f"no frame of kind {kind} came")
 
-    def ended(self, *streams: int, seconds: float = 10) -> dict[int, tuple[bytes, dict[str, str]]]:
+    def ended(self, *streams: int, seconds: float = SECONDS_MAX) -> dict[int, tuple[bytes, dict[str, str]]]:
         """Return bytes and trailers of calls, once all have ended."""
         open_, content = set(streams), dict.fromkeys(streams, b"")
         found: dict[int, tuple[bytes, dict[str, str]]] = {}
@@ -166,12 +176,12 @@ class Client:
                 return found
         raise AssertionError(f"no end of {open_}; ended were {found}")
 
-    def trailers(self, stream: int, *parts: bytes, seconds: float = 10) -> dict[str, str]:
+    def trailers(self, stream: int, *parts: bytes, seconds: float = SECONDS_MAX) -> dict[str, str]:
         """Send, and return the trailers of a call."""
         self.send(*parts)
         return self.ended(stream, seconds=seconds)[stream][1]
 
-    def closed(self, seconds: float = 10) -> bool:
+    def closed(self, seconds: float = SECONDS_MAX) -> bool:
         """Tell whether the connection is closed by the other end within so long."""
         started = time.monotonic()
         for _ in self.frames(seconds):

@@ -11,9 +11,10 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,8 @@ from eir.proto import (
     sync_pb2_grpc,
 )
 
-START_SECONDS_MAX = 30
+SECONDS_MAX = 100
+"""Tests wait so long for what is to come about, and no longer than it takes: machines have other work."""
 ENGINES = ("portable", "native")
 FREE_PORTS = {"check_listen": "127.0.0.1:0", "manage_listen": "127.0.0.1:0", "http_listen": "127.0.0.1:0"}
 
@@ -69,7 +71,7 @@ class Daemon:
         self._found: dict[str, Any] = {}
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
-        if not self._ready.wait(START_SECONDS_MAX) or not self._found:
+        if not self._ready.wait(SECONDS_MAX) or not self._found:
             self.process.kill()
             raise AssertionError("the daemon did not become ready:\n" + "".join(self.log))
         self.check_channel = grpc.insecure_channel(self._found["check"])
@@ -146,6 +148,14 @@ class Daemon:
         return self.checks.CheckEquipment(request, timeout=10)
 
 
+def wait_for(holds: Callable[[], object], what: str | Callable[[], object] = "it did not come about") -> None:
+    """Wait until something holds; `what` is said where it does not."""
+    until = time.monotonic() + SECONDS_MAX
+    while not holds():
+        assert time.monotonic() < until, what() if callable(what) else what
+        time.sleep(0.02)
+
+
 class Pipe:
     """Requests of a stream, sent one by one by the test."""
 
@@ -176,7 +186,7 @@ def running(data_dir: Path, **settings: Any) -> Iterator[Daemon]:
 def run_to_end(data_dir: Path, settings: dict[str, object], engine: str = "portable") -> tuple[int, str]:
     """Exit code and standard error of a daemon that is to end by itself."""
     line, environ = command(data_dir, settings, engine=engine)
-    ended = subprocess.run(line, env=environ, capture_output=True, text=True, timeout=START_SECONDS_MAX)
+    ended = subprocess.run(line, env=environ, capture_output=True, text=True, timeout=SECONDS_MAX)
     return ended.returncode, ended.stderr
 
 

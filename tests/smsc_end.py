@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import smpp34
+from running import SECONDS_MAX
 from unit.test_link import Smsc
-
-SECONDS_MAX = 100
 
 
 class SmscEnd:
@@ -76,11 +74,3 @@ def smsc_end() -> Iterator[SmscEnd]:
         yield end
     finally:
         end.stop()
-
-
-def wait_for(holds: Callable[[], object], what: str = "") -> None:
-    """Wait until something holds."""
-    until = time.monotonic() + SECONDS_MAX
-    while not holds():
-        assert time.monotonic() < until, what or "it did not come about"
-        time.sleep(0.02)

@@ -5,12 +5,11 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.running import Daemon, operation, running
+from tests.running import Daemon, operation, running, wait_for
 
 SCRIPT = Path(__file__).parents[2] / "deploy" / "backup.sh"
 CONFIG = '[notices]\nenabled = true\ncode = "*7777#"\nhelpline = "1"\n'
@@ -52,10 +51,7 @@ def test_a_copy_of_a_working_daemon_is_whole_and_serves(tmp_path: Path, environm
         daemon.push(*(operation("REGISTER", imei(number)) for number in range(100)))
         daemon.push(operation("PAIR", imei(1), imsi=OWNER, role="OWNER"))
         daemon.check(imei(2), OWNER)
-        limit = time.monotonic() + 20
-        while not daemon.metric('eir_cases{cause="never_activated",state="open"}'):
-            assert time.monotonic() < limit, "the case did not open"
-            time.sleep(0.1)
+        wait_for(lambda: daemon.metric('eir_cases{cause="never_activated",state="open"}'), "the case opens")
         stop, pushed = threading.Event(), list[int]()
         pushing = threading.Thread(target=push_on, args=(daemon, stop, pushed))
         pushing.start()

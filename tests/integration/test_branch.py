@@ -8,8 +8,8 @@ from pathlib import Path
 import native_engine
 import pytest
 from integration.test_notice_group import KEYS, Node, Scene, sim
-from running import ENGINES, Daemon, operation
-from smsc_end import smsc_end, wait_for
+from running import ENGINES, Daemon, operation, wait_for
+from smsc_end import smsc_end
 
 from eir.proto import check_pb2
 

@@ -13,7 +13,18 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from eir.proto import check_pb2, enforcement_pb2, sync_pb2
-from tests.running import ENGINES, Daemon, Pipe, commit, delta, detail, operation, run_to_end, running
+from tests.running import (
+    ENGINES,
+    Daemon,
+    Pipe,
+    commit,
+    delta,
+    detail,
+    operation,
+    run_to_end,
+    running,
+    wait_for,
+)
 
 KEY, OWNER = "35693803564380", "432110000000001"
 
@@ -159,7 +170,7 @@ def test_the_metrics_of_a_running_daemon_pass_promtool(tmp_path: Path, engine: s
     with running(tmp_path / "data", engine=engine) as daemon:
         daemon.push(operation("REGISTER", KEY))
         daemon.check(KEY, OWNER)
-        time.sleep(1.5)
+        wait_for(lambda: daemon.metric('eir_table_rows{table="registered"}') == 1, "the gauges are of now")
         text = daemon.http("/metrics")[1]
     ended = subprocess.run(
         [promtool, "check", "metrics"], input=text, capture_output=True, text=True, timeout=30
@@ -181,18 +192,13 @@ def test_stale_tables_are_said_and_keep_nobody_away(tmp_path: Path, engine: str)
         assert daemon.http("/readyz") == (200, "ok\nfresh: stale feeds: hamta\n")
         assert daemon.check(KEY, OWNER).stale
         daemon.push(complete_until=int(time.time()))
-        time.sleep(1.5)
-        assert not daemon.check(KEY, OWNER).stale
-        assert daemon.http("/readyz") == (200, "ok\n")
+        wait_for(lambda: not daemon.check(KEY, OWNER).stale, "checks say that the tables are fresh")
+        wait_for(lambda: daemon.http("/readyz") == (200, "ok\n"), "so does readiness")
 
 
 def drained(daemon: Daemon) -> None:
     """Wait until the daemon says that it is draining."""
-    for _ in range(100):
-        if daemon.http("/readyz") == (503, "not ok\nserving: draining\n"):
-            return
-        time.sleep(0.05)
-    raise AssertionError(daemon.http("/readyz"))
+    wait_for(lambda: daemon.http("/readyz") == (503, "not ok\nserving: draining\n"), "it drains")
 
 
 @pytest.mark.parametrize("engine", ENGINES)

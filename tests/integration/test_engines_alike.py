@@ -10,7 +10,7 @@ import pytest
 from eir.decisions.log import parts_of
 from eir.decisions.record import HEADER, RECORD_BYTES, Decision, decode
 from eir.proto import check_pb2
-from tests.running import ENGINES, Daemon, operation, running
+from tests.running import ENGINES, Daemon, operation, running, wait_for
 
 KEY, OTHER, STOLEN = "35693803564380", "35693803564399", "35693803564415"
 OWNER, STRANGER, FOREIGN = "432110000000001", "432110000000009", "262010000000001"
@@ -83,6 +83,13 @@ def decisions(data: Path) -> list[Decision]:
     return sorted(found, key=repr)
 
 
+def settled(daemon: Daemon) -> bool:
+    """Whether cases are open, and what comes late, gauges of each second and the log, has come."""
+    before = samples(daemon.http("/metrics")[1])
+    time.sleep(1.6)
+    return before["eir_cases_unwarned"] == 4 and before == samples(daemon.http("/metrics")[1])
+
+
 @pytest.fixture(scope="module")
 def left(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[dict[str, float], list[Decision]]]:
     """What the same traffic leaves with each engine."""
@@ -95,7 +102,7 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[dict[str, 
         settings |= {f"notices__{name}": value for name, value in notices.items()}
         with running(folder / "data", engine=engine, **settings) as daemon:
             traffic(daemon)
-            time.sleep(1.6)  # gauges are brought up to date once a second, the log four times
+            wait_for(lambda daemon=daemon: settled(daemon), "all is counted")
             page = daemon.http("/metrics")[1]
         out[engine] = samples(page), decisions(folder / "data")
     return out

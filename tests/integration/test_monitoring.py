@@ -16,9 +16,8 @@ from monitoring import DEPLOY, rules, selectors
 from redis_server import free_port
 
 from eir.proto import enforcement_pb2
-from tests.running import Daemon, operation, running
+from tests.running import SECONDS_MAX, Daemon, operation, running
 
-SECONDS_MAX = 30
 KEY = "35693803564380"
 WITH_THE_FIRST_EVENT = {
     "eir_deltas_refused_total",

@@ -9,8 +9,8 @@ from typing import Any
 
 import native_engine
 import pytest
-from running import ENGINES, Daemon, operation
-from smsc_end import SmscEnd, smsc_end, wait_for
+from running import ENGINES, Daemon, operation, wait_for
+from smsc_end import SmscEnd, smsc_end
 
 from eir.proto import check_pb2, notice_pb2
 

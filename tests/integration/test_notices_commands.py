@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from running import Daemon, operation
-from smsc_end import SmscEnd, smsc_end, wait_for
+from running import Daemon, operation, wait_for
+from smsc_end import SmscEnd, smsc_end
 from test_notices import IMEI, KEY, SIM, Scene, register, verdict
 
 from eir.cli import main

@@ -4,7 +4,6 @@ import itertools
 import signal
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from eir.policy import compile_policy
 from eir.proto import check_pb2
 from eir.verdict import Status
 from tests.integration.test_cli import eir
-from tests.running import ENGINES, Daemon, operation, running
+from tests.running import ENGINES, Daemon, operation, running, wait_for
 
 IMEI, IMSI = "35693803564380", "432110000000001"
 POLICY = 'name = "{name}"\nhome_plmns = ["43211"]\ncache_seconds_max = {cache}\n{more}'
@@ -28,18 +27,11 @@ def write(path: Path, name: str, cache: int = 60, more: str = "") -> Path:
     return path
 
 
-def until(condition: Callable[[], object], seconds: float = 10) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.05)
-
-
 def reload(daemon: Daemon, result: str) -> None:
     sample = f'eir_policy_reloads_total{{result="{result}"}}'
     before = daemon.metric(sample)
     daemon.signal(signal.SIGHUP)
-    until(lambda: daemon.metric(sample) == before + 1)
+    wait_for(lambda: daemon.metric(sample) == before + 1)
 
 
 def status(daemon: Daemon) -> str:
@@ -97,7 +89,7 @@ def test_checks_go_on_while_policies_change(tmp_path: Path) -> None:
             daemon.signal(signal.SIGHUP)
             for _ in range(50):
                 assert daemon.check("49015420323751", IMSI).reason == 37
-        until(lambda: "policy: p5 (" in status(daemon))
+        wait_for(lambda: "policy: p5 (" in status(daemon))
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -164,7 +156,7 @@ def test_a_policy_on_trial_says_what_it_would_change_and_changes_nothing(tmp_pat
             verdict = daemon.check(f"{int(IMEI) + number % 10:014d}", f"43211{number % 6:010d}")
             assert (verdict.status, verdict.reason) == (1, 11)
             daemon.check("49015420323751", IMSI)
-        until(lambda: daemon.metric('eir_policy_trial_checks_total{result="changed"}') == 30)
+        wait_for(lambda: daemon.metric('eir_policy_trial_checks_total{result="changed"}') == 30)
         assert daemon.metric("eir_policy_trial_active") == 1
         shown = eir("policy", "trial", "--json", *at).json
         assert (shown["policy_name"], shown["changed_count"]) == ("strict", 30)

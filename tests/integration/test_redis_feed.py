@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +23,14 @@ from eir.feed.message import Heartbeat, Message, encode
 from eir.proto import check_pb2, sync_pb2
 from eir.whitelist.operation import Operation
 from eir.whitelist.rows import Op
-from tests.running import Daemon, running
+from tests.running import Daemon, running, wait_for
 
 ROOT = Path(__file__).parents[2]
 KEY = 35693803564380
 STREAM = "eir:feed:hamta"
-SECONDS_MAX = 30.0
 ALLOWED, DENIED = check_pb2.EQUIPMENT_STATUS_WHITELISTED, check_pb2.EQUIPMENT_STATUS_BLACKLISTED
 GREY = check_pb2.EQUIPMENT_STATUS_GREYLISTED
 """Of what is registered and checked without an IMSI."""
-
-
-def until(holds: Callable[[], bool], what: str = "it", seconds_max: float = SECONDS_MAX) -> None:
-    """Wait until something holds."""
-    end = time.monotonic() + seconds_max
-    while not holds():
-        assert time.monotonic() < end, f"{what} did not happen in {seconds_max} seconds"
-        time.sleep(0.02)
 
 
 def configured(folder: Path, *urls: str, **settings: object) -> dict[str, Any]:
@@ -64,7 +55,7 @@ def reaches(daemon: Daemon, sequence: int, state: str = "following") -> None:
         feed = feed_of(daemon)
         return (feed.sequence, feed.state) == (sequence, state)
 
-    until(there, f"sequence {sequence}, {state}")
+    wait_for(there, f"sequence {sequence}, {state}")
 
 
 def add(server: RedisServer, *messages: Message) -> None:
@@ -91,7 +82,7 @@ def eir(*words: str) -> subprocess.CompletedProcess[str]:
 
 def says(daemon: Daemon, reason: str) -> None:
     """Wait until readiness gives a reason."""
-    until(lambda: reason in daemon.http("/readyz")[1], "the reason")
+    wait_for(lambda: reason in daemon.http("/readyz")[1], "the reason")
 
 
 def resolve(daemon: Daemon, decision: str) -> None:
@@ -200,7 +191,7 @@ def test_many_daemons_follow_what_the_command_line_publishes(server: RedisServer
         # Again, as after an error: a repeat.
         again = eir("feed", "publish", str(rows), *where, "--sequence", "2")
         assert again.returncode == 0
-        until(lambda: daemons[0].metric('eir_feed_repeats_total{feed="hamta"}') >= 1, "a repeat")
+        wait_for(lambda: daemons[0].metric('eir_feed_repeats_total{feed="hamta"}') >= 1, "a repeat")
         status = eir("status", "--json", "--address", daemons[0].ready_line["manage"])
         assert json.loads(status.stdout)["feeds"]["hamta"]["state"] == "following"
         # Blocking it again cannot be applied: refused by all, until an operator decides.
@@ -233,19 +224,19 @@ def test_a_server_that_is_killed_and_comes_back_empty(server: RedisServer, tmp_p
         add(server, *register(1), Heartbeat("hamta", 1, int(time.time())))
         reaches(daemon, 1)
         server.kill()
-        until(lambda: feed_of(daemon).state == "connecting", "the loss")
+        wait_for(lambda: feed_of(daemon).state == "connecting", "the loss")
         assert daemon.check(str(KEY + 100)).status == GREY
         says(daemon, "feeds: hamta: redis://127.0.0.1")
         assert daemon.http("/readyz")[0] == 200
         assert daemon.metric('eir_feed_connected{feed="hamta"}') == 0
-        until(lambda: daemon.metric("eir_tables_stale") == 1, "staleness")
+        wait_for(lambda: daemon.metric("eir_tables_stale") == 1, "staleness")
         assert daemon.check(str(KEY + 100)).status == GREY
         server.start()
         add(server, *register(2), Heartbeat("hamta", 2, int(time.time())))
         reaches(daemon, 2)
-        until(lambda: daemon.metric("eir_tables_stale") == 0, "freshness")
+        wait_for(lambda: daemon.metric("eir_tables_stale") == 0, "freshness")
         add(server, *register(4))
-        until(lambda: feed_of(daemon).snapshot_needed, "the gap")
+        wait_for(lambda: feed_of(daemon).snapshot_needed, "the gap")
         assert daemon.metric('eir_feed_gaps_total{feed="hamta"}') == 1
         assert daemon.metric('eir_feed_snapshot_needed{feed="hamta"}') == 1
         add(server, *register(3))
@@ -262,7 +253,7 @@ def test_a_server_that_is_paused(server: RedisServer, tmp_path: Path, how: str) 
             server.signal(signal.SIGSTOP)
         else:
             server.client().execute_command("CLIENT", "PAUSE", 6_000, "ALL")
-        until(lambda: feed_of(daemon).state == "connecting", "the time-out")
+        wait_for(lambda: feed_of(daemon).state == "connecting", "the time-out")
         assert daemon.check(str(KEY + 100)).status == GREY
         if how == "stopped":
             server.signal(signal.SIGCONT)
@@ -318,7 +309,7 @@ def test_what_is_no_stream_is_said_and_followed_once_it_is_one(server: RedisServ
     client = server.client()
     client.set(STREAM, "a text")
     with running(tmp_path / "data", **configured(tmp_path, server.url)) as daemon:
-        until(lambda: "WRONGTYPE" in feed_of(daemon).state_message, "the reason")
+        wait_for(lambda: "WRONGTYPE" in feed_of(daemon).state_message, "the reason")
         client.delete(STREAM)
         add(server, *register(1))
         reaches(daemon, 1)
@@ -387,9 +378,9 @@ def test_a_sentinel_names_the_server_and_a_fail_over_is_followed(tmp_path: Path)
                 add(one, *register(1))
                 reaches(daemon, 1)
                 replicas = lambda: sentinel.client().execute_command("SENTINEL REPLICAS main")  # noqa: E731
-                until(lambda: bool(replicas()), "the replica to be known")
+                wait_for(lambda: bool(replicas()), "the replica to be known")
                 one.kill()
-                until(lambda: two.client().role()[0] == b"master", "the fail-over")
+                wait_for(lambda: two.client().role()[0] == b"master", "the fail-over")
                 add(two, *register(2))
                 reaches(daemon, 2)
 
@@ -413,7 +404,7 @@ def test_a_server_with_tls(tmp_path: Path) -> None:
             reaches(daemon, 1)
         (tmp_path / "other").mkdir()
         with running(tmp_path / "other" / "data", **configured(tmp_path / "other", url)) as daemon:
-            until(lambda: "certificate" in feed_of(daemon).state_message.lower(), "the refusal")
+            wait_for(lambda: "certificate" in feed_of(daemon).state_message.lower(), "the refusal")
 
 
 def test_an_unreadable_password_ends_the_start(tmp_path: Path) -> None:
@@ -454,7 +445,7 @@ def test_a_producer_in_another_language_from_the_page_alone(
         first = produce(rows, "-sequence", 1, "-complete-until", now)
         reaches(daemon, 1)
         assert daemon.check(str(KEY), "432110000000001").status == ALLOWED
-        until(lambda: feed_of(daemon).complete_until == now, "the heartbeat")
+        wait_for(lambda: feed_of(daemon).complete_until == now, "the heartbeat")
         produce([f"BLOCK {KEY} 1 police"], "-sequence", 2, "-base", 1, "-base-sha256", first)
         reaches(daemon, 2)
         assert daemon.check(str(KEY), "432110000000001").status == DENIED
@@ -463,4 +454,4 @@ def test_a_producer_in_another_language_from_the_page_alone(
         reaches(daemon, 2, "refused")
         assert feed_of(daemon).snapshot_needed
         registered = 'eir_table_rows{table="registered"}'
-        until(lambda: daemon.metric(registered) == 2_500, "every row")
+        wait_for(lambda: daemon.metric(registered) == 2_500, "every row")

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from eir.policy import default_policy_text
-from tests.running import running
+from tests.running import SECONDS_MAX, running
 
 KEY = "35693803564380"
 
 
 def until(end: socket.socket, wanted: str) -> list[str]:
     """The next message that says something, signs of life left out."""
-    limit = time.monotonic() + 20
+    limit = time.monotonic() + SECONDS_MAX
     while time.monotonic() < limit:
         said = end.recv(4096).decode().split("\n")
         if said != ["WATCHDOG=1"]:

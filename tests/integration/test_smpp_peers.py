@@ -22,7 +22,7 @@ from eir.notify.segmentation import segment
 from eir.notify.smpp import BINDS, HEADER, Address, Command, Session, Terms
 
 SMSC = Path(__file__).parent.parent / "peers" / "smsc" / "smsc.pl"
-SECONDS_MAX = 20
+SECONDS_MAX = 100
 FROM, TO = Address("EIR", 5), Address("989120000001", 1, 1)
 PERSIAN = (
     "گوشی منتهی به \u200e564380\u200e هنوز فعال نشده است. تا ۱۰ آذر ۱۴۰۵ آن را فعال کنید: \u200e*7777#\u200e"

@@ -1,13 +1,12 @@
 """Why a phone was cut off: a daemon decides, `eir why` explains, with it running and without it."""
 
 import stat
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.integration.test_cli import eir
-from tests.running import ENGINES, operation, running
+from tests.running import ENGINES, operation, running, wait_for
 
 IMEI, OTHER, IMSI = "35693803564380", "35693803564398", "432110000000001"
 
@@ -25,7 +24,7 @@ def test_a_phone_is_cut_off_and_every_engine_of_the_explanation_says_why(tmp_pat
         for _ in range(3):
             assert daemon.check(f"{IMEI}9", IMSI, serving_plmn="43211").status == 3
         assert daemon.check(OTHER, IMSI).status == 2
-        time.sleep(0.6)  # the log writes four times a second
+        wait_for(lambda: daemon.metric("eir_decisions_recorded_total") == 2, "they are in the log")
         beside = eir("why", "--imei", IMEI, "--data-dir", data)
         assert daemon.metric("eir_decisions_recorded_total") == 2
         assert daemon.metric("eir_decisions_repeated_total") == 2
@@ -79,8 +78,7 @@ def test_a_disk_that_takes_no_decisions_does_not_keep_checks_from_their_answers(
     (data / "decisions").write_text("in the way")
     with running(data) as daemon:
         assert daemon.check(IMEI, IMSI).status == 2
-        time.sleep(0.6)
-        assert daemon.metric('eir_decisions_dropped_total{cause="disk"}') == 1
+        wait_for(lambda: daemon.metric('eir_decisions_dropped_total{cause="disk"}') == 1, "it is dropped")
         assert daemon.http("/readyz")[0] == 200
         assert [line for line in daemon.log if "decisions are dropped" in line]
         assert not [line for line in daemon.log if IMEI in line or IMSI in line]

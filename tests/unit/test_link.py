@@ -15,7 +15,7 @@ from eir.notify.segmentation import segment
 from eir.notify.smpp import Address, Terms
 
 FROM, TO = Address("EIR", 5), Address("989120000001", 1, 1)
-SECONDS_MAX = 20
+SECONDS_MAX = 100
 
 
 class Smsc:

@@ -23,7 +23,7 @@ from eir.server.branch import Branch
 from eir.server.state import State
 from eir.whitelist.store import Limits, Store
 
-SECONDS_MAX = 20
+SECONDS_MAX = 100
 
 
 @pytest.fixture(autouse=True)
