@@ -43,5 +43,5 @@ pub fn find_many(shard: &Shard, keys: impl ExactSizeIterator<Item = u64>, blocks
 fn place(shard: &Shard, key: u64) -> Place<'_> {
     let tac = u32::try_from(key / SERIALS).ok();
     let inside = tac.filter(|tac| (shard.first_tac..=shard.last_tac).contains(tac));
-    Place::new(inside.map(|_| shard), inside.unwrap_or(0), (key % SERIALS) as u32)
+    inside.map_or(Place::NOWHERE, |tac| Place::in_shard(shard, tac, (key % SERIALS) as u32))
 }

@@ -12,6 +12,7 @@ use crate::linked_blocks::LinkedBlocks;
 use crate::overlay::{Common, Table, Tables, of_text, raw_key};
 use crate::place::{Found, Place, pieces_at};
 use crate::shard::Shard;
+use crate::tac_index::TacIndex;
 
 /// Everything a check reads of one table state; immutable.
 #[derive(Default)]
@@ -20,7 +21,7 @@ pub struct Generation {
     pub serial: u64,
     pub(crate) levels: Vec<Arc<Tables>>,
     pub(crate) shards: Vec<Arc<Shard>>,
-    first_tacs: Vec<u32>,
+    index: Arc<TacIndex>,
     common: Arc<Common>,
     /// Keys that may be linked to one that is stolen or lost.
     pub linked_blocks: LinkedBlocks,
@@ -36,8 +37,7 @@ impl Generation {
         common: Arc<Common>,
         before: Option<&Self>,
     ) -> Result<Self, String> {
-        let first_tacs: Vec<u32> = shards.iter().map(|shard| shard.first_tac).collect();
-        if !first_tacs.is_sorted() {
+        if !shards.is_sorted_by_key(|shard| shard.first_tac) {
             return Err("the shards are not in the order of their TACs".into());
         }
         let blocks = shards.iter().map(|shard| shard.blocks_min).max().unwrap_or(0);
@@ -46,19 +46,32 @@ impl Generation {
             return Err(format!("a shard is packed by {blocks} IMSI blocks; the dictionary has {known}"));
         }
         let linked_blocks = LinkedBlocks::default();
-        let mut now = Self { serial, levels, shards, first_tacs, common, linked_blocks };
+        let index = before.filter(|before| same(&before.shards, &shards)).map(|before| Arc::clone(&before.index));
+        let index = index.unwrap_or_else(|| Arc::new(index_of(&shards)));
+        let mut now = Self { serial, levels, shards, index, common, linked_blocks };
         now.linked_blocks = LinkedBlocks::new(&now, before);
         Ok(now)
+    }
+
+    /// Fetches what `place` reads.
+    #[inline]
+    pub(crate) fn prefetch_place(&self, key: u64) {
+        self.index.prefetch((key / SERIALS) as u32);
     }
 
     /// Where to look for an IMEI key in the shards: the first step of every look-up by key.
     #[inline]
     pub fn place(&self, key: u64) -> Place<'_> {
-        let tac = key / SERIALS;
-        let after = self.first_tacs.partition_point(|first| u64::from(*first) <= tac);
-        let shard = after.checked_sub(1).map(|place| &*self.shards[place]);
-        let shard = shard.filter(|shard| tac <= u64::from(shard.last_tac));
-        Place::new(shard, tac as u32, (key % SERIALS) as u32)
+        let slot = u32::try_from(key / SERIALS).ok().and_then(|tac| self.index.find(tac));
+        let Some(slot) = slot else { return Place::NOWHERE };
+        let shard = self.shards.get(slot.shard as usize);
+        shard.map_or(Place::NOWHERE, |shard| Place::new(shard, slot, (key % SERIALS) as u32))
+    }
+
+    /// Fetches the rest of the row of a key whose state is known.
+    #[inline]
+    pub(crate) fn fetch_row(&self, place: &Place<'_>) {
+        place.fetch_row(&self.common.blocks);
     }
 
     /// Fetches what the overlays may have of a key.
@@ -119,6 +132,12 @@ impl Generation {
         row.unwrap_or_default()
     }
 
+    /// False only for an IMSI that has no row.
+    #[inline]
+    pub(crate) fn may_list_imsi(&self, code: u64) -> bool {
+        self.common.imsis.may_have(code) || self.above(Table::Imsi, code).is_some()
+    }
+
     /// Fetches what tells whether an IMSI has a row.
     #[inline]
     pub fn prefetch_imsi(&self, code: u64) {
@@ -141,4 +160,20 @@ impl Generation {
         let row = self.above(table, key).or_else(|| self.common.tables.table(table).find(key));
         row.unwrap_or_default()
     }
+}
+
+/// Whether two generations have the same shards.
+pub(crate) fn same(shards: &[Arc<Shard>], others: &[Arc<Shard>]) -> bool {
+    shards.len() == others.len() && shards.iter().zip(others).all(|(one, other)| Arc::ptr_eq(one, other))
+}
+
+/// All TACs, each in the last shard that begins at or before it, where that shard reaches so far.
+fn index_of(shards: &[Arc<Shard>]) -> TacIndex {
+    let ends = shards.iter().skip(1).map(|next| u64::from(next.first_tac)).chain([u64::MAX]);
+    let slots = (0..).zip(shards.iter().zip(ends)).flat_map(|(number, (shard, end))| {
+        let (first, last) = (shard.first_tac, shard.last_tac);
+        let own = move |tac: u32| (first..=last).contains(&tac) && u64::from(tac) < end;
+        shard.slots(number).into_iter().filter(move |slot| own(slot.tac))
+    });
+    TacIndex::new(&slots.collect::<Vec<_>>())
 }

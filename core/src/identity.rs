@@ -94,7 +94,6 @@ fn eight_digits(word: u64) -> (bool, u64) {
 }
 
 /// The number that some digits write, at most 16; None where a byte is no digit.
-#[inline]
 fn number(digits: &[u8]) -> Option<u64> {
     if let (9..=16, Some(first), Some(last)) = (digits.len(), digits.first_chunk(), digits.last_chunk()) {
         // Of the first eight those that are not among the last eight, with zeros before them.
@@ -117,7 +116,34 @@ const TENS: [u64; IMSI_DIGITS_MAX + 1] = {
     tens
 };
 
-fn special_class(key: u64, placeholders: &[u64]) -> u8 {
+/// Keys that are shared placeholders: few, and asked of each check.
+#[derive(Default)]
+pub struct Placeholders {
+    sorted: Vec<u64>,
+    /// A bit for each key, by its hash: nearly all other keys have none of them.
+    bits: u64,
+}
+
+impl Placeholders {
+    /// Takes the keys in any order.
+    pub fn new(mut keys: Vec<u64>) -> Self {
+        keys.sort_unstable();
+        let bits = keys.iter().fold(0, |bits, key| bits | Self::bit(*key));
+        Self { sorted: keys, bits }
+    }
+
+    fn bit(key: u64) -> u64 {
+        1 << (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 58)
+    }
+
+    #[inline]
+    fn have(&self, key: u64) -> bool {
+        self.bits & Self::bit(key) != 0 && self.sorted.binary_search(&key).is_ok()
+    }
+}
+
+#[inline]
+fn special_class(key: u64, placeholders: &Placeholders) -> u8 {
     if key.is_multiple_of(11_111_111_111_111) {
         return if key == 0 { imei_class::SPECIAL_ZERO } else { imei_class::SPECIAL_REPEATED };
     }
@@ -125,14 +151,51 @@ fn special_class(key: u64, placeholders: &[u64]) -> u8 {
     if (1001..=1017).contains(&prefix) || matches!(prefix / 100, 44 | 86 | 91) {
         return imei_class::SPECIAL_TEST;
     }
-    if placeholders.binary_search(&key).is_ok() {
+    if placeholders.have(key) {
         return imei_class::SPECIAL_PLACEHOLDER;
     }
     imei_class::KEY
 }
 
-/// Classifies the IMEI of a check; `placeholders` are sorted keys.
-pub fn parse_imei(text: &[u8], placeholders: &[u64]) -> Imei {
+/// The number that a text begins with, as nearly all IMEIs are sent: 14 digits and at most two characters. None for
+/// any other text.
+#[inline]
+fn plain_imei(text: &[u8]) -> Option<u64> {
+    let (IMEI_DIGITS..=IMEI_CHARS_MAX, Some(tac), Some(rest)) =
+        (text.len(), text.first_chunk(), text.get(IMEI_DIGITS - 8..IMEI_DIGITS)?.first_chunk())
+    else {
+        return None;
+    };
+    // The last eight of the fourteen, of which the first two have been counted.
+    let (rest, counted) = (u64::from_le_bytes(*rest), 0xFFFF);
+    let (good, tac) = eight_digits(u64::from_le_bytes(*tac));
+    let (well, serial) = eight_digits(rest & !counted | ZEROS & counted);
+    (good && well).then_some(tac * SERIALS + serial)
+}
+
+/// The number of an IMSI of 15 digits, as nearly all are; None for any other text.
+#[inline]
+fn plain_imsi(text: &[u8]) -> Option<u64> {
+    let text: &[u8; IMSI_DIGITS_MAX] = text.try_into().ok()?;
+    // The first seven after a zero, and the last eight.
+    let first = text.first_chunk().map_or(0, |first| u64::from_le_bytes(*first)) << 8 | ZEROS & 0xFF;
+    let last = text.last_chunk().map_or(0, |last| u64::from_le_bytes(*last));
+    let ((good, first), (well, last)) = (eight_digits(first), eight_digits(last));
+    (good && well).then_some(first * 100_000_000 + last)
+}
+
+/// Classifies the IMEI of a check.
+#[inline]
+pub fn parse_imei(text: &[u8], placeholders: &Placeholders) -> Imei {
+    match plain_imei(text) {
+        Some(key) => Imei { class: special_class(key, placeholders), subject: Subject::Key(key) },
+        None => parse_any_imei(text, placeholders),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn parse_any_imei(text: &[u8], placeholders: &Placeholders) -> Imei {
     let text = trim(text);
     if text.is_empty() {
         return Imei { class: imei_class::MALFORMED_EMPTY, subject: Subject::Nothing };
@@ -159,7 +222,17 @@ pub fn parse_imei(text: &[u8], placeholders: &[u64]) -> Imei {
 }
 
 /// Classifies the IMSI of a check.
+#[inline]
 pub fn parse_imsi(text: &[u8]) -> Imsi {
+    match plain_imsi(text) {
+        Some(number) => Imsi { class: imsi_class::WELL_FORMED, code: number + TENS[IMSI_DIGITS_MAX] },
+        None => parse_any_imsi(text),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn parse_any_imsi(text: &[u8]) -> Imsi {
     let text = trim(text);
     if text.is_empty() {
         return Imsi { class: imsi_class::NONE, code: 0 };
@@ -176,7 +249,7 @@ mod tests {
     use super::*;
 
     fn class(text: &str) -> u8 {
-        parse_imei(text.as_bytes(), &[35_000_001_000_005]).class
+        parse_imei(text.as_bytes(), &Placeholders::new(vec![35_000_001_000_005])).class
     }
 
     #[test]
@@ -224,8 +297,33 @@ mod tests {
     }
 
     #[test]
+    fn what_is_read_fast_is_what_is_read_slowly() {
+        let none = Placeholders::default();
+        for digits in ["35693803564380", "356938035643806", "432110000000001", "3569380356438067", "43211000"] {
+            let mut texts = vec![digits.as_bytes().to_vec()];
+            for place in 0..digits.len() {
+                for byte in [b' ', b'/', b':', b'0', b'9', 0xB0, 0] {
+                    texts.push(digits.as_bytes().to_vec());
+                    texts.last_mut().unwrap()[place] = byte;
+                }
+            }
+            for text in texts {
+                assert_eq!(parse_imei(&text, &none), parse_any_imei(&text, &none), "{text:?}");
+                assert_eq!(parse_imsi(&text), parse_any_imsi(&text), "{text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn all_placeholders_are_known_and_no_other_key() {
+        let keys: Vec<u64> = (0..200).map(|place| 35_000_001_000_005 + place * 7).collect();
+        let placeholders = Placeholders::new(keys.iter().rev().copied().collect());
+        assert!(keys.iter().all(|key| placeholders.have(*key) && !placeholders.have(key + 1)));
+    }
+
+    #[test]
     fn raw_text_is_upper_case_and_ascii() {
-        let raw = |text: &str| parse_imei(text.as_bytes(), &[]).subject;
+        let raw = |text: &str| parse_imei(text.as_bytes(), &Placeholders::default()).subject;
         assert_eq!(raw("12*#a"), Subject::Raw(*b"12*#A\0\0\0\0\0\0\0\0\0\0\0", 5));
         assert_eq!(raw("é"), Subject::Nothing);
     }

@@ -4,7 +4,7 @@
 
 use crate::facts::{Row, RowFacts, UNTIL_MASK};
 use crate::identity::{Imsi, imei_class, imsi_class};
-use crate::policy::{GATE_FIELDS, ImsiClass, STANDING_FIELDS, Stretch, WHITELISTED, far, reason, weight};
+use crate::policy::{GATE_FIELDS, STANDING_FIELDS, Stretch, WHITELISTED, far, reason, weight};
 
 /// Kinds of SIMs from 3 on; below they are `imsi_class`.
 mod imsi_kind {
@@ -56,14 +56,19 @@ pub(crate) struct Circumstances<'a> {
 
 /// What the row of an identity says, and the places in the tables as far as that makes them.
 pub(crate) struct Near {
-    /// The row's facts.
-    pub(crate) facts: RowFacts,
+    /// IMSI code of the slot's owner, 0 for none.
+    pub(crate) owner: u64,
     /// The SIM is one of a home network.
     pub(crate) home: bool,
+    /// Groups of far facts that can change the verdict, and that there may be.
+    pub(crate) wants: u8,
+    tracked: bool,
     tac_class: usize,
-    imsi_class: ImsiClass,
+    imsi_class: usize,
     gate: usize,
     standing: usize,
+    exempt_imei: u64,
+    exempt_pair: u64,
 }
 
 /// Facts that cost a further look-up; each is asked for at most once, and only where it can change the answer.
@@ -78,6 +83,31 @@ pub(crate) trait FarFacts {
     fn range_registers(&mut self) -> bool;
     /// End of the exemption of the IMSI alone; 0 where it has none now.
     fn imsi_exempt_until(&mut self) -> u64;
+}
+
+/// Of a check that wants no far facts: there are none.
+pub(crate) struct NoFacts;
+
+impl FarFacts for NoFacts {
+    fn linked_block(&mut self) -> bool {
+        false
+    }
+
+    fn other_slots(&mut self) -> (bool, bool) {
+        (false, false)
+    }
+
+    fn range_blocks(&mut self) -> bool {
+        false
+    }
+
+    fn range_registers(&mut self) -> bool {
+        false
+    }
+
+    fn imsi_exempt_until(&mut self) -> u64 {
+        0
+    }
 }
 
 /// What the tables say.
@@ -109,13 +139,10 @@ impl Near {
         };
         let individually = usize::from(facts.individually_registered());
         let type_exempt = asked.type_exempt || (asked.tac.is_some() && stretch.tac_exempt[tac_class]);
-        let gate = usize::from(asked.emergency) * g!("emergency")
+        let mut gate = usize::from(asked.emergency) * g!("emergency")
             + usize::from(asked.allow_all) * g!("override")
-            + usize::from(facts.exempt_pair != 0) * g!("pair_exempt")
-            + usize::from(facts.own_block) * g!("own_block")
             + kind * g!("imsi_kind")
             + individually * g!("individually_registered")
-            + usize::from(facts.exempt_imei != 0) * g!("imei_exempt")
             + usize::from(imsi != 0 && imsi_class.exempt()) * g!("imsi_range_exempt")
             + usize::from(type_exempt) * g!("device_type_exempt");
         let relation = match () {
@@ -128,76 +155,97 @@ impl Near {
             imei_class::KEY if facts.pairs > stretch.pairs_per_imei_max => standing::SHARED,
             class => usize::from(class),
         };
-        let standing = relation * s!("relation")
-            + usize::from(facts.grandfathered) * s!("grandfathered")
+        let mut standing = relation * s!("relation")
             + kind * s!("imsi_kind")
             + kind_of_imei * s!("standing")
             + usize::from(facts.owner != 0) * s!("owned")
             + individually * s!("individually_registered");
-        let home = kind == imsi_kind::HOME || kind == imsi_kind::ABROAD;
-        Self { facts, home, tac_class, imsi_class, gate, standing }
+        if !row.words.is_empty() {
+            // Only items say these.
+            gate += usize::from(facts.exempt_pair != 0) * g!("pair_exempt")
+                + usize::from(facts.own_block) * g!("own_block")
+                + usize::from(facts.exempt_imei != 0) * g!("imei_exempt");
+            standing += usize::from(facts.grandfathered) * s!("grandfathered");
+        }
+        Self {
+            owner: facts.owner,
+            home: kind == imsi_kind::HOME || kind == imsi_kind::ABROAD,
+            wants: 0,
+            tracked: facts.tracked,
+            tac_class,
+            imsi_class: imsi_class.class,
+            gate,
+            standing,
+            exempt_imei: facts.exempt_imei,
+            exempt_pair: facts.exempt_pair,
+        }
     }
 
-    /// Whether the other slots will be asked for, as far as it can be told before any far fact is known.
+    /// Works out which far facts are wanted, by what is told cheaply: whether another slot may be stolen or lost, and
+    /// whether the IMSI may have a row.
     #[inline]
-    pub(crate) fn needs_links(&self, stretch: &Stretch, linked_block: impl FnOnce() -> bool) -> bool {
-        self.needs_to_stand(stretch, far::LINKS)
-            || (stretch.gate_needs[self.gate] & far::LINKS != 0 && linked_block())
+    pub(crate) fn find_wants(
+        &mut self,
+        stretch: &Stretch,
+        linked_block: impl FnOnce() -> bool,
+        imsi_listed: impl FnOnce() -> bool,
+    ) {
+        let needs = stretch.gate_needs[self.gate];
+        self.wants = needs & far::RANGES;
+        if needs & far::LINKS != 0 && linked_block() {
+            self.wants |= far::LINKS;
+        }
+        if needs & far::IMSI_ROWS != 0 && imsi_listed() {
+            self.wants |= far::IMSI_ROWS;
+        }
+        if stretch.gate[self.gate] == 0 {
+            self.wants |= stretch.standing_needs[self.standing];
+        }
     }
 
-    /// Whether the ranges that hold the IMEI will be asked for, likewise.
+    /// Looks up what the facts make.
     #[inline]
-    pub(crate) fn needs_ranges(&self, stretch: &Stretch) -> bool {
-        stretch.gate_needs[self.gate] & far::RANGES != 0 || self.needs_to_stand(stretch, far::RANGES)
-    }
-
-    fn needs_to_stand(&self, stretch: &Stretch, group: u8) -> bool {
-        stretch.gate[self.gate] == 0 && stretch.standing_needs[self.standing] & group != 0
-    }
-}
-
-/// Looks up what the facts make.
-#[inline]
-pub(crate) fn judge(near: &Near, far: &mut impl FarFacts, stretch: &Stretch, stale: bool) -> Judged {
-    let (mut gate, mut exempt_imsi) = (near.gate, 0);
-    let needs = stretch.gate_needs[gate];
-    if needs & far::LINKS != 0 {
-        gate += usize::from(far.linked_block()) * g!("linked_block");
-    }
-    if needs & far::RANGES != 0 {
-        gate += usize::from(far.range_blocks()) * g!("range_block");
-    }
-    if needs & far::IMSI_ROWS != 0 {
-        exempt_imsi = far.imsi_exempt_until();
-        gate += usize::from(exempt_imsi != 0) * g!("imsi_exempt");
-    }
-    let mut reason = stretch.gate[gate];
-    if reason == 0 {
-        let mut standing = near.standing;
-        let needs = stretch.standing_needs[standing];
+    pub(crate) fn judge(&self, far: &mut impl FarFacts, stretch: &Stretch, stale: bool) -> Judged {
+        let (mut gate, mut exempt_imsi) = (self.gate, 0);
+        let needs = stretch.gate_needs[gate];
         if needs & far::LINKS != 0 {
-            let (paired, owned) = far.other_slots();
-            standing += usize::from(paired) * s!("other_slot_paired");
-            standing += usize::from(owned) * s!("other_slot_owned");
+            gate += usize::from(far.linked_block()) * g!("linked_block");
         }
         if needs & far::RANGES != 0 {
-            standing += usize::from(far.range_registers()) * s!("range_registered");
+            gate += usize::from(far.range_blocks()) * g!("range_block");
         }
-        reason = stretch.standing[standing];
+        if needs & far::IMSI_ROWS != 0 {
+            exempt_imsi = far.imsi_exempt_until();
+            gate += usize::from(exempt_imsi != 0) * g!("imsi_exempt");
+        }
+        let mut reason = stretch.gate[gate];
+        if reason == 0 {
+            let mut standing = self.standing;
+            let needs = stretch.standing_needs[standing];
+            if needs & far::LINKS != 0 {
+                let (paired, owned) = far.other_slots();
+                standing += usize::from(paired) * s!("other_slot_paired");
+                standing += usize::from(owned) * s!("other_slot_owned");
+            }
+            if needs & far::RANGES != 0 {
+                standing += usize::from(far.range_registers()) * s!("range_registered");
+            }
+            reason = stretch.standing[standing];
+        }
+        let passes = matches!(reason, reason::EMERGENCY | reason::OVERRIDE);
+        let tracked = self.tracked && !passes;
+        let outcome = stretch.outcome(self.tac_class, self.imsi_class, reason);
+        let place = outcome * 8 + usize::from(tracked) * 4 + usize::from(stale) * 2;
+        let deadline = match reason {
+            reason::EXEMPT_PAIR | reason::EXEMPT_PAIR_BLOCKED => self.exempt_pair,
+            reason::EXEMPT_IMEI => self.exempt_imei,
+            reason::EXEMPT_IMSI => exempt_imsi,
+            _ => 0,
+        };
+        let deadline = if deadline == UNTIL_MASK { 0 } else { deadline };
+        let (status, opens) = (stretch.outcomes[place], stretch.opens[outcome] != 0);
+        Judged { status, reason, deadline, passes, opens, place }
     }
-    let passes = matches!(reason, reason::EMERGENCY | reason::OVERRIDE);
-    let tracked = near.facts.tracked && !passes;
-    let outcome = stretch.outcome(near.tac_class, near.imsi_class.class, reason);
-    let place = outcome * 8 + usize::from(tracked) * 4 + usize::from(stale) * 2;
-    let deadline = match reason {
-        reason::EXEMPT_PAIR | reason::EXEMPT_PAIR_BLOCKED => near.facts.exempt_pair,
-        reason::EXEMPT_IMEI => near.facts.exempt_imei,
-        reason::EXEMPT_IMSI => exempt_imsi,
-        _ => 0,
-    };
-    let deadline = if deadline == UNTIL_MASK { 0 } else { deadline };
-    let (status, opens) = (stretch.outcomes[place], stretch.opens[outcome] != 0);
-    Judged { status, reason, deadline, passes, opens, place }
 }
 
 /// Seconds an answer may be kept: never past the next deadline or change of the policy. Of the second that `now` is,
@@ -207,6 +255,7 @@ pub(crate) fn cache_seconds(status: u8, deadline: u64, stretch: &Stretch, next_c
     if status != WHITELISTED {
         return 0;
     }
-    let ends = [deadline, next_change].into_iter().filter(|end| *end != 0);
-    ends.map(|end| end.saturating_sub(now + 1)).fold(stretch.cache_seconds_max, u64::min) as u32
+    // The last second before each; there is none before 0, which is no end.
+    let last = deadline.wrapping_sub(1).min(next_change.wrapping_sub(1));
+    last.saturating_sub(now).min(stretch.cache_seconds_max) as u32
 }

@@ -34,6 +34,7 @@ pub mod segment;
 pub mod server;
 pub mod shard;
 pub mod sightings;
+mod tac_index;
 pub mod unpaired;
 pub mod wire;
 

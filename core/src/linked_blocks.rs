@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use crate::facts::is_device_block;
 use crate::filter::Filter;
-use crate::generation::Generation;
+use crate::generation::{Generation, same};
 use crate::identity::SERIALS;
 use crate::overlay::{Table, Tables};
 use crate::place::Place;
@@ -49,25 +49,18 @@ impl LinkedBlocks {
         }
     }
 
-    fn filters(&self) -> impl Iterator<Item = &Filter> {
-        std::iter::once(&*self.shards).chain(self.levels.iter().map(|filter| &**filter))
-    }
-
     /// Fetches what `may_have` reads.
     #[inline]
     pub fn prefetch(&self, key: u64) {
-        self.filters().for_each(|filter| filter.prefetch(key));
+        self.shards.prefetch(key);
+        self.levels.iter().for_each(|filter| filter.prefetch(key));
     }
 
     /// False only for keys that no stolen or lost one is linked to.
     #[inline]
     pub fn may_have(&self, key: u64) -> bool {
-        self.filters().any(|filter| filter.may_have(key))
+        self.shards.may_have(key) || self.levels.iter().any(|filter| filter.may_have(key))
     }
-}
-
-fn same(shards: &[Arc<Shard>], others: &[Arc<Shard>]) -> bool {
-    shards.len() == others.len() && shards.iter().zip(others).all(|(one, other)| Arc::ptr_eq(one, other))
 }
 
 fn of_shards(shards: &[Arc<Shard>]) -> Filter {
@@ -94,7 +87,7 @@ fn of_level(now: &Generation, level: &Tables) -> Filter {
 /// Keys that a shard links to keys of its own that are stolen or lost.
 pub(crate) fn beside_blocked(shard: &Shard) -> Box<[u64]> {
     let keys = keys_with(shard, &shard.records_with(is_device_block));
-    let place = |key: u64| Place::new(Some(shard), (key / SERIALS) as u32, (key % SERIALS) as u32);
+    let place = |key: u64| Place::in_shard(shard, (key / SERIALS) as u32, (key % SERIALS) as u32);
     links_of(keys.into_iter().map(place)).into()
 }
 
@@ -223,7 +216,7 @@ mod tests {
         let ranks = shard.records_with(|_| true);
         let keys = keys_with(&shard, &ranks);
         assert!(keys.len() > 50 && keys.len() == ranks.len() && keys.is_sorted_by(|a, b| a != b));
-        let rank = |key: &u64| match Place::new(Some(&shard), (key / SERIALS) as u32, (key % SERIALS) as u32)
+        let rank = |key: &u64| match Place::in_shard(&shard, (key / SERIALS) as u32, (key % SERIALS) as u32)
             .state()
         {
             State::More { rank } => rank,

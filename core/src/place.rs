@@ -6,8 +6,9 @@
 
 use crate::facts::{REGISTERED, Row};
 use crate::identity::SERIALS;
-use crate::memory::prefetch;
+use crate::memory::{View, prefetch};
 use crate::shard::{LINE_SERIALS, NEIGHBOURS, Shard, State, TacRecord};
+use crate::tac_index::TacSlot;
 
 /// What a look-up by key found: a row, or where its owner stands.
 pub enum Found<'a> {
@@ -47,15 +48,14 @@ pub struct Place<'a> {
     shard: Option<&'a Shard>,
     tac: u32,
     serial: u32,
-    /// Place of the TAC's record in the shard, once it was found.
-    entry: Option<u32>,
+    /// Place of the TAC's record in the shard.
+    entry: u32,
     next: Step,
 }
 
 /// What a look-up reads next.
 #[derive(Clone, Copy)]
 enum Step {
-    Tac,
     Dense(u32),
     Line(u32),
     Sparse(u32),
@@ -64,16 +64,35 @@ enum Step {
 
 impl<'a> Place<'a> {
     /// The steps until the state of a key is known; each fetches what the next one reads.
-    pub const STEPS: [fn(&mut Self); 3] = [Self::find_block, Self::find_line, Self::find_state];
+    pub const STEPS: [fn(&mut Self); 2] = [Self::find_line, Self::find_state];
 
-    /// Begins a look-up.
+    /// Where nothing is known of a key.
+    pub const NOWHERE: Self =
+        Self { shard: None, tac: 0, serial: 0, entry: 0, next: Step::Done(State::Absent) };
+
+    /// Begins the look-up of a key in a shard.
+    pub fn in_shard(shard: &'a Shard, tac: u32, serial: u32) -> Self {
+        shard.index.find(tac).map_or(Self::NOWHERE, |slot| Self::new(shard, slot, serial))
+    }
+
+    /// Begins the look-up of a serial of a TAC: finds its block.
     #[inline]
-    pub fn new(shard: Option<&'a Shard>, tac: u32, serial: u32) -> Self {
-        let next = if shard.is_some() { Step::Tac } else { Step::Done(State::Absent) };
-        if let Some(shard) = shard {
-            shard.prefetch_tac(tac);
-        }
-        Self { shard, tac, serial, entry: None, next }
+    pub(crate) fn new(shard: &'a Shard, slot: &TacSlot, serial: u32) -> Self {
+        let bit = 1u16 << (serial >> 16 & 15);
+        let place = |first: u32, mask: u16| first.wrapping_add((mask & (bit - 1)).count_ones());
+        let next = if slot.dense_mask & bit != 0 {
+            let place = place(slot.dense_first, slot.dense_mask);
+            prefetch(&shard.dense, place as usize);
+            Step::Dense(place)
+        } else if slot.sparse_mask & bit != 0 {
+            let place = place(slot.sparse_first, slot.sparse_mask);
+            prefetch(&shard.sparse, place as usize);
+            prefetch(&shard.sparse, place as usize + 1);
+            Step::Sparse(place)
+        } else {
+            Step::Done(State::Absent)
+        };
+        Self { shard: Some(shard), tac: slot.tac, serial, entry: slot.entry, next }
     }
 
     fn key(&self) -> u64 {
@@ -83,34 +102,8 @@ impl<'a> Place<'a> {
     /// What the shard has of the TAC, and the record after it, where the lists of the TAC end.
     #[inline]
     fn records(&self) -> Option<(&'a Shard, &'a TacRecord, &'a TacRecord)> {
-        let shard = self.shard?;
-        let entry = self.entry? as usize;
+        let (shard, entry) = (self.shard?, self.entry as usize);
         Some((shard, shard.tacs.get(entry)?, shard.tacs.get(entry + 1)?))
-    }
-
-    /// Finds the block of the serial.
-    #[inline(always)]
-    pub fn find_block(&mut self) {
-        let (Step::Tac, Some(shard)) = (self.next, self.shard) else { return };
-        let Some(tac) = shard.tac(self.tac) else {
-            self.next = Step::Done(State::Absent);
-            return;
-        };
-        self.entry = Some(tac.entry);
-        let bit = 1u16 << (self.serial >> 16);
-        let place = |first: u32, mask: u16| first.wrapping_add((mask & (bit - 1)).count_ones());
-        self.next = if tac.dense_mask & bit != 0 {
-            let place = place(tac.dense_first, tac.dense_mask);
-            prefetch(&shard.dense, place as usize);
-            Step::Dense(place)
-        } else if tac.sparse_mask & bit != 0 {
-            let place = place(tac.sparse_first, tac.sparse_mask);
-            prefetch(&shard.sparse, place as usize);
-            prefetch(&shard.sparse, place as usize + 1);
-            Step::Sparse(place)
-        } else {
-            Step::Done(State::Absent)
-        };
     }
 
     /// Finds the state line of the serial, in a dense block.
@@ -149,11 +142,11 @@ impl<'a> Place<'a> {
         Step::Line(line)
     }
 
-    /// Fetches the record of a key whose state says that it has one.
-    #[inline]
-    pub fn fetch_record(&self) {
-        if let (Step::Done(State::More { rank }), Some(shard)) = (self.next, self.shard) {
-            shard.prefetch_record(rank);
+    /// Fetches the rest of a row whose state is known.
+    #[inline(always)]
+    pub fn fetch_row(&self, blocks: &View<u64>) {
+        if let (Step::Done(state), Some(shard)) = (self.next, self.shard) {
+            shard.prefetch_rest(state, blocks);
         }
     }
 
@@ -188,7 +181,6 @@ impl<'a> Place<'a> {
     #[inline]
     pub(crate) fn state(&mut self) -> State {
         if !matches!(self.next, Step::Done(_)) {
-            self.find_block();
             self.find_line();
             self.find_state();
         }

@@ -4,6 +4,8 @@
 
 use std::collections::HashSet;
 
+use crate::identity::Placeholders;
+
 /// Reasons of a verdict that the engine itself must know; all others are numbers in tables.
 pub mod reason {
     #![allow(missing_docs)]
@@ -129,6 +131,14 @@ pub struct Stretch {
     /// By the first five digits of an IMSI of 15, its place in `imsi_starts`; worked out by `Policy::new`.
     #[cfg_attr(feature = "python", pyo3(default))]
     pub networks: Vec<u16>,
+    /// `modes`, one after another; each has `reasons`. Worked out likewise, as is the next.
+    #[cfg_attr(feature = "python", pyo3(default))]
+    pub outcome_of: Vec<u8>,
+    #[cfg_attr(feature = "python", pyo3(default))]
+    pub reasons: usize,
+    /// `home_plmns`, each as a word.
+    #[cfg_attr(feature = "python", pyo3(default))]
+    pub home_words: Vec<u64>,
 }
 
 /// Class of an IMSI code: its number, and what its network is.
@@ -200,6 +210,14 @@ impl Stretch {
         ImsiClass { class: self.imsi_classes[place], flags: self.imsi_flags[place] }
     }
 
+    /// Works out what makes look-ups short.
+    fn derive(&mut self) {
+        self.find_networks();
+        self.home_words = self.home_plmns.iter().filter_map(|plmn| word_of(plmn.as_bytes())).collect();
+        self.reasons = self.modes.first().map_or(0, Vec::len);
+        self.outcome_of = self.modes.concat();
+    }
+
     /// Works out what a search would find, for the IMSIs that nearly all checks have.
     fn find_networks(&mut self) {
         let place = |code| last_at_or_before(&self.imsi_starts, code);
@@ -212,14 +230,23 @@ impl Stretch {
     }
 
     /// Outcome of a reason for a pair of classes.
+    #[inline]
     pub fn outcome(&self, tac_class: usize, imsi_class: usize, reason: u8) -> usize {
-        usize::from(self.modes[tac_class * self.imsi_class_count + imsi_class][usize::from(reason)])
+        let scope = tac_class * self.imsi_class_count + imsi_class;
+        usize::from(self.outcome_of[scope * self.reasons + usize::from(reason)])
     }
 
     /// Whether a serving network is a home network; none given is home.
+    #[inline]
     pub fn home_plmn(&self, plmn: &[u8]) -> bool {
-        plmn.is_empty() || self.home_plmns.iter().any(|home| home.as_bytes() == plmn)
+        plmn.is_empty() || word_of(plmn).is_some_and(|word| self.home_words.contains(&word))
     }
+}
+
+/// A text of less than eight bytes as a word that no other has: its bytes after a 1; None for a longer one.
+fn word_of(text: &[u8]) -> Option<u64> {
+    let bytes = |word: u64, byte: &u8| word << 8 | u64::from(*byte);
+    (text.len() < 8).then(|| text.iter().fold(1, bytes))
 }
 
 fn sorted(starts: &[u64], length: usize) -> bool {
@@ -235,7 +262,7 @@ fn last_at_or_before(starts: &[u64], value: u64) -> usize {
 pub struct Policy {
     /// By which Python knows it, in decisions that are kept.
     pub number: u64,
-    placeholders: Vec<u64>,
+    placeholders: Placeholders,
     stretches: Vec<Stretch>,
     status_maps: Vec<(Vec<u8>, Vec<u8>)>,
     any_client: Vec<u8>,
@@ -245,13 +272,12 @@ impl Policy {
     /// Takes tables by date, and the map of statuses of each client ("*": all others).
     pub fn new(
         number: u64,
-        mut placeholders: Vec<u64>,
+        placeholders: Vec<u64>,
         mut stretches: Vec<Stretch>,
         mut status_maps: Vec<(Vec<u8>, Vec<u8>)>,
     ) -> Result<Self, String> {
-        placeholders.sort_unstable();
         stretches.iter().try_for_each(Stretch::check)?;
-        stretches.iter_mut().for_each(Stretch::find_networks);
+        stretches.iter_mut().for_each(Stretch::derive);
         let starts: Vec<u64> = stretches.iter().map(|stretch| stretch.valid_from).collect();
         if !sorted(&starts, stretches.len()) {
             return Err("the policy's stretches are not in the order of their dates from 0 on".into());
@@ -259,11 +285,12 @@ impl Policy {
         let any = status_maps.iter().position(|(client, _)| client == b"*");
         let Some(any) = any else { return Err("the policy has no status map for all clients".into()) };
         let any_client = status_maps.swap_remove(any).1;
+        let placeholders = Placeholders::new(placeholders);
         Ok(Self { number, placeholders, stretches, status_maps, any_client })
     }
 
-    /// Sorted keys that are shared placeholders.
-    pub fn placeholders(&self) -> &[u64] {
+    /// Keys that are shared placeholders.
+    pub fn placeholders(&self) -> &Placeholders {
         &self.placeholders
     }
 

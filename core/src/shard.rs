@@ -14,15 +14,15 @@ use crate::linked_blocks;
 use crate::memory::{View, prefetch};
 use crate::sampled::{SERIAL_SHIFT, Sampled};
 use crate::segment::{Kind, Segment};
+use crate::tac_index::{TacIndex, TacSlot};
 
 const FLAG: u32 = 1 << 31;
 const RANK_MASK: u32 = FLAG - 1;
 pub(crate) const LINE_SERIALS: u32 = 224;
 pub(crate) const NEIGHBOURS: i32 = i32::MIN;
 const OWNER_BITS_MAX: u64 = 36;
+const OWNER_BYTES: usize = 8;
 const META_LENGTH: usize = 8;
-/// Marks an empty slot of the index of TACs; no TAC has as many digits.
-const NO_TAC: u32 = u32::MAX;
 /// Of the filter of keys with links of their own.
 const LINKED_BITS: usize = 8;
 const CHUNK_WORDS: usize = 128;
@@ -63,19 +63,6 @@ pub(crate) struct Line {
     high: [u8; 28],
 }
 
-/// A TAC in the index: what a look-up needs of its record, so that it reads one line, and not two.
-#[derive(Clone, Copy)]
-#[repr(C, align(32))]
-pub(crate) struct TacSlot {
-    tac: u32,
-    /// Place of its record in `tacs`.
-    pub(crate) entry: u32,
-    pub(crate) dense_first: u32,
-    pub(crate) sparse_first: u32,
-    pub(crate) dense_mask: u16,
-    pub(crate) sparse_mask: u16,
-}
-
 /// An interval of serials whose slots are linked alike.
 #[derive(Clone, Copy, Pod, Zeroable)]
 #[repr(C)]
@@ -98,8 +85,7 @@ pub(crate) enum State {
 /// One shard in memory. What every look-up reads of it comes first, in two lines.
 #[repr(C, align(64))]
 pub struct Shard {
-    /// TACs, hashed: a search in `tacs` itself would miss the cache at every step.
-    index: Box<[TacSlot]>,
+    pub(crate) index: TacIndex,
     pub(crate) dense: View<Dense>,
     pub(crate) lines: View<Line>,
     owners: View<u8>,
@@ -137,7 +123,7 @@ impl Shard {
         let tacs: View<TacRecord> = segment.view(1)?;
         let far = Sampled::new(segment.view(13)?);
         Ok(Self {
-            index: index_of(&tacs),
+            index: TacIndex::new(&slots_of(&tacs, 0)),
             dense: segment.view(2)?,
             lines: segment.view(3)?,
             owners: segment.view(8)?,
@@ -160,30 +146,14 @@ impl Shard {
         })
     }
 
+    /// Its TACs, for an index of many shards in which it has a number.
+    pub(crate) fn slots(&self, number: u32) -> Vec<TacSlot> {
+        slots_of(&self.tacs, number)
+    }
+
     /// Keys that this shard links to keys of its own that are stolen or lost; worked out when it is first asked.
     pub(crate) fn beside_blocked(&self) -> &[u64] {
         self.beside_blocked.get_or_init(|| linked_blocks::beside_blocked(self))
-    }
-
-    /// Fetches what `tac` reads first.
-    pub(crate) fn prefetch_tac(&self, tac: u32) {
-        prefetch(&self.index, home(tac, self.index.len()));
-    }
-
-    /// What the index has of a TAC.
-    #[inline]
-    pub(crate) fn tac(&self, tac: u32) -> Option<&TacSlot> {
-        let (mut at, last) = (home(tac, self.index.len()), self.index.len() - 1);
-        loop {
-            let slot = &self.index[at];
-            if slot.tac == tac {
-                return Some(slot);
-            }
-            if slot.tac == NO_TAC {
-                return None;
-            }
-            at = (at + 1) & last;
-        }
     }
 
     #[inline]
@@ -228,8 +198,31 @@ impl Shard {
     #[inline]
     pub(crate) fn prefetch_row(&self, state: State) {
         match state {
-            State::Paired { rank, .. } => prefetch(&self.owners, self.owner_byte(rank)),
+            State::Paired { rank, .. } => {
+                let at = self.owner_byte(rank);
+                prefetch(&self.owners, at);
+                // One in ten reaches into the next line.
+                prefetch(&self.owners, at + OWNER_BYTES - 1);
+            }
             State::More { rank } => prefetch(&self.more_first, rank as usize),
+            State::Absent | State::Registered => {}
+        }
+    }
+
+    /// Fetches what the row of a state is read from besides; what `prefetch_row` fetched is there by now.
+    #[inline]
+    pub(crate) fn prefetch_rest(&self, state: State, blocks: &View<u64>) {
+        match state {
+            State::Paired { rank, .. } => {
+                if let Some(number) = self.owner(rank) {
+                    prefetch(blocks, (number >> 16) as usize);
+                }
+            }
+            State::More { rank } => {
+                if let Some(first) = self.more_first.get(rank as usize) {
+                    prefetch(&self.words, *first as usize);
+                }
+            }
             State::Absent | State::Registered => {}
         }
     }
@@ -238,27 +231,23 @@ impl Shard {
         ((u64::from(rank) * self.owner_bits) >> 3) as usize
     }
 
+    /// Number of the owner of a paired serial: of its IMSI block, and 16 bits.
+    #[inline]
+    fn owner(&self, rank: u32) -> Option<u64> {
+        let at = self.owner_byte(rank);
+        let bytes = self.owners.get(at..at.wrapping_add(OWNER_BYTES)).and_then(<[u8]>::first_chunk)?;
+        // At most 36 bits from at most bit 7 on: they lie in 8 bytes.
+        let bits = u64::from_le_bytes(*bytes) >> ((u64::from(rank) * self.owner_bits) & 7);
+        Some(bits & ((1 << self.owner_bits) - 1))
+    }
+
     /// Head of a paired serial; absent where its owner is nowhere.
     #[inline]
     pub(crate) fn head(&self, rank: u32, registered: bool, blocks: &[u64]) -> u64 {
-        let at = self.owner_byte(rank);
-        let Some(bytes) = self.owners.get(at..at.wrapping_add(8)).and_then(<[u8]>::first_chunk) else {
-            return 0;
-        };
-        // At most 36 bits from at most bit 7 on: they lie in 8 bytes.
-        let bits = u64::from_le_bytes(*bytes) >> ((u64::from(rank) * self.owner_bits) & 7);
-        let number = bits & ((1 << self.owner_bits) - 1);
+        let Some(number) = self.owner(rank) else { return 0 };
         let Some(block) = blocks.get((number >> 16) as usize) else { return 0 };
         let flag = if registered { REGISTERED } else { 0 };
         flag | block << 16 | number & 0xFFFF
-    }
-
-    /// Fetches what `record` reads, where its begin was fetched before.
-    #[inline]
-    pub(crate) fn prefetch_record(&self, rank: u32) {
-        if let Some(first) = self.more_first.get(rank as usize) {
-            prefetch(&self.words, *first as usize);
-        }
     }
 
     /// Ranks of the records that have a word of which something is true, in order.
@@ -346,28 +335,14 @@ impl Line {
     }
 }
 
-/// Where the search for a TAC begins, in an index of a power of two.
-fn home(tac: u32, length: usize) -> usize {
-    (u64::from(tac).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize & (length - 1)
-}
-
-/// Hashes the TACs of all records but the last.
-fn index_of(tacs: &[TacRecord]) -> Box<[TacSlot]> {
+/// What an index of TACs holds of all records but the last, which ends the lists of the one before.
+fn slots_of(tacs: &[TacRecord], shard: u32) -> Vec<TacSlot> {
     let known = tacs.split_last().map_or(&[][..], |(_, known)| known);
-    // Half of the slots stay empty, so that every search ends.
-    let length = (known.len() * 2).next_power_of_two().max(2);
-    let empty =
-        TacSlot { tac: NO_TAC, entry: 0, dense_first: 0, sparse_first: 0, dense_mask: 0, sparse_mask: 0 };
-    let mut index = vec![empty; length].into_boxed_slice();
-    for (entry, record) in (0..).zip(known) {
-        let mut at = home(record.tac, length);
-        while index[at].tac != NO_TAC && index[at].tac != record.tac {
-            at = (at + 1) & (length - 1);
-        }
+    let slot = |(entry, record): (u32, &TacRecord)| {
         let TacRecord { tac, dense_first, sparse_first, dense_mask, sparse_mask, .. } = *record;
-        index[at] = TacSlot { tac, entry, dense_first, sparse_first, dense_mask, sparse_mask };
-    }
-    index
+        TacSlot { tac, shard, entry, dense_first, sparse_first, dense_mask, sparse_mask }
+    };
+    (0..).zip(known).map(slot).collect()
 }
 
 /// The keys that have single links.
