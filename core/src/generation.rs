@@ -46,7 +46,8 @@ impl Generation {
             return Err(format!("a shard is packed by {blocks} IMSI blocks; the dictionary has {known}"));
         }
         let linked_blocks = LinkedBlocks::default();
-        let index = before.filter(|before| same(&before.shards, &shards)).map(|before| Arc::clone(&before.index));
+        let index =
+            before.filter(|before| same(&before.shards, &shards)).map(|before| Arc::clone(&before.index));
         let index = index.unwrap_or_else(|| Arc::new(index_of(&shards)));
         let mut now = Self { serial, levels, shards, index, common, linked_blocks };
         now.linked_blocks = LinkedBlocks::new(&now, before);

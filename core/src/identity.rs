@@ -299,7 +299,8 @@ mod tests {
     #[test]
     fn what_is_read_fast_is_what_is_read_slowly() {
         let none = Placeholders::default();
-        for digits in ["35693803564380", "356938035643806", "432110000000001", "3569380356438067", "43211000"] {
+        for digits in ["35693803564380", "356938035643806", "432110000000001", "3569380356438067", "43211000"]
+        {
             let mut texts = vec![digits.as_bytes().to_vec()];
             for place in 0..digits.len() {
                 for byte in [b' ', b'/', b':', b'0', b'9', 0xB0, 0] {

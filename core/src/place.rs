@@ -6,7 +6,7 @@
 
 use crate::facts::{REGISTERED, Row};
 use crate::identity::SERIALS;
-use crate::memory::{View, prefetch};
+use crate::memory::{View, prefetch, prefetch_once};
 use crate::shard::{LINE_SERIALS, NEIGHBOURS, Shard, State, TacRecord};
 use crate::tac_index::TacSlot;
 
@@ -64,7 +64,7 @@ enum Step {
 
 impl<'a> Place<'a> {
     /// The steps until the state of a key is known; each fetches what the next one reads.
-    pub const STEPS: [fn(&mut Self); 2] = [Self::find_line, Self::find_state];
+    pub const STEPS: [fn(&mut Self); 3] = [Self::find_line, Self::find_state, |place| place.fetch_owner()];
 
     /// Where nothing is known of a key.
     pub const NOWHERE: Self =
@@ -123,8 +123,15 @@ impl<'a> Place<'a> {
             Step::Sparse(place) => shard.sparse_state(place, self.serial as u16),
             _ => return,
         };
-        shard.prefetch_row(state);
         self.next = Step::Done(state);
+    }
+
+    /// Fetches what the row of a state is read from.
+    #[inline(always)]
+    pub fn fetch_owner(&self) {
+        if let (Step::Done(state), Some(shard)) = (self.next, self.shard) {
+            shard.prefetch_row(state);
+        }
     }
 
     #[inline]
@@ -138,7 +145,7 @@ impl<'a> Place<'a> {
         }
         let before = u32::from(dense.before[word]) + (presence & (bit - 1)).count_ones();
         let line = dense.first_line.wrapping_add(before);
-        prefetch(&shard.lines, line as usize);
+        prefetch_once(&shard.lines, line as usize);
         Step::Line(line)
     }
 

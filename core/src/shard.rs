@@ -11,7 +11,7 @@ use crate::facts::{REGISTERED, Row};
 use crate::filter::Filter;
 use crate::identity::SERIALS;
 use crate::linked_blocks;
-use crate::memory::{View, prefetch};
+use crate::memory::{View, prefetch, prefetch_once};
 use crate::sampled::{SERIAL_SHIFT, Sampled};
 use crate::segment::{Kind, Segment};
 use crate::tac_index::{TacIndex, TacSlot};
@@ -200,9 +200,9 @@ impl Shard {
         match state {
             State::Paired { rank, .. } => {
                 let at = self.owner_byte(rank);
-                prefetch(&self.owners, at);
+                prefetch_once(&self.owners, at);
                 // One in ten reaches into the next line.
-                prefetch(&self.owners, at + OWNER_BYTES - 1);
+                prefetch_once(&self.owners, at + OWNER_BYTES - 1);
             }
             State::More { rank } => prefetch(&self.more_first, rank as usize),
             State::Absent | State::Registered => {}

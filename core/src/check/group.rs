@@ -12,17 +12,18 @@
 //!
 //! What few of them need, other slots and ranges, is then looked up for those together.
 
+use std::ops::Range;
+
 use super::{Judged, Moment, OtherSlots, Parsed, Question, Slot, Tables, Verdict};
 use crate::case_table::Pair;
-use crate::identity::parse_imei;
 use crate::judge::Near;
 use crate::place::Place;
 use crate::policy::far;
 
 /// Checks that go down the tables together: all that they need stays in the first cache.
 const GROUP: usize = 128;
-/// Checks between one that takes a step and one that takes the next: memory answers meanwhile.
-const APART: usize = 8;
+/// Checks that take a step together.
+const CHUNK: usize = 32;
 /// Steps of a look-up after its text was read.
 const STEPS: usize = 5;
 
@@ -65,15 +66,12 @@ fn write_digits(mut number: u64, out: &mut [u8]) -> usize {
     count
 }
 
-impl Tables {
-    /// Fetches what checks of some IMEIs will read, as far as it can be known beforehand.
-    pub fn look_ahead(&self, imeis: &[&[u8]]) {
-        let keys = imeis.iter().filter_map(|imei| self.key(&parse_imei(imei, self.policy.placeholders())));
-        let keys: Vec<u64> = keys.collect();
-        let mut slots: Vec<Slot<'_>> = keys.into_iter().map(|key| self.slot(key)).collect();
-        self.look_up(&mut slots, |slot| Some(slot));
-    }
+/// Those of some number of places that take a step now: a chunk that began so many steps ago.
+fn chunk(now: usize, ago: usize, places: usize) -> Range<usize> {
+    now.checked_sub(ago).map_or(0..0, |first| (first * CHUNK).min(places)..((first + 1) * CHUNK).min(places))
+}
 
+impl Tables {
     /// Judges many identities at one second, in order; the verdicts are added to `out`.
     pub fn check_batch(&self, questions: &[Question<'_>], now: u64, out: &mut Vec<Verdict>) {
         let moment = self.at(now);
@@ -122,26 +120,16 @@ impl Tables {
         let count = questions.len();
         let (mut group, mut places) = (Vec::with_capacity(count), Vec::with_capacity(count));
         let mut nears: Vec<Near> = Vec::with_capacity(count);
-        for now in 0..count + STEPS * APART {
-            let begun = |step: usize| now.checked_sub(step * APART).filter(|at| *at < count);
-            if let Some(question) = questions.get(now) {
-                group.push(self.read(question));
-            }
-            if let Some(at) = begun(1) {
-                places.push(self.begin(&group[at]));
-            }
-            if let Some(at) = begun(2) {
-                places[at].find_line();
-            }
-            if let Some(at) = begun(3) {
-                places[at].find_state();
-            }
-            if let Some(at) = begun(4) {
-                self.generation.fetch_row(&places[at]);
-            }
-            if let Some(at) = begun(STEPS) {
-                nears.push(self.near(&group[at], &mut places[at], moment));
-            }
+        for now in 0..count.div_ceil(CHUNK) + STEPS {
+            let chunk = |ago| chunk(now, ago, count);
+            group.extend(questions[chunk(0)].iter().map(|question| self.read(question)));
+            places.extend(group[chunk(1)].iter().map(|parsed| self.begin(parsed)));
+            places[chunk(2)].iter_mut().for_each(Place::find_line);
+            places[chunk(3)].iter_mut().for_each(Place::find_state);
+            places[chunk(3)].iter().for_each(Place::fetch_owner);
+            places[chunk(4)].iter().for_each(|place| self.generation.fetch_row(place));
+            let ready = group[chunk(STEPS)].iter().zip(&mut places[chunk(STEPS)]);
+            nears.extend(ready.map(|(parsed, place)| self.near(parsed, place, moment)));
         }
         let mut beside = self.look_beside(&group, &mut places, &nears).into_iter().peekable();
         for (at, ((parsed, place), near)) in group.iter().zip(&mut places).zip(&nears).enumerate() {
@@ -184,6 +172,7 @@ impl Tables {
     fn look_up<'t, T>(&'t self, many: &mut [T], slot: impl Fn(&mut T) -> Option<&mut Slot<'t>>) {
         many.iter_mut().filter_map(&slot).for_each(|slot| slot.place.find_line());
         many.iter_mut().filter_map(&slot).for_each(|slot| slot.place.find_state());
+        many.iter_mut().filter_map(&slot).for_each(|slot| slot.place.fetch_owner());
         many.iter_mut().filter_map(&slot).for_each(|slot| self.generation.fetch_row(&slot.place));
     }
 }
