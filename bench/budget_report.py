@@ -110,7 +110,15 @@ BUDGETS: tuple[Budget, ...] = (
         5,
         "million checks/s",
     ),
-    at_most("facts and verdict, back to back", of("lookup", "native, back to back"), 400, "ns"),
+    at_most(
+        "facts and verdict, back to back, none known ahead", of("lookup", "native, back to back"), 400, "ns"
+    ),
+    at_most(
+        "facts and verdict, back to back, as calls of a read (16) are judged",
+        of("lookup", "native, back to back, 16 of a read"),
+        400,
+        "ns",
+    ),
     at_most(
         "facts and verdict alone, p50, by a random read",
         over(of("lookup", "native, alone, p50"), of("lookup", "a random read of memory")),

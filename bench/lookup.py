@@ -1,4 +1,4 @@
-"""Nanoseconds of the check without a network: each by itself, back to back, in batches.
+"""Nanoseconds of the check without a network: each by itself, back to back, in groups.
 
     text ──► identity ──► facts ──► verdict       by the shipped policy, random keys of the population
 
@@ -35,6 +35,8 @@ LINE_WORDS = 8
 PAGE_BYTES = 2 << 20
 CHAIN_BYTES_MIN, CHAIN_STEPS = 256 << 20, 2_000_000
 ALONE, BACK_TO_BACK, BATCHES, READ = "alone, p50", "back to back", "in batches", "a random read of memory"
+TOGETHER = "back to back, 16 of a read"
+"""As the daemon judges calls that one read brought; the rest of "back to back" knows none ahead."""
 
 
 def per_step_ns(steps: int, work: Callable[[], object]) -> float:
@@ -93,11 +95,12 @@ def portable(
 
 def native(core: ModuleType, checker: NativeChecker, lines: str) -> dict[str, float]:
     """One round of the native engine."""
-    alone, back_to_back, batches = core.measure_checks(checker.engine, lines, now_seconds())
+    alone, back_to_back, together, batches = core.measure_checks(checker.engine, lines, now_seconds())
     return {
         f"native, {ALONE}": float(np.percentile(alone, 50)),
         "native, alone, p99": float(np.percentile(alone, 99)),
         f"native, {BACK_TO_BACK}": back_to_back,
+        f"native, {TOGETHER}": together,
         f"native, {BATCHES}": batches,
     }
 

@@ -12,6 +12,7 @@ mod group;
 
 use std::sync::Arc;
 
+pub use self::group::GROUP;
 use crate::case_table::{CUT_OFF, CaseTable, Pair};
 use crate::facts::{self, Row, RowFacts};
 use crate::generation::Generation;

@@ -21,7 +21,7 @@ use crate::shard::{LINE_SERIALS, Shard};
 /// Of the filters: of keys that are not beside a block one in sixty seems to be.
 const BITS_PER_KEY: usize = 16;
 /// Rows of an overlay that are blocked; an overlay of more may concern every key until it is folded into segments.
-const BLOCKED_MAX: usize = 1 << 16;
+const BLOCKED_MAX: usize = 1 << 20;
 /// Look-ups on their way at once.
 const TOGETHER: usize = 32;
 

@@ -5,6 +5,7 @@
 use std::sync::{Mutex, PoisonError, TryLockError};
 
 use crate::counters::Count;
+use crate::memory::prefetch;
 
 /// Kinds of eir/decisions/keep.py: of these the table is made.
 mod keep {
@@ -76,6 +77,10 @@ pub struct Queue {
     pub dropped: Count,
 }
 
+/// By what the repeats of a sighting are known.
+#[derive(Clone, Copy)]
+pub struct Mark(u64);
+
 /// The end of a queue that a server thread holds.
 pub struct Keeper {
     wanted: Wanted,
@@ -88,15 +93,15 @@ impl Keeper {
         Self { wanted, seen: vec![0; SLOTS] }
     }
 
-    /// Puts a check into the queue where the log wants it.
+    /// Whether the log wants a check, and by what its repeats are known; what `keep` reads is fetched.
     #[inline]
-    pub fn keep(&mut self, queue: &Queue, sighting: &Sighting<'_>) {
+    pub fn wants(&self, sighting: &Sighting<'_>) -> Option<Mark> {
         let place = (usize::from(sighting.judged) * STATUSES + usize::from(sighting.status)) * REASONS
             + usize::from(sighting.reason);
         match self.wanted.table.get(place).copied().unwrap_or(keep::NEVER) {
-            keep::NEVER => {}
-            keep::SAMPLE if !self.sampled(sighting) => {}
-            kind => self.put(queue, sighting, kind),
+            keep::NEVER => None,
+            keep::SAMPLE if !self.sampled(sighting) => None,
+            kind => Some(self.mark(sighting, kind)),
         }
     }
 
@@ -109,9 +114,8 @@ impl Keeper {
         u64::from(hash) < self.wanted.sample_threshold
     }
 
-    #[cold]
-    fn put(&mut self, queue: &Queue, sighting: &Sighting<'_>, kind: u8) {
-        let mark = self.mark(sighting, kind);
+    /// Puts a check that the log wants into the queue, unless it repeats one.
+    pub fn keep(&mut self, queue: &Queue, sighting: &Sighting<'_>, Mark(mark): Mark) {
         let slot = mark as usize % SLOTS;
         if mark != 0 && self.seen[slot] == mark {
             queue.repeated.add(1);
@@ -133,8 +137,15 @@ impl Keeper {
         }
     }
 
+    #[cold]
+    fn mark(&self, sighting: &Sighting<'_>, kind: u8) -> Mark {
+        let mark = self.repeat_key(sighting, kind);
+        prefetch(&self.seen, mark as usize % SLOTS);
+        Mark(mark)
+    }
+
     /// What a sighting has in common with its repeats, as `repeat_key` of eir/decisions/keep.py; 0: it has none.
-    fn mark(&self, sighting: &Sighting<'_>, kind: u8) -> u64 {
+    fn repeat_key(&self, sighting: &Sighting<'_>, kind: u8) -> u64 {
         let mut period = DAY_SECONDS;
         if sighting.status == BLACKLISTED {
             period = self.wanted.denial_repeat_seconds;
@@ -267,6 +278,12 @@ mod tests {
         (Keeper::new(wanted), Queue::default())
     }
 
+    fn put(keeper: &mut Keeper, queue: &Queue, sighting: &Sighting<'_>) {
+        if let Some(mark) = keeper.wants(sighting) {
+            keeper.keep(queue, sighting, mark);
+        }
+    }
+
     fn taken(queue: &Queue) -> usize {
         let bytes = queue.take();
         let mut rest = bytes.as_slice();
@@ -276,7 +293,7 @@ mod tests {
     #[test]
     fn what_is_put_is_what_is_taken() {
         let (mut keeper, queue) = keeper(1);
-        keeper.keep(&queue, &SEEN);
+        put(&mut keeper, &queue, &SEEN);
         let bytes = queue.take();
         assert_eq!(decode(&mut bytes.as_slice()), Some(SEEN));
         assert_eq!(taken(&queue), 0);
@@ -286,20 +303,20 @@ mod tests {
     fn repeats_are_left_out_until_their_time_is_over() {
         let (mut keeper, queue) = keeper(1);
         for time in [1000, 1001, 1019, 1020] {
-            keeper.keep(&queue, &Sighting { time, ..SEEN });
+            put(&mut keeper, &queue, &Sighting { time, ..SEEN });
         }
         assert_eq!((taken(&queue), queue.repeated.get()), (2, 2));
         keeper.wanted.denial_repeat_seconds = 0;
-        keeper.keep(&queue, &SEEN);
-        keeper.keep(&queue, &SEEN);
+        put(&mut keeper, &queue, &SEEN);
+        put(&mut keeper, &queue, &SEEN);
         assert_eq!(taken(&queue), 2);
     }
 
     #[test]
     fn a_placeholder_is_kept_once_whoever_uses_it() {
         let (mut keeper, queue) = keeper(keep::FIRST_IMEI);
-        keeper.keep(&queue, &Sighting { status: 2, ..SEEN });
-        keeper.keep(&queue, &Sighting { status: 2, imsi: b"4", ..SEEN });
+        put(&mut keeper, &queue, &Sighting { status: 2, ..SEEN });
+        put(&mut keeper, &queue, &Sighting { status: 2, imsi: b"4", ..SEEN });
         assert_eq!(taken(&queue), 1);
     }
 
@@ -307,10 +324,10 @@ mod tests {
     fn what_finds_no_room_is_counted() {
         let (mut keeper, queue) = keeper(1);
         for serial in 0..5 {
-            keeper.keep(&queue, &Sighting { serial, reason: serial as u8, ..SEEN });
+            put(&mut keeper, &queue, &Sighting { serial, reason: serial as u8, ..SEEN });
         }
         assert_eq!((taken(&queue), queue.dropped.get()), (3, 2));
-        keeper.keep(&queue, &Sighting { reason: 4, ..SEEN });
+        put(&mut keeper, &queue, &Sighting { reason: 4, ..SEEN });
         assert_eq!(taken(&queue), 1, "what was dropped is not a repeat");
     }
 
@@ -320,11 +337,11 @@ mod tests {
         keeper.wanted.records_max = 1000;
         for number in 0..400 {
             let imsi = format!("{number:015}");
-            keeper.keep(&queue, &Sighting { imsi: imsi.as_bytes(), ..SEEN });
+            put(&mut keeper, &queue, &Sighting { imsi: imsi.as_bytes(), ..SEEN });
         }
         assert!((150..250).contains(&taken(&queue)));
         let (mut never, queue) = self::keeper(keep::NEVER);
-        never.keep(&queue, &SEEN);
+        put(&mut never, &queue, &SEEN);
         assert_eq!(taken(&queue), 0);
     }
 

@@ -1,6 +1,7 @@
 //! Pairs that checks found unpaired, on their way to Python: repeats left out. As eir/notify/sightings.py.
 
 use crate::case_table::Pair;
+use crate::memory::prefetch;
 use crate::sightings::Queue;
 
 /// Places in which pairs are remembered; a later one takes the place of another.
@@ -33,6 +34,12 @@ impl Spotter {
     pub fn new(sightings_max: usize, repeat_seconds: u64) -> Self {
         let places = if sightings_max == 0 { 0 } else { PLACES };
         Self { sightings_max, repeat_seconds, lately: vec![(0, 0); places] }
+    }
+
+    /// Fetches what `note` reads.
+    #[inline]
+    pub fn fetch(&self, pair: Pair) {
+        prefetch(&self.lately, pair.tag() as usize % PLACES);
     }
 
     /// Puts a pair into the queue, unless it was told lately or there is no room.

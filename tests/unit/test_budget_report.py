@@ -25,7 +25,7 @@ def cells(*results: Result) -> dict[str, str]:
 def test_a_value_is_shown_with_whether_it_is_met() -> None:
     lookup = {"native, alone, p50": 560, "a random read of memory": 143, "native, back to back": 401}
     table = cells(replace(saved("lookup"), figures={name: Figure(one, "ns") for name, one in lookup.items()}))
-    assert table["facts and verdict, back to back"] == "401 ns, **missed**"
+    assert table["facts and verdict, back to back, none known ahead"] == "401 ns, **missed**"
     assert table["facts and verdict alone, p50, by a random read"] == "3.92 ×, met"
     assert table["two threads by one, by CPU time"] == "–"
 

@@ -21,7 +21,7 @@ use crate::place::Place;
 use crate::policy::far;
 
 /// Checks that go down the tables together: all that they need stays in the first cache.
-const GROUP: usize = 128;
+pub const GROUP: usize = 128;
 /// Checks that take a step together.
 const CHUNK: usize = 32;
 /// Steps of a look-up after its text was read.

@@ -28,6 +28,7 @@ pub mod stream;
 mod testing;
 pub mod threads;
 mod together;
+mod told;
 mod valid;
 pub mod worker;
 

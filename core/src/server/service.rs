@@ -12,17 +12,17 @@ use std::time::Instant;
 use super::answer::{Failure, code};
 use super::request::{Encoding, Method};
 use super::together::{Check, Together};
+use super::told::Texts;
 use super::{Limits, Shared, valid};
-use crate::check::{Question, Tables, Verdict};
+use crate::check::{GROUP, Question, Tables, Verdict};
 use crate::counters::{Counters, bound};
 use crate::published::Published;
-use crate::sightings::{Keeper, Queues, Sighting};
-use crate::unpaired::{LOOKING, Spotter};
+use crate::sightings::{Keeper, Queues};
+use crate::unpaired::Spotter;
 use crate::wire::{self, Batch, CheckRequest, Place, Verdicts};
 
-/// Identities of a batch that are judged together.
-pub const GROUP_ROWS: usize = 64;
-const WHITELISTED: u8 = 1;
+/// Identities that are judged together.
+pub const GROUP_ROWS: usize = GROUP;
 /// What stands before a message: whether it is compressed, and its length.
 pub const PREFIX_BYTES: usize = 5;
 
@@ -97,9 +97,9 @@ pub struct Service<S: Source> {
     pub(super) shared: Arc<Shared>,
     pub(super) limits: Limits,
     pub(super) counters: Arc<Counters>,
-    queues: Arc<Queues>,
-    keeper: Keeper,
-    spotter: Spotter,
+    pub(super) queues: Arc<Queues>,
+    pub(super) keeper: Keeper,
+    pub(super) spotter: Spotter,
     /// Answers of the call at hand, each with its prefix.
     pub(super) answer: Vec<u8>,
     batch: Batch,
@@ -290,7 +290,9 @@ impl<S: Source> Service<S> {
     ) {
         let said = (judge.policy_number(), judge.status_map(client));
         let CheckRequest { imei, imsi, serving_plmn, msisdn, .. } = *request;
-        self.tell(verdict, said, (imei, imsi, serving_plmn, client), msisdn);
+        let texts = Texts { imei, imsi, serving_plmn, client };
+        let told = self.told(verdict, said, texts);
+        self.note(verdict, &told, texts, msisdn);
     }
 
     /// Judges checks that came together; false where each is to be judged by itself: there are no tables, or one of
@@ -342,33 +344,6 @@ impl<S: Source> Service<S> {
         self.counters.seconds[1].observe_many(share, streamed);
     }
 
-    /// Turns a verdict into what the client is told, counts it, and keeps it where log and cases want it.
-    #[inline]
-    fn tell(
-        &mut self,
-        verdict: &mut Verdict,
-        (policy, map): (u64, &[u8]),
-        texts: (&[u8], &[u8], &[u8], &[u8]),
-        msisdn: &[u8],
-    ) {
-        let judged = verdict.status;
-        verdict.status = map.get(usize::from(judged)).copied().unwrap_or(judged);
-        if verdict.status != WHITELISTED {
-            verdict.cache_seconds = 0;
-        }
-        self.counters.check(verdict.status, verdict.reason);
-        let (imei, imsi, serving_plmn, client) = texts;
-        if let Some(pair) = verdict.unpaired.filter(|_| client != LOOKING) {
-            self.spotter.note(&self.queues.unpaired, pair, self.now, msisdn);
-        }
-        let Verdict { status, reason, serial, .. } = *verdict;
-        let time = self.now;
-        let seen =
-            Sighting { time, imei, imsi, serving_plmn, client, judged, status, reason, serial, policy };
-        self.keeper.keep(&self.queues.kept, &seen);
-        self.keeper.try_out(&self.queues.tried, self.shared.trial_threshold(), &seen);
-    }
-
     fn batch(&mut self, message: &[u8], client: &[u8], late: bool) -> Result<(), Failure> {
         let mut batch = std::mem::take(&mut self.batch);
         let result = self.judged(|service, judge| {
@@ -384,13 +359,14 @@ impl<S: Source> Service<S> {
         result
     }
 
-    fn judge_batch(&mut self, judge: &S::Judge, batch: &Batch, message: &[u8], client: &[u8]) {
+    fn judge_batch<'d>(&mut self, judge: &S::Judge, batch: &Batch, message: &'d [u8], client: &'d [u8]) {
         let text = |place: Option<Place>| place.map_or(&[][..], |place| place.of(message));
         let serving_plmn = text(batch.serving_plmn);
         let (mut verdicts, mut columns) =
             (std::mem::take(&mut self.verdicts), std::mem::take(&mut self.columns));
         columns.clear();
-        let mut questions = Vec::with_capacity(batch.imei.rows.min(GROUP_ROWS));
+        let rows = batch.imei.rows.min(GROUP_ROWS);
+        let (mut questions, mut told) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
         let said = (judge.policy_number(), judge.status_map(client));
         let (mut serial, mut stale) = judge.state();
         let mut imsis = batch.imsi.places.iter();
@@ -404,8 +380,15 @@ impl<S: Source> Service<S> {
             }));
             verdicts.clear();
             judge.check_batch(&questions, self.now, &mut verdicts);
-            for (question, verdict) in questions.iter().zip(&mut verdicts) {
-                self.tell(verdict, said, (question.imei, question.imsi, serving_plmn, client), b"");
+            let texts = |question: &Question<'d>| {
+                let Question { imei, imsi, serving_plmn, .. } = *question;
+                Texts { imei, imsi, serving_plmn, client }
+            };
+            let asked = questions.iter().zip(&mut verdicts);
+            told.clear();
+            told.extend(asked.map(|(question, verdict)| self.told(verdict, said, texts(question))));
+            for ((question, verdict), told) in questions.iter().zip(&verdicts).zip(&told) {
+                self.note(verdict, told, texts(question), b"");
                 columns.push(verdict);
             }
             (serial, stale) =

@@ -1,0 +1,70 @@
+//! What becomes of a verdict: the status that its client is told, and what is kept of it.
+//!
+//! In two steps, so that a group's sightings are looked for in the memory of repeats together: `told` of all, which
+//! fetches, then `note` of all, which reads.
+
+use super::service::{Service, Source};
+use crate::check::Verdict;
+use crate::policy::WHITELISTED;
+use crate::sightings::{Mark, Sighting};
+use crate::unpaired::LOOKING;
+
+/// What a check said, and who asked it.
+#[derive(Clone, Copy)]
+pub(super) struct Texts<'d> {
+    pub(super) imei: &'d [u8],
+    pub(super) imsi: &'d [u8],
+    pub(super) serving_plmn: &'d [u8],
+    pub(super) client: &'d [u8],
+}
+
+/// What became of a verdict: its status by the policy of that number, and by what the log knows its repeats, where it
+/// wants it.
+pub(super) struct Told {
+    judged: u8,
+    policy: u64,
+    mark: Option<Mark>,
+}
+
+impl<S: Source> Service<S> {
+    /// Turns a verdict into what the client is told, and counts it; what `note` reads is fetched.
+    #[inline]
+    pub(super) fn told(&self, verdict: &mut Verdict, said: (u64, &[u8]), texts: Texts<'_>) -> Told {
+        let (policy, map) = said;
+        let judged = verdict.status;
+        verdict.status = map.get(usize::from(judged)).copied().unwrap_or(judged);
+        if verdict.status != WHITELISTED {
+            verdict.cache_seconds = 0;
+        }
+        self.counters.check(verdict.status, verdict.reason);
+        if let Some(pair) = verdict.unpaired {
+            self.spotter.fetch(pair);
+        }
+        Told { judged, policy, mark: self.keeper.wants(&self.sighting(verdict, (judged, policy), texts)) }
+    }
+
+    /// Keeps what a client was told where log and cases want it.
+    #[inline]
+    pub(super) fn note(&mut self, verdict: &Verdict, told: &Told, texts: Texts<'_>, msisdn: &[u8]) {
+        if let Some(pair) = verdict.unpaired.filter(|_| texts.client != LOOKING) {
+            self.spotter.note(&self.queues.unpaired, pair, self.now, msisdn);
+        }
+        let threshold = self.shared.trial_threshold();
+        if told.mark.is_none() && threshold == 0 {
+            return;
+        }
+        let seen = self.sighting(verdict, (told.judged, told.policy), texts);
+        if let Some(mark) = told.mark {
+            self.keeper.keep(&self.queues.kept, &seen, mark);
+        }
+        self.keeper.try_out(&self.queues.tried, threshold, &seen);
+    }
+
+    #[inline]
+    fn sighting<'d>(&self, verdict: &Verdict, (judged, policy): (u8, u64), texts: Texts<'d>) -> Sighting<'d> {
+        let Verdict { status, reason, serial, .. } = *verdict;
+        let Texts { imei, imsi, serving_plmn, client } = texts;
+        let time = self.now;
+        Sighting { time, imei, imsi, serving_plmn, client, judged, status, reason, serial, policy }
+    }
+}
