@@ -94,17 +94,19 @@ pub struct RowFacts {
 impl RowFacts {
     /// Reads a row for a SIM (0: none) at a second.
     pub fn of(row: Row<'_>, imsi: u64, now: u64, stretch: &Stretch, tac: Option<u64>) -> Self {
-        let owner = row.owner();
-        let mut facts = Self {
-            registered: row.head & REGISTERED != 0,
-            owner,
-            pairs: u64::from(owner != 0),
-            ..Self::default()
-        };
+        let mut facts = Self::of_head(row);
         if !row.words.is_empty() {
             facts.read_items(row, imsi, now, stretch, tac);
         }
         facts
+    }
+
+    /// Reads a row that has no items.
+    #[inline]
+    pub fn of_head(row: Row<'_>) -> Self {
+        let owner = row.owner();
+        let registered = row.head & REGISTERED != 0;
+        Self { registered, owner, pairs: u64::from(owner != 0), ..Self::default() }
     }
 
     #[cold]

@@ -128,8 +128,22 @@ impl Near {
     /// Reads a row at a second.
     #[inline]
     pub(crate) fn of(row: Row<'_>, asked: &Circumstances<'_>, now: u64, stretch: &Stretch) -> Self {
+        // Most rows have no items: compiled apart, most facts are known to be none.
+        if row.words.is_empty() {
+            return Self::of_facts(&RowFacts::of_head(row), asked, stretch);
+        }
+        Self::of_items(row, asked, now, stretch)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn of_items(row: Row<'_>, asked: &Circumstances<'_>, now: u64, stretch: &Stretch) -> Self {
+        Self::of_facts(&RowFacts::of(row, asked.imsi.code, now, stretch, asked.tac), asked, stretch)
+    }
+
+    #[inline(always)]
+    fn of_facts(facts: &RowFacts, asked: &Circumstances<'_>, stretch: &Stretch) -> Self {
         let imsi = asked.imsi.code;
-        let facts = RowFacts::of(row, imsi, now, stretch, asked.tac);
         let (imsi_class, tac_class) = (stretch.imsi_class(imsi), stretch.tac_class(asked.tac));
         let kind = match asked.imsi.class {
             imsi_class::WELL_FORMED if !imsi_class.home() => imsi_kind::FOREIGN,
@@ -139,12 +153,15 @@ impl Near {
         };
         let individually = usize::from(facts.individually_registered());
         let type_exempt = asked.type_exempt || (asked.tac.is_some() && stretch.tac_exempt[tac_class]);
-        let mut gate = usize::from(asked.emergency) * g!("emergency")
+        let gate = usize::from(asked.emergency) * g!("emergency")
             + usize::from(asked.allow_all) * g!("override")
             + kind * g!("imsi_kind")
             + individually * g!("individually_registered")
             + usize::from(imsi != 0 && imsi_class.exempt()) * g!("imsi_range_exempt")
-            + usize::from(type_exempt) * g!("device_type_exempt");
+            + usize::from(type_exempt) * g!("device_type_exempt")
+            + usize::from(facts.exempt_pair != 0) * g!("pair_exempt")
+            + usize::from(facts.own_block) * g!("own_block")
+            + usize::from(facts.exempt_imei != 0) * g!("imei_exempt");
         let relation = match () {
             () if imsi != 0 && facts.owner == imsi => relation::OWNER,
             () if facts.utilizer => relation::UTILIZER,
@@ -155,18 +172,12 @@ impl Near {
             imei_class::KEY if facts.pairs > stretch.pairs_per_imei_max => standing::SHARED,
             class => usize::from(class),
         };
-        let mut standing = relation * s!("relation")
+        let standing = relation * s!("relation")
             + kind * s!("imsi_kind")
             + kind_of_imei * s!("standing")
             + usize::from(facts.owner != 0) * s!("owned")
-            + individually * s!("individually_registered");
-        if !row.words.is_empty() {
-            // Only items say these.
-            gate += usize::from(facts.exempt_pair != 0) * g!("pair_exempt")
-                + usize::from(facts.own_block) * g!("own_block")
-                + usize::from(facts.exempt_imei != 0) * g!("imei_exempt");
-            standing += usize::from(facts.grandfathered) * s!("grandfathered");
-        }
+            + individually * s!("individually_registered")
+            + usize::from(facts.grandfathered) * s!("grandfathered");
         Self {
             owner: facts.owner,
             home: kind == imsi_kind::HOME || kind == imsi_kind::ABROAD,

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Final
 
 _PIECE_BYTES: Final = 8 << 20
+CALL_BYTES: Final = 256 << 10
+"""Of one call to the system: it may hold the core until it has copied them all, and checks wait."""
 
 
 class FileLayer:
@@ -35,7 +37,7 @@ class FileLayer:
                 piece = view[at : at + _PIECE_BYTES]
                 end = at + len(piece)
                 while len(piece):
-                    piece = piece[os.write(file, piece) :]
+                    piece = piece[os.write(file, piece[:CALL_BYTES]) :]
                 if self.bytes_per_second_max:
                     # Write-behind: what is written is flushed and dropped before the next piece.
                     os.fdatasync(file)

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from crc32c import crc32c
 
 from eir.errors import SegmentDamagedError
+from eir.whitelist.files import CALL_BYTES
 
 MAGIC: Final = b"EIRSEG\r\n"
 VERSION: Final = 1
@@ -30,7 +31,6 @@ SECTIONS_MAX: Final = 64
 _HEADER: Final = struct.Struct("<8sHHIIIQQI20x")
 _ENTRY: Final = struct.Struct("<IIQQQ")
 _CRC_AT: Final = 40
-_READ_BYTES: Final = 4 << 20
 _HUGE_BYTES: Final = 2 << 20
 
 
@@ -175,7 +175,7 @@ def load(path: Path) -> Segment:
             view = memoryview(anonymous(length))[:length]
             done = 0
             while done < length:
-                got = file.readinto(view[done : done + _READ_BYTES])
+                got = file.readinto(view[done : done + CALL_BYTES])
                 if not got:
                     break
                 done += got
