@@ -268,10 +268,13 @@ def _announce(state: State, manage: str) -> None:
 
 async def _keep(state: State, threads: CheckThreads) -> None:
     """Keep gauges and staleness up to date, the journal's log folded in, and checks before what can wait."""
+
+    async def review() -> None:
+        threads.review(monotonic())
+
     while True:
         await asyncio.sleep(REFRESH_SECONDS)
-        threads.review(monotonic())
-        for task in (state.refresh, state.checkpoint):
+        for task in (review, state.refresh, state.checkpoint):
             try:
                 await task()
             except Exception:

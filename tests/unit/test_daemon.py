@@ -9,6 +9,7 @@ from eir import daemon, native
 from eir.config import load
 from eir.errors import EngineUnavailableError
 from eir.metrics import Metrics
+from eir.server.priority import CheckThreads
 from eir.server.state import State
 
 
@@ -64,7 +65,7 @@ def test_upkeep_outlives_a_round_that_fails(monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr(state, "refresh", refresh)
         monkeypatch.setattr(state, "checkpoint", checkpoint)
         with structlog.testing.capture_logs() as logged:
-            upkeep = asyncio.create_task(daemon._keep(state))
+            upkeep = asyncio.create_task(daemon._keep(state, CheckThreads()))
             await asyncio.sleep(0.05)
             assert not upkeep.done()
             upkeep.cancel()
