@@ -114,7 +114,7 @@ impl Tables {
         let parsed = self.read(question);
         let mut place = self.begin(&parsed);
         let near = self.near(&parsed, &mut place, &moment);
-        let (mut verdict, place) = self.judge(&parsed, &mut place, &near, None, &moment);
+        let (mut verdict, place) = self.judge(&parsed, place, &near, None, &moment);
         self.find_case(&mut verdict, place, &moment);
         verdict
     }
@@ -193,12 +193,10 @@ impl Tables {
             allow_all: self.allow_all,
             tac,
             type_exempt: tac.is_some_and(|tac| self.type_exempt(tac)),
+            beside_block: parsed.key.is_some_and(|key| generation.linked_blocks.may_have(key)),
+            imsi_listed: parsed.imsi.code != 0 && generation.may_list_imsi(parsed.imsi.code),
         };
-        let mut near = Near::of(row, &circumstances, moment.now, moment.stretch);
-        let linked = || parsed.key.is_some_and(|key| generation.linked_blocks.may_have(key));
-        let listed = || parsed.imsi.code != 0 && generation.may_list_imsi(parsed.imsi.code);
-        near.find_wants(moment.stretch, linked, listed);
-        near
+        Near::of(row, &circumstances, moment.now, moment.stretch)
     }
 
     /// The row of an IMEI that has no key.
@@ -215,7 +213,7 @@ impl Tables {
     fn judge<'t>(
         &'t self,
         parsed: &Parsed<'_>,
-        place: &mut Place<'t>,
+        place: Place<'t>,
         near: &Near,
         others: Option<OtherSlots<'t>>,
         moment: &Moment<'t>,
@@ -231,7 +229,7 @@ impl Tables {
         let judged = if near.wants == 0 {
             near.judge(&mut NoFacts, stretch, self.stale)
         } else {
-            let slot = key.map(|key| Slot { key, place: *place });
+            let slot = key.map(|key| Slot { key, place });
             near.judge(&mut Far { tables: self, slot, others, imsi, moment }, stretch, self.stale)
         };
         let (status, reason, deadline) = (judged.status, judged.reason, judged.deadline);

@@ -2,6 +2,8 @@
 //!
 //! Text is UTF-8 as it came over the wire. Sources: TS 23.003 clause 6, annex B, clause 2.2.
 
+use crate::filter::Filter;
+
 /// Digits of an IMEI that name the equipment: TAC 8, serial 6.
 const IMEI_DIGITS: usize = 14;
 /// The longest text that may be an IMEI or a raw list entry, in characters.
@@ -9,6 +11,8 @@ const IMEI_CHARS_MAX: usize = 16;
 const IMSI_DIGITS_MAX: usize = 15;
 /// Digits that name a network; fewer are IMSI_SHORT.
 const IMSI_DIGITS_NETWORK: usize = 6;
+/// Of the filter of placeholders, for each of them.
+const FILTER_BITS: usize = 16;
 /// Serials of one TAC.
 pub const SERIALS: u64 = 1_000_000;
 
@@ -120,25 +124,21 @@ const TENS: [u64; IMSI_DIGITS_MAX + 1] = {
 #[derive(Default)]
 pub struct Placeholders {
     sorted: Vec<u64>,
-    /// A bit for each key, by its hash: nearly all other keys have none of them.
-    bits: u64,
+    filter: Filter,
 }
 
 impl Placeholders {
     /// Takes the keys in any order.
     pub fn new(mut keys: Vec<u64>) -> Self {
         keys.sort_unstable();
-        let bits = keys.iter().fold(0, |bits, key| bits | Self::bit(*key));
-        Self { sorted: keys, bits }
-    }
-
-    fn bit(key: u64) -> u64 {
-        1 << (key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 58)
+        let mut filter = Filter::new(keys.len(), FILTER_BITS);
+        keys.iter().for_each(|key| filter.add(*key));
+        Self { sorted: keys, filter }
     }
 
     #[inline]
     fn have(&self, key: u64) -> bool {
-        self.bits & Self::bit(key) != 0 && self.sorted.binary_search(&key).is_ok()
+        self.filter.may_have(key) && self.sorted.binary_search(&key).is_ok()
     }
 }
 

@@ -52,6 +52,10 @@ pub(crate) struct Circumstances<'a> {
     pub tac: Option<u64>,
     /// Its type of device is exempt.
     pub type_exempt: bool,
+    /// Another slot of the device may be stolen or lost.
+    pub beside_block: bool,
+    /// The IMSI may have a row of its own.
+    pub imsi_listed: bool,
 }
 
 /// What the row of an identity says, and the places in the tables as far as that makes them.
@@ -178,10 +182,21 @@ impl Near {
             + usize::from(facts.owner != 0) * s!("owned")
             + individually * s!("individually_registered")
             + usize::from(facts.grandfathered) * s!("grandfathered");
+        let needs = stretch.gate_needs[gate];
+        let mut wants = needs & far::RANGES;
+        if asked.beside_block {
+            wants |= needs & far::LINKS;
+        }
+        if asked.imsi_listed {
+            wants |= needs & far::IMSI_ROWS;
+        }
+        if stretch.gate[gate] == 0 {
+            wants |= stretch.standing_needs[standing];
+        }
         Self {
             owner: facts.owner,
             home: kind == imsi_kind::HOME || kind == imsi_kind::ABROAD,
-            wants: 0,
+            wants,
             tracked: facts.tracked,
             tac_class,
             imsi_class: imsi_class.class,
@@ -189,28 +204,6 @@ impl Near {
             standing,
             exempt_imei: facts.exempt_imei,
             exempt_pair: facts.exempt_pair,
-        }
-    }
-
-    /// Works out which far facts are wanted, by what is told cheaply: whether another slot may be stolen or lost, and
-    /// whether the IMSI may have a row.
-    #[inline]
-    pub(crate) fn find_wants(
-        &mut self,
-        stretch: &Stretch,
-        linked_block: impl FnOnce() -> bool,
-        imsi_listed: impl FnOnce() -> bool,
-    ) {
-        let needs = stretch.gate_needs[self.gate];
-        self.wants = needs & far::RANGES;
-        if needs & far::LINKS != 0 && linked_block() {
-            self.wants |= far::LINKS;
-        }
-        if needs & far::IMSI_ROWS != 0 && imsi_listed() {
-            self.wants |= far::IMSI_ROWS;
-        }
-        if stretch.gate[self.gate] == 0 {
-            self.wants |= stretch.standing_needs[self.standing];
         }
     }
 

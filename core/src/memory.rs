@@ -149,27 +149,28 @@ impl Deref for Words {
     }
 }
 
-/// As `prefetch`, for a record of a table so large that it is hardly read again: what else is in the caches stays.
-#[inline(always)]
-pub fn prefetch_once<T>(records: &[T], at: usize) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_NTA, _mm_prefetch};
-        // SAFETY: a hint: whatever the address, it neither faults nor changes what the program sees.
-        unsafe { _mm_prefetch::<_MM_HINT_NTA>(records.as_ptr().wrapping_add(at).cast()) }
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (records, at);
-}
-
 /// Asks the processor to fetch a record that will be read soon; nothing happens beyond the end.
 #[inline(always)]
 pub fn prefetch<T>(records: &[T], at: usize) {
+    hint::<SOON, T>(records, at);
+}
+
+/// As `prefetch`, for a record of a table so large that it is hardly read again: what else is in the caches stays.
+#[inline(always)]
+pub fn prefetch_once<T>(records: &[T], at: usize) {
+    hint::<ONCE, T>(records, at);
+}
+
+/// Hints as x86-64 numbers them: to all caches, and past all but the first.
+const SOON: i32 = 3;
+const ONCE: i32 = 0;
+
+#[inline(always)]
+fn hint<const HINT: i32, T>(records: &[T], at: usize) {
     #[cfg(target_arch = "x86_64")]
-    {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a hint: whatever the address, it neither faults nor changes what the program sees.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(records.as_ptr().wrapping_add(at).cast()) }
+    // SAFETY: a hint: whatever the address, it neither faults nor changes what the program sees.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<HINT>(records.as_ptr().wrapping_add(at).cast());
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = (records, at);

@@ -6,7 +6,7 @@ use crate::memory::prefetch;
 const NO_TAC: u32 = u32::MAX;
 
 /// What a look-up needs of the record of a TAC, so that it reads one line, and not two.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 #[repr(C, align(32))]
 pub(crate) struct TacSlot {
     pub(crate) tac: u32,
@@ -27,15 +27,7 @@ impl TacIndex {
     /// Takes TACs; of those that are equal the last.
     pub(crate) fn new(tacs: &[TacSlot]) -> Self {
         let length = (tacs.len() * 2).next_power_of_two().max(2);
-        let empty = TacSlot {
-            tac: NO_TAC,
-            shard: 0,
-            entry: 0,
-            dense_first: 0,
-            sparse_first: 0,
-            dense_mask: 0,
-            sparse_mask: 0,
-        };
+        let empty = TacSlot { tac: NO_TAC, ..TacSlot::default() };
         let mut index = Self(vec![empty; length].into());
         for slot in tacs {
             let mut at = index.home(slot.tac);
@@ -87,7 +79,7 @@ mod tests {
     use super::{NO_TAC, TacIndex, TacSlot};
 
     fn slot(tac: u32, entry: u32) -> TacSlot {
-        TacSlot { tac, shard: 0, entry, dense_first: 0, sparse_first: 0, dense_mask: 0, sparse_mask: 0 }
+        TacSlot { tac, entry, ..TacSlot::default() }
     }
 
     #[test]

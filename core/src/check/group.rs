@@ -132,9 +132,9 @@ impl Tables {
             nears.extend(ready.map(|(parsed, place)| self.near(parsed, place, moment)));
         }
         let mut beside = self.look_beside(&group, &mut places, &nears).into_iter().peekable();
-        for (at, ((parsed, place), near)) in group.iter().zip(&mut places).zip(&nears).enumerate() {
+        for (at, ((parsed, place), near)) in group.iter().zip(&places).zip(&nears).enumerate() {
             let others = beside.next_if(|(other, _)| *other == at).map(|(_, slots)| slots);
-            let (verdict, place) = self.judge(parsed, place, near, others, moment);
+            let (verdict, place) = self.judge(parsed, *place, near, others, moment);
             judged(verdict, place);
         }
     }
