@@ -55,6 +55,7 @@ def test_a_copy_of_a_working_daemon_is_whole_and_serves(tmp_path: Path, environm
         stop, pushed = threading.Event(), list[int]()
         pushing = threading.Thread(target=push_on, args=(daemon, stop, pushed))
         pushing.start()
+        wait_for(lambda: pushed, "a push beside which the copy is made")
         ended = backup(data, copy, environment)
         stop.set()
         pushing.join()
