@@ -13,13 +13,15 @@ mod group;
 use std::sync::Arc;
 
 pub use self::group::GROUP;
+use crate::bare::{BareVerdict, Says, settled};
 use crate::case_table::{CUT_OFF, CaseTable, Pair};
 use crate::facts::{self, Row, RowFacts};
 use crate::generation::Generation;
-use crate::identity::{Imei, Imsi, SERIALS, Subject, parse_imei, parse_imsi};
-use crate::judge::{Circumstances, FarFacts, Near, NoFacts, cache_seconds};
+use crate::identity::{Imei, Imsi, SERIALS, Subject, imei_class, imsi_class, parse_imei, parse_imsi};
+use crate::judge::{Asked, FarFacts, Judged, Near, NoFacts, cache_seconds};
 use crate::place::{Found, Place};
-use crate::policy::{Policy, Stretch};
+use crate::policy::Policy;
+use crate::stretch::Stretch;
 
 /// What a node asks; text in UTF-8 as it came.
 #[derive(Clone, Copy, Default, Debug)]
@@ -49,7 +51,7 @@ pub struct Verdict {
 /// reason rests on (0: none). Their cases have no part in it.
 #[derive(Default, PartialEq, Eq, Debug)]
 #[allow(missing_docs)]
-pub struct Judged {
+pub struct JudgedPairs {
     pub reasons: Vec<u8>,
     pub outcomes: Vec<u8>,
     pub ends: Vec<u64>,
@@ -77,12 +79,16 @@ struct Parsed<'q> {
     imei_class: u8,
     key: Option<u64>,
     imsi: Imsi,
+    /// It is of those that are judged ahead.
+    usual: bool,
 }
 
 /// A slot of a device: its key, and where to look for it.
 #[derive(Clone, Copy)]
 struct Slot<'t> {
     key: u64,
+    /// Which check of a group asks for it.
+    of: usize,
     place: Place<'t>,
 }
 
@@ -90,13 +96,6 @@ impl Slot<'_> {
     fn tac(&self) -> u64 {
         self.key / SERIALS
     }
-}
-
-/// The other slots of a device: seldom more than one.
-#[derive(Default)]
-struct OtherSlots<'t> {
-    first: Option<Slot<'t>>,
-    more: Vec<Slot<'t>>,
 }
 
 /// A second, and the policy that is in force then.
@@ -113,9 +112,17 @@ impl Tables {
         let moment = self.at(now);
         let parsed = self.read(question);
         let mut place = self.begin(&parsed);
-        let near = self.near(&parsed, &mut place, &moment);
-        let (mut verdict, place) = self.judge(&parsed, place, &near, None, &moment);
-        self.find_case(&mut verdict, place, &moment);
+        place.find_all();
+        let bare = self.ahead(&parsed, &place, &moment);
+        let (home, judged) = if let Some(bare) = settled(bare) {
+            (bare.near.home, bare.judged)
+        } else {
+            let near = || self.near(&parsed, &mut place, &moment);
+            let near = bare.map_or_else(near, |bare| bare.near);
+            (near.home, self.judge(&parsed, &mut place, &near, None, &moment))
+        };
+        let mut verdict = self.verdict(&parsed, home, &judged, &moment);
+        self.find_case(&mut verdict, &judged, &moment);
         verdict
     }
 
@@ -129,23 +136,27 @@ impl Tables {
         Moment { now, stretch, next_change }
     }
 
-    #[inline]
+    #[inline(always)]
     fn read<'q>(&self, question: &'q Question<'q>) -> Parsed<'q> {
         let imei = parse_imei(question.imei, self.policy.placeholders());
         let key = self.key(&imei);
         let imsi = parse_imsi(question.imsi);
         self.generation.prefetch_imsi(imsi.code);
-        Parsed { question, imei_class: imei.class, key, imsi }
+        let usual = imei.class == imei_class::KEY
+            && imsi.class == imsi_class::WELL_FORMED
+            && !question.emergency
+            && !self.allow_all;
+        Parsed { question, imei_class: imei.class, key, imsi, usual }
     }
 
     /// Begins the look-up of a question.
-    #[inline]
+    #[inline(always)]
     fn begin(&self, parsed: &Parsed<'_>) -> Place<'_> {
         parsed.key.map_or(Place::NOWHERE, |key| self.slot(key).place)
     }
 
     /// The key of an IMEI; what its look-up reads first is fetched.
-    #[inline]
+    #[inline(always)]
     fn key(&self, imei: &Imei) -> Option<u64> {
         let Subject::Key(key) = imei.subject else { return None };
         if !self.exempt_types.is_empty() {
@@ -157,46 +168,63 @@ impl Tables {
     }
 
     /// Begins the look-up of a key.
-    #[inline]
+    #[inline(always)]
     fn slot(&self, key: u64) -> Slot<'_> {
         self.generation.prefetch_levels(key);
-        Slot { key, place: self.generation.place(key) }
+        Slot { key, of: 0, place: self.generation.place(key) }
     }
 
     /// Finds the other slots of a device, and begins their look-up.
-    fn other_slots<'t>(&'t self, key: u64, place: &mut Place<'t>) -> OtherSlots<'t> {
-        let mut others = OtherSlots::default();
-        self.generation.links(key, place, &mut |key| {
-            let other = self.slot(key);
-            match &others.first {
-                None => others.first = Some(other),
-                Some(_) => others.more.push(other),
-            }
-        });
-        others
+    #[inline]
+    fn other_slots<'t>(&'t self, key: u64, place: &mut Place<'t>, found: &mut impl FnMut(Slot<'t>)) {
+        self.generation.links(key, place, &mut |key| found(self.slot(key)));
+    }
+
+    /// What a row without items comes to; None where it has some, or the identity is none of those that are judged
+    /// ahead.
+    #[inline(always)]
+    fn ahead<'t>(
+        &self,
+        parsed: &Parsed<'_>,
+        place: &Place<'_>,
+        moment: &Moment<'t>,
+    ) -> Option<&'t BareVerdict> {
+        let (key, imsi) = (parsed.key.filter(|_| parsed.usual)?, parsed.imsi.code);
+        let (generation, stretch) = (&*self.generation, moment.stretch);
+        let head = generation.bare_head(key, place)?;
+        let tac = key / SERIALS;
+        if generation.linked_blocks.may_have(key) || generation.may_list_imsi(imsi) || self.type_exempt(tac) {
+            return None;
+        }
+        let (tac_class, network) = (stretch.tac_class(Some(tac)), stretch.imsi_class(imsi));
+        let at_home = stretch.home_plmn(parsed.question.serving_plmn);
+        Some(stretch.bare().verdict(tac_class, network, at_home, Says::of(head, imsi)))
     }
 
     /// What the row of an identity says.
     #[inline]
     fn near<'t>(&'t self, parsed: &Parsed<'_>, place: &mut Place<'t>, moment: &Moment<'_>) -> Near {
-        let generation = &*self.generation;
+        let (generation, stretch, question) = (&*self.generation, moment.stretch, parsed.question);
         let row = match parsed.key {
             Some(key) => generation.row(&generation.find(key, place)),
-            None => self.raw_row(parsed.question),
+            None => self.raw_row(question),
         };
         let tac = parsed.key.map(|key| key / SERIALS);
-        let circumstances = Circumstances {
+        let tac_class = stretch.tac_class(tac);
+        let exempt = |tac| stretch.tac_exempt[tac_class] || self.type_exempt(tac);
+        let asked = Asked {
             imei_class: parsed.imei_class,
             imsi: parsed.imsi,
-            serving_plmn: parsed.question.serving_plmn,
-            emergency: parsed.question.emergency,
+            network: stretch.imsi_class(parsed.imsi.code),
+            at_home: stretch.home_plmn(question.serving_plmn),
+            emergency: question.emergency,
             allow_all: self.allow_all,
-            tac,
-            type_exempt: tac.is_some_and(|tac| self.type_exempt(tac)),
+            tac_class,
+            type_exempt: tac.is_some_and(exempt),
             beside_block: parsed.key.is_some_and(|key| generation.linked_blocks.may_have(key)),
             imsi_listed: parsed.imsi.code != 0 && generation.may_list_imsi(parsed.imsi.code),
         };
-        Near::of(row, &circumstances, moment.now, moment.stretch)
+        Near::of(row, &asked, moment.now, stretch)
     }
 
     /// The row of an IMEI that has no key.
@@ -208,46 +236,54 @@ impl Tables {
         }
     }
 
-    /// The verdict but for the pair's case, and the place of its outcome in the table of statuses.
-    #[inline]
+    /// Looks up what the near facts make, and far ones where they can change it.
     fn judge<'t>(
         &'t self,
         parsed: &Parsed<'_>,
-        place: Place<'t>,
+        place: &mut Place<'t>,
         near: &Near,
-        others: Option<OtherSlots<'t>>,
+        others: Option<&mut [Slot<'t>]>,
         moment: &Moment<'t>,
-    ) -> (Verdict, usize) {
+    ) -> Judged {
         let (key, imsi) = (parsed.key, parsed.imsi.code);
-        if let (Some(key), Some(cases)) = (key, &self.cases)
-            && near.owner != imsi
-        {
-            // Most of these pairs are unpaired: their slot arrives while the far facts are looked up.
+        if near.wants == 0 {
+            return near.judge(&mut NoFacts, moment.stretch);
+        }
+        if let (Some(key), Some(cases)) = (key, &self.cases) {
+            // Many of these pairs are unpaired: their slot arrives while the far facts are looked up.
             cases.prefetch(Pair { key, imsi });
         }
+        near.judge(&mut Far { tables: self, key, place, others, imsi, moment }, moment.stretch)
+    }
+
+    /// The verdict but for the pair's case.
+    #[inline(always)]
+    fn verdict(&self, parsed: &Parsed<'_>, home: bool, judged: &Judged, moment: &Moment<'_>) -> Verdict {
+        let Judged { reason, passes, opens, deadline, .. } = *judged;
         let Moment { now, stretch, next_change } = *moment;
-        let judged = if near.wants == 0 {
-            near.judge(&mut NoFacts, stretch, self.stale)
-        } else {
-            let slot = key.map(|key| Slot { key, place });
-            near.judge(&mut Far { tables: self, slot, others, imsi, moment }, stretch, self.stale)
-        };
-        let (status, reason, deadline) = (judged.status, judged.reason, judged.deadline);
-        let kept = if judged.passes { 0 } else { cache_seconds(status, deadline, stretch, next_change, now) };
+        let status = stretch.outcomes[self.outcome(judged)];
+        let kept = if passes { 0 } else { cache_seconds(status, deadline, stretch, next_change, now) };
         // The end of an exemption is a deadline like any other: its subscriber is to be warned.
         let ends = deadline != 0 && deadline.saturating_sub(now) <= stretch.exempt_notice_seconds;
-        let unpaired = key.filter(|_| near.home && (judged.opens || ends)).map(|key| Pair { key, imsi });
+        let pair = |key| Pair { key, imsi: parsed.imsi.code };
+        let unpaired = parsed.key.filter(|_| home && (opens || ends)).map(pair);
         let (serial, stale) = (self.generation.serial, self.stale);
-        (Verdict { status, reason, deadline, serial, stale, cache_seconds: kept, unpaired }, judged.place)
+        Verdict { status, reason, deadline, serial, stale, cache_seconds: kept, unpaired }
+    }
+
+    /// Place of what was judged in the table of statuses.
+    #[inline(always)]
+    fn outcome(&self, judged: &Judged) -> usize {
+        judged.place as usize + usize::from(self.stale) * 2
     }
 
     /// Adds to a verdict what the case of its pair says; one of another cause is none for this check.
     #[inline]
-    fn find_case(&self, verdict: &mut Verdict, place: usize, moment: &Moment<'_>) {
+    fn find_case(&self, verdict: &mut Verdict, judged: &Judged, moment: &Moment<'_>) {
         let (Some(pair), Some(cases)) = (verdict.unpaired, &self.cases) else { return };
         let Some(case) = cases.find(pair).filter(|case| case.cause == verdict.reason) else { return };
         let Moment { now, stretch, next_change } = *moment;
-        verdict.status = stretch.outcomes[place + usize::from(case.state == CUT_OFF)];
+        verdict.status = stretch.outcomes[self.outcome(judged) + usize::from(case.state == CUT_OFF)];
         verdict.deadline = case.deadline;
         verdict.cache_seconds = cache_seconds(verdict.status, case.deadline, stretch, next_change, now);
     }
@@ -265,34 +301,34 @@ impl Tables {
 /// Facts that cost a further look-up.
 struct Far<'a, 't> {
     tables: &'t Tables,
-    slot: Option<Slot<'t>>,
-    others: Option<OtherSlots<'t>>,
+    key: Option<u64>,
+    place: &'a mut Place<'t>,
+    /// The other slots of the device, where they were looked up with those of others.
+    others: Option<&'a mut [Slot<'t>]>,
     imsi: u64,
     moment: &'a Moment<'t>,
 }
 
 impl<'t> Far<'_, 't> {
-    fn each_slot(&mut self, mut found: impl FnMut(Found<'t>, u64)) {
-        let Some(Slot { key, place }) = &mut self.slot else { return };
-        let tables = self.tables;
-        let others = self.others.get_or_insert_with(|| tables.other_slots(*key, place));
-        for slot in others.first.iter_mut().chain(&mut others.more) {
-            found(tables.generation.find(slot.key, &mut slot.place), slot.tac());
+    fn each_slot(&mut self, mut each: impl FnMut(Found<'t>, u64)) {
+        let (Some(key), tables) = (self.key, self.tables) else { return };
+        let mut each =
+            |slot: &mut Slot<'t>| each(tables.generation.find(slot.key, &mut slot.place), slot.tac());
+        match &mut self.others {
+            Some(others) => others.iter_mut().for_each(each),
+            None => tables.other_slots(key, self.place, &mut |mut slot| each(&mut slot)),
         }
     }
 
     fn pieces(&mut self) -> &'t [u64] {
-        match &mut self.slot {
-            Some(slot) => self.tables.generation.range_pieces(slot.key, &mut slot.place),
-            None => &[],
-        }
+        self.key.map_or(&[], |key| self.tables.generation.range_pieces(key, self.place))
     }
 }
 
 impl FarFacts for Far<'_, '_> {
     fn linked_block(&mut self) -> bool {
         let blocks = &self.tables.generation.linked_blocks;
-        if !self.slot.is_some_and(|slot| blocks.may_have(slot.key)) {
+        if !self.key.is_some_and(|key| blocks.may_have(key)) {
             return false;
         }
         let mut blocked = false;
@@ -302,9 +338,11 @@ impl FarFacts for Far<'_, '_> {
 
     fn other_slots(&mut self) -> (bool, bool) {
         let (mut paired, mut owned) = (false, false);
-        let (generation, imsi, moment) = (&self.tables.generation, self.imsi, self.moment);
+        let (generation, imsi) = (&self.tables.generation, self.imsi);
+        let Moment { now, stretch, .. } = *self.moment;
         self.each_slot(|slot, tac| {
-            let slot = RowFacts::of(generation.row(&slot), imsi, moment.now, moment.stretch, Some(tac));
+            let tac_class = stretch.tac_class(Some(tac));
+            let slot = RowFacts::of(generation.row(&slot), imsi, now, stretch, tac_class);
             paired |= imsi != 0 && (slot.owner == imsi || slot.utilizer);
             owned |= slot.owner != 0 || slot.in_use_before;
         });

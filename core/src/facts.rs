@@ -1,6 +1,6 @@
 //! Facts of one row: what it says to a SIM at a second. As `_Row` of eir/check.py.
 
-use crate::policy::Stretch;
+use crate::policy::PolicyTables;
 
 /// Flag of a head: the IMEI is registered individually.
 pub const REGISTERED: u64 = 1 << 59;
@@ -57,8 +57,14 @@ pub struct Row<'a> {
 impl Row<'_> {
     /// IMSI code of the owner, 0 for none.
     pub fn owner(&self) -> u64 {
-        self.head & CODE_MASK
+        owner_of(self.head)
     }
+}
+
+/// IMSI code of the owner in a head, 0 for none.
+#[inline]
+pub(crate) fn owner_of(head: u64) -> u64 {
+    head & CODE_MASK
 }
 
 /// Kind, low bits and second word (0: none) of each item; a second word that is missing is 0.
@@ -93,10 +99,10 @@ pub struct RowFacts {
 
 impl RowFacts {
     /// Reads a row for a SIM (0: none) at a second.
-    pub fn of(row: Row<'_>, imsi: u64, now: u64, stretch: &Stretch, tac: Option<u64>) -> Self {
+    pub fn of(row: Row<'_>, imsi: u64, now: u64, tables: &PolicyTables, tac_class: usize) -> Self {
         let mut facts = Self::of_head(row);
         if !row.words.is_empty() {
-            facts.read_items(row, imsi, now, stretch, tac);
+            facts.read_items(row, imsi, now, tables, tac_class);
         }
         facts
     }
@@ -110,8 +116,8 @@ impl RowFacts {
     }
 
     #[cold]
-    fn read_items(&mut self, row: Row<'_>, imsi: u64, now: u64, stretch: &Stretch, tac: Option<u64>) {
-        let before = match stretch.tac_before[stretch.tac_class(tac)] {
+    fn read_items(&mut self, row: Row<'_>, imsi: u64, now: u64, tables: &PolicyTables, tac_class: usize) {
+        let before = match tables.tac_before[tac_class] {
             0 => UNTIL_MASK,
             before => before,
         };
@@ -127,11 +133,11 @@ impl RowFacts {
                 item::EXEMPT_PAIR if low == imsi && now < second & UNTIL_MASK => {
                     self.exempt_pair = second & UNTIL_MASK;
                 }
-                item::GRANDFATHER_IMEI if stretch.grandfather_imei && low <= before => {
+                item::GRANDFATHER_IMEI if tables.grandfather_imei && low <= before => {
                     self.in_use_before = true;
                     self.grandfathered = self.grandfathered.max(grandfathered::IMEI);
                 }
-                item::GRANDFATHER_PAIR if stretch.grandfather_pair && second <= before => {
+                item::GRANDFATHER_PAIR if tables.grandfather_pair && second <= before => {
                     self.in_use_before = true;
                     if low == imsi {
                         self.grandfathered = grandfathered::PAIR;

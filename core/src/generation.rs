@@ -98,6 +98,13 @@ impl Generation {
         self.above(Table::Keys, key).map_or(below, Found::Row)
     }
 
+    /// Head of the row of an IMEI key whose state is known; None where the row has items, or an overlay has it.
+    #[inline]
+    pub(crate) fn bare_head(&self, key: u64, place: &Place<'_>) -> Option<u64> {
+        let head = place.bare_head(&self.common.blocks)?;
+        self.above(Table::Keys, key).is_none().then_some(head)
+    }
+
     /// The row of what was found.
     #[inline]
     pub fn row<'a>(&self, found: &Found<'a>) -> Row<'a> {

@@ -4,7 +4,8 @@
 
 use crate::facts::{Row, RowFacts, UNTIL_MASK};
 use crate::identity::{Imsi, imei_class, imsi_class};
-use crate::policy::{GATE_FIELDS, STANDING_FIELDS, Stretch, WHITELISTED, far, reason, weight};
+use crate::policy::{GATE_FIELDS, STANDING_FIELDS, WHITELISTED, far, reason, weight};
+use crate::stretch::{ImsiClass, Stretch};
 
 /// Kinds of SIMs from 3 on; below they are `imsi_class`.
 mod imsi_kind {
@@ -42,15 +43,17 @@ macro_rules! s {
 
 /// What a check is asked, and what holds for all checks now.
 #[allow(missing_docs)]
-pub(crate) struct Circumstances<'a> {
+pub(crate) struct Asked {
     pub imei_class: u8,
     pub imsi: Imsi,
-    pub serving_plmn: &'a [u8],
+    /// What the network of the IMSI is.
+    pub network: ImsiClass,
+    /// It is served by a home network.
+    pub at_home: bool,
     pub emergency: bool,
     pub allow_all: bool,
-    /// None where the IMEI has no key.
-    pub tac: Option<u64>,
-    /// Its type of device is exempt.
+    pub tac_class: usize,
+    /// Its type of device is exempt, or its TAC.
     pub type_exempt: bool,
     /// Another slot of the device may be stolen or lost.
     pub beside_block: bool,
@@ -59,9 +62,8 @@ pub(crate) struct Circumstances<'a> {
 }
 
 /// What the row of an identity says, and the places in the tables as far as that makes them.
+#[derive(Clone, Copy)]
 pub(crate) struct Near {
-    /// IMSI code of the slot's owner, 0 for none.
-    pub(crate) owner: u64,
     /// The SIM is one of a home network.
     pub(crate) home: bool,
     /// Groups of far facts that can change the verdict, and that there may be.
@@ -115,54 +117,42 @@ impl FarFacts for NoFacts {
 }
 
 /// What the tables say.
+#[derive(Clone, Copy)]
 pub(crate) struct Judged {
-    pub(crate) status: u8,
     pub(crate) reason: u8,
-    /// End of the exemption that it rests on; 0 for none.
-    pub(crate) deadline: u64,
     /// It says nothing of the next check: an emergency call, or the override.
     pub(crate) passes: bool,
     /// A home subscriber's pair has a case.
     pub(crate) opens: bool,
-    /// Place of the outcome in the table of statuses.
-    pub(crate) place: usize,
+    /// Place of the outcome in the table of statuses, for tables that are not stale.
+    pub(crate) place: u32,
+    /// End of the exemption that it rests on; 0 for none.
+    pub(crate) deadline: u64,
 }
 
 impl Near {
     /// Reads a row at a second.
     #[inline]
-    pub(crate) fn of(row: Row<'_>, asked: &Circumstances<'_>, now: u64, stretch: &Stretch) -> Self {
-        // Most rows have no items: compiled apart, most facts are known to be none.
-        if row.words.is_empty() {
-            return Self::of_facts(&RowFacts::of_head(row), asked, stretch);
-        }
-        Self::of_items(row, asked, now, stretch)
+    pub(crate) fn of(row: Row<'_>, asked: &Asked, now: u64, stretch: &Stretch) -> Self {
+        Self::of_facts(&RowFacts::of(row, asked.imsi.code, now, stretch, asked.tac_class), asked, stretch)
     }
 
-    #[cold]
-    #[inline(never)]
-    fn of_items(row: Row<'_>, asked: &Circumstances<'_>, now: u64, stretch: &Stretch) -> Self {
-        Self::of_facts(&RowFacts::of(row, asked.imsi.code, now, stretch, asked.tac), asked, stretch)
-    }
-
-    #[inline(always)]
-    fn of_facts(facts: &RowFacts, asked: &Circumstances<'_>, stretch: &Stretch) -> Self {
-        let imsi = asked.imsi.code;
-        let (imsi_class, tac_class) = (stretch.imsi_class(imsi), stretch.tac_class(asked.tac));
+    /// Takes what a row says.
+    pub(crate) fn of_facts(facts: &RowFacts, asked: &Asked, stretch: &Stretch) -> Self {
+        let (imsi, network) = (asked.imsi.code, asked.network);
         let kind = match asked.imsi.class {
-            imsi_class::WELL_FORMED if !imsi_class.home() => imsi_kind::FOREIGN,
-            imsi_class::WELL_FORMED if stretch.home_plmn(asked.serving_plmn) => imsi_kind::HOME,
+            imsi_class::WELL_FORMED if !network.home() => imsi_kind::FOREIGN,
+            imsi_class::WELL_FORMED if asked.at_home => imsi_kind::HOME,
             imsi_class::WELL_FORMED => imsi_kind::ABROAD,
             other => usize::from(other),
         };
         let individually = usize::from(facts.individually_registered());
-        let type_exempt = asked.type_exempt || (asked.tac.is_some() && stretch.tac_exempt[tac_class]);
         let gate = usize::from(asked.emergency) * g!("emergency")
             + usize::from(asked.allow_all) * g!("override")
             + kind * g!("imsi_kind")
             + individually * g!("individually_registered")
-            + usize::from(imsi != 0 && imsi_class.exempt()) * g!("imsi_range_exempt")
-            + usize::from(type_exempt) * g!("device_type_exempt")
+            + usize::from(imsi != 0 && network.exempt()) * g!("imsi_range_exempt")
+            + usize::from(asked.type_exempt) * g!("device_type_exempt")
             + usize::from(facts.exempt_pair != 0) * g!("pair_exempt")
             + usize::from(facts.own_block) * g!("own_block")
             + usize::from(facts.exempt_imei != 0) * g!("imei_exempt");
@@ -194,12 +184,11 @@ impl Near {
             wants |= stretch.standing_needs[standing];
         }
         Self {
-            owner: facts.owner,
             home: kind == imsi_kind::HOME || kind == imsi_kind::ABROAD,
             wants,
             tracked: facts.tracked,
-            tac_class,
-            imsi_class: imsi_class.class,
+            tac_class: asked.tac_class,
+            imsi_class: network.class,
             gate,
             standing,
             exempt_imei: facts.exempt_imei,
@@ -208,8 +197,7 @@ impl Near {
     }
 
     /// Looks up what the facts make.
-    #[inline]
-    pub(crate) fn judge(&self, far: &mut impl FarFacts, stretch: &Stretch, stale: bool) -> Judged {
+    pub(crate) fn judge(&self, far: &mut impl FarFacts, stretch: &Stretch) -> Judged {
         let (mut gate, mut exempt_imsi) = (self.gate, 0);
         let needs = stretch.gate_needs[gate];
         if needs & far::LINKS != 0 {
@@ -239,7 +227,7 @@ impl Near {
         let passes = matches!(reason, reason::EMERGENCY | reason::OVERRIDE);
         let tracked = self.tracked && !passes;
         let outcome = stretch.outcome(self.tac_class, self.imsi_class, reason);
-        let place = outcome * 8 + usize::from(tracked) * 4 + usize::from(stale) * 2;
+        let place = (outcome * 8 + usize::from(tracked) * 4) as u32;
         let deadline = match reason {
             reason::EXEMPT_PAIR | reason::EXEMPT_PAIR_BLOCKED => self.exempt_pair,
             reason::EXEMPT_IMEI => self.exempt_imei,
@@ -247,8 +235,7 @@ impl Near {
             _ => 0,
         };
         let deadline = if deadline == UNTIL_MASK { 0 } else { deadline };
-        let (status, opens) = (stretch.outcomes[place], stretch.opens[outcome] != 0);
-        Judged { status, reason, deadline, passes, opens, place }
+        Judged { reason, passes, opens: stretch.opens[outcome] != 0, place, deadline }
     }
 }
 

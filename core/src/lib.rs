@@ -7,6 +7,7 @@
 //!                                      └── policy (tables compiled by Python)
 //! ```
 
+mod bare;
 pub mod bulk;
 pub mod case_table;
 pub mod check;
@@ -34,6 +35,7 @@ pub mod segment;
 pub mod server;
 pub mod shard;
 pub mod sightings;
+pub mod stretch;
 mod tac_index;
 pub mod unpaired;
 pub mod wire;

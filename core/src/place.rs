@@ -50,16 +50,36 @@ pub struct Place<'a> {
     serial: u32,
     /// Place of the TAC's record in the shard.
     entry: u32,
+    /// The block, line or rank that `next` speaks of.
+    at: u32,
     next: Step,
 }
 
-/// What a look-up reads next.
-#[derive(Clone, Copy)]
+/// What a look-up reads next, or the state that it found: flat, so that it is copied as it was written.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Step {
-    Dense(u32),
-    Line(u32),
-    Sparse(u32),
-    Done(State),
+    Dense,
+    Line,
+    Sparse,
+    Absent,
+    Registered,
+    Owned,
+    RegisteredOwned,
+    More,
+}
+
+impl Step {
+    /// The step of a state, and its rank.
+    #[inline(always)]
+    fn of(state: State) -> (Self, u32) {
+        match state {
+            State::Absent => (Self::Absent, 0),
+            State::Registered => (Self::Registered, 0),
+            State::Paired { rank, registered: false } => (Self::Owned, rank),
+            State::Paired { rank, registered: true } => (Self::RegisteredOwned, rank),
+            State::More { rank } => (Self::More, rank),
+        }
+    }
 }
 
 impl<'a> Place<'a> {
@@ -67,8 +87,7 @@ impl<'a> Place<'a> {
     pub const STEPS: [fn(&mut Self); 3] = [Self::find_line, Self::find_state, |place| place.fetch_owner()];
 
     /// Where nothing is known of a key.
-    pub const NOWHERE: Self =
-        Self { shard: None, tac: 0, serial: 0, entry: 0, next: Step::Done(State::Absent) };
+    pub const NOWHERE: Self = Self { shard: None, tac: 0, serial: 0, entry: 0, at: 0, next: Step::Absent };
 
     /// Begins the look-up of a key in a shard.
     pub fn in_shard(shard: &'a Shard, tac: u32, serial: u32) -> Self {
@@ -76,23 +95,23 @@ impl<'a> Place<'a> {
     }
 
     /// Begins the look-up of a serial of a TAC: finds its block.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn new(shard: &'a Shard, slot: &TacSlot, serial: u32) -> Self {
         let bit = 1u16 << (serial >> 16 & 15);
         let place = |first: u32, mask: u16| first.wrapping_add((mask & (bit - 1)).count_ones());
-        let next = if slot.dense_mask & bit != 0 {
+        let (next, at) = if slot.dense_mask & bit != 0 {
             let place = place(slot.dense_first, slot.dense_mask);
             prefetch(&shard.dense, place as usize);
-            Step::Dense(place)
+            (Step::Dense, place)
         } else if slot.sparse_mask & bit != 0 {
             let place = place(slot.sparse_first, slot.sparse_mask);
             prefetch(&shard.sparse, place as usize);
             prefetch(&shard.sparse, place as usize + 1);
-            Step::Sparse(place)
+            (Step::Sparse, place)
         } else {
-            Step::Done(State::Absent)
+            (Step::Absent, 0)
         };
-        Self { shard: Some(shard), tac: slot.tac, serial, entry: slot.entry, next }
+        Self { shard: Some(shard), tac: slot.tac, serial, entry: slot.entry, at, next }
     }
 
     fn key(&self) -> u64 {
@@ -109,9 +128,24 @@ impl<'a> Place<'a> {
     /// Finds the state line of the serial, in a dense block.
     #[inline(always)]
     pub fn find_line(&mut self) {
-        if let (Step::Dense(place), Some(shard)) = (self.next, self.shard) {
-            self.next = self.line(shard, place);
+        if let (Step::Dense, Some(shard)) = (self.next, self.shard) {
+            (self.next, self.at) = self.line(shard);
         }
+    }
+
+    #[inline(always)]
+    fn line(&self, shard: &Shard) -> (Step, u32) {
+        let line = (self.serial & 0xFFFF) / LINE_SERIALS;
+        let (word, bit) = (line as usize >> 6, 1u64 << (line & 63));
+        let Some(dense) = shard.dense.get(self.at as usize) else { return (Step::Absent, 0) };
+        let presence = dense.presence[word];
+        if presence & bit == 0 {
+            return (Step::Absent, 0);
+        }
+        let before = u32::from(dense.before[word]) + (presence & (bit - 1)).count_ones();
+        let line = dense.first_line.wrapping_add(before);
+        prefetch_once(&shard.lines, line as usize);
+        (Step::Line, line)
     }
 
     /// Finds the state of the serial.
@@ -119,41 +153,60 @@ impl<'a> Place<'a> {
     pub fn find_state(&mut self) {
         let Some(shard) = self.shard else { return };
         let state = match self.next {
-            Step::Line(line) => shard.dense_state(line, (self.serial & 0xFFFF) % LINE_SERIALS),
-            Step::Sparse(place) => shard.sparse_state(place, self.serial as u16),
+            Step::Line => shard.dense_state(self.at, (self.serial & 0xFFFF) % LINE_SERIALS),
+            Step::Sparse => shard.sparse_state(self.at, self.serial as u16),
             _ => return,
         };
-        self.next = Step::Done(state);
+        (self.next, self.at) = Step::of(state);
     }
 
     /// Fetches what the row of a state is read from.
     #[inline(always)]
     pub fn fetch_owner(&self) {
-        if let (Step::Done(state), Some(shard)) = (self.next, self.shard) {
-            shard.prefetch_row(state);
+        match (self.next, self.shard) {
+            (Step::Owned | Step::RegisteredOwned, Some(shard)) => shard.prefetch_owner(self.at),
+            (Step::More, Some(shard)) => shard.prefetch_more(self.at),
+            _ => {}
         }
-    }
-
-    #[inline]
-    fn line(&self, shard: &Shard, place: u32) -> Step {
-        let line = (self.serial & 0xFFFF) / LINE_SERIALS;
-        let (word, bit) = (line as usize >> 6, 1u64 << (line & 63));
-        let Some(dense) = shard.dense.get(place as usize) else { return Step::Done(State::Absent) };
-        let presence = dense.presence[word];
-        if presence & bit == 0 {
-            return Step::Done(State::Absent);
-        }
-        let before = u32::from(dense.before[word]) + (presence & (bit - 1)).count_ones();
-        let line = dense.first_line.wrapping_add(before);
-        prefetch_once(&shard.lines, line as usize);
-        Step::Line(line)
     }
 
     /// Fetches the rest of a row whose state is known.
     #[inline(always)]
     pub fn fetch_row(&self, blocks: &View<u64>) {
-        if let (Step::Done(state), Some(shard)) = (self.next, self.shard) {
-            shard.prefetch_rest(state, blocks);
+        match (self.next, self.shard) {
+            (Step::Owned | Step::RegisteredOwned, Some(shard)) => shard.prefetch_block(self.at, blocks),
+            (Step::More, Some(shard)) => shard.prefetch_words(self.at),
+            _ => {}
+        }
+    }
+
+    /// The steps until what is beside a key is fetched, its links and the ranges around it; each fetches what the
+    /// next one reads.
+    #[inline]
+    pub fn fetch_record(&self) {
+        if let Some(shard) = self.shard {
+            prefetch(&shard.tacs, self.entry as usize);
+            prefetch(&shard.tacs, self.entry as usize + 1);
+            shard.linked.prefetch(self.key());
+        }
+    }
+
+    /// Fetches where to look for the links of a key, and those that it may have of its own.
+    #[inline]
+    pub fn fetch_links(&self) {
+        let Some((shard, record, next)) = self.records() else { return };
+        prefetch(&shard.runs, record.runs_first as usize);
+        let far = record.far_first as usize..next.far_first as usize;
+        if !far.is_empty() && shard.linked.may_have(self.key()) {
+            shard.far.prefetch(far, self.serial);
+        }
+    }
+
+    /// Fetches where to look for the ranges of a TAC.
+    #[inline]
+    pub fn fetch_ranges(&self) {
+        if let Some((shard, record, _)) = self.records() {
+            shard.ranges.prefetch_near(record.ranges_first as usize);
         }
     }
 
@@ -166,32 +219,24 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// Fetches what tells whether a key has links of its own, long before `fetch_links`.
+    /// Takes all steps that are left until the state is known.
     #[inline]
-    pub fn fetch_linked(&self) {
-        if let Some(shard) = self.shard {
-            shard.linked.prefetch(self.key());
-        }
-    }
-
-    /// Fetches the links of a key.
-    #[inline]
-    pub fn fetch_links(&self) {
-        let Some((shard, record, next)) = self.records() else { return };
-        let far = record.far_first as usize..next.far_first as usize;
-        if !far.is_empty() && shard.linked.may_have(self.key()) {
-            shard.far.prefetch(far, self.serial);
-        }
+    pub(crate) fn find_all(&mut self) {
+        self.find_line();
+        self.find_state();
     }
 
     /// State of the key in the shard.
     #[inline]
     pub(crate) fn state(&mut self) -> State {
-        if !matches!(self.next, Step::Done(_)) {
-            self.find_line();
-            self.find_state();
+        self.find_all();
+        match self.next {
+            Step::Registered => State::Registered,
+            Step::Owned => State::Paired { rank: self.at, registered: false },
+            Step::RegisteredOwned => State::Paired { rank: self.at, registered: true },
+            Step::More => State::More { rank: self.at },
+            _ => State::Absent,
         }
-        if let Step::Done(state) = self.next { state } else { State::Absent }
     }
 
     /// What the shard knows of the key.
@@ -202,6 +247,18 @@ impl<'a> Place<'a> {
             (State::More { rank }, Some(shard)) => Found::Row(shard.record(rank).unwrap_or_default()),
             (State::Registered, _) => Found::Row(Row { head: REGISTERED, words: &[] }),
             _ => Found::Row(Row::default()),
+        }
+    }
+
+    /// Head of the row of a key whose state is known; None where it has items.
+    #[inline(always)]
+    pub(crate) fn bare_head(&self, blocks: &[u64]) -> Option<u64> {
+        match (self.next, self.shard) {
+            (Step::Owned, Some(shard)) => Some(shard.head(self.at, false, blocks)),
+            (Step::RegisteredOwned, Some(shard)) => Some(shard.head(self.at, true, blocks)),
+            (Step::Registered, _) => Some(REGISTERED),
+            (Step::Absent, _) => Some(0),
+            _ => None,
         }
     }
 

@@ -5,6 +5,7 @@
 use std::collections::HashSet;
 
 use crate::identity::Placeholders;
+use crate::stretch::Stretch;
 
 /// Reasons of a verdict that the engine itself must know; all others are numbers in tables.
 pub mod reason {
@@ -91,21 +92,12 @@ const GATE: usize = size(&GATE_FIELDS, GATE_FIELDS.len());
 const GATE_NEEDS: usize = size(&GATE_FIELDS, GATE_FIELDS.len() - GATE_FAR);
 const STANDING: usize = size(&STANDING_FIELDS, STANDING_FIELDS.len());
 const STANDING_NEEDS: usize = size(&STANDING_FIELDS, STANDING_FIELDS.len() - STANDING_FAR);
-const HOME: u8 = 1;
-const EXEMPT: u8 = 2;
-/// The first IMSI code of 15 digits, how many codes begin with the same five of them, and how many such begins
-/// there are.
-const FIFTEEN_DIGITS: u64 = 1_000_000_000_000_000;
-const NETWORK_CODES: u64 = 10_000_000_000;
-const NETWORKS: u64 = 100_000;
-/// A begin of which more than one class of codes is.
-const MIXED: u16 = u16::MAX;
 
 /// A policy between two dates; the fields are described at `PolicyTables` of eir/policy/tables.py.
 #[allow(missing_docs)]
 #[derive(Default)]
 #[cfg_attr(feature = "python", derive(pyo3::FromPyObject))]
-pub struct Stretch {
+pub struct PolicyTables {
     pub valid_from: u64,
     pub gate: Vec<u8>,
     pub standing: Vec<u8>,
@@ -128,40 +120,9 @@ pub struct Stretch {
     pub pairs_per_imei_max: u64,
     pub cache_seconds_max: u64,
     pub exempt_notice_seconds: u64,
-    /// By the first five digits of an IMSI of 15, its place in `imsi_starts`; worked out by `Policy::new`.
-    #[cfg_attr(feature = "python", pyo3(default))]
-    pub networks: Vec<u16>,
-    /// `modes`, one after another; each has `reasons`. Worked out likewise, as is the next.
-    #[cfg_attr(feature = "python", pyo3(default))]
-    pub outcome_of: Vec<u8>,
-    #[cfg_attr(feature = "python", pyo3(default))]
-    pub reasons: usize,
-    /// `home_plmns`, each as a word.
-    #[cfg_attr(feature = "python", pyo3(default))]
-    pub home_words: Vec<u64>,
 }
 
-/// Class of an IMSI code: its number, and what its network is.
-#[derive(Clone, Copy)]
-pub struct ImsiClass {
-    /// Number of the class.
-    pub class: usize,
-    flags: u8,
-}
-
-impl ImsiClass {
-    /// Whether the IMSI is a home network's.
-    pub fn home(self) -> bool {
-        self.flags & HOME != 0
-    }
-
-    /// Whether it lies in a range that the policy exempts.
-    pub fn exempt(self) -> bool {
-        self.flags & EXEMPT != 0
-    }
-}
-
-impl Stretch {
+impl PolicyTables {
     /// Says what is wrong with the tables, so that no look-up in them can miss.
     pub fn check(&self) -> Result<(), String> {
         let tac_classes = self.tac_exempt.len();
@@ -193,69 +154,10 @@ impl Stretch {
             None => Ok(()),
         }
     }
-
-    /// Class of a TAC; none (raw text has no TAC) is in no set.
-    pub fn tac_class(&self, tac: Option<u64>) -> usize {
-        tac.map_or(0, |tac| self.tac_classes[last_at_or_before(&self.tac_starts, tac)])
-    }
-
-    /// Class of an IMSI code, 0 for none.
-    #[inline]
-    pub fn imsi_class(&self, code: u64) -> ImsiClass {
-        let network = code.wrapping_sub(FIFTEEN_DIGITS) / NETWORK_CODES;
-        let place = match self.networks.get(network as usize) {
-            Some(place) if *place != MIXED => usize::from(*place),
-            _ => last_at_or_before(&self.imsi_starts, code),
-        };
-        ImsiClass { class: self.imsi_classes[place], flags: self.imsi_flags[place] }
-    }
-
-    /// Works out what makes look-ups short.
-    fn derive(&mut self) {
-        self.find_networks();
-        self.home_words = self.home_plmns.iter().filter_map(|plmn| word_of(plmn.as_bytes())).collect();
-        self.reasons = self.modes.first().map_or(0, Vec::len);
-        self.outcome_of = self.modes.concat();
-    }
-
-    /// Works out what a search would find, for the IMSIs that nearly all checks have.
-    fn find_networks(&mut self) {
-        let place = |code| last_at_or_before(&self.imsi_starts, code);
-        let network = |number| {
-            let first = FIFTEEN_DIGITS + number * NETWORK_CODES;
-            let (first, last) = (place(first), place(first + NETWORK_CODES - 1));
-            if first == last { u16::try_from(first).unwrap_or(MIXED) } else { MIXED }
-        };
-        self.networks = (0..NETWORKS).map(network).collect();
-    }
-
-    /// Outcome of a reason for a pair of classes.
-    #[inline]
-    pub fn outcome(&self, tac_class: usize, imsi_class: usize, reason: u8) -> usize {
-        let scope = tac_class * self.imsi_class_count + imsi_class;
-        usize::from(self.outcome_of[scope * self.reasons + usize::from(reason)])
-    }
-
-    /// Whether a serving network is a home network; none given is home.
-    #[inline]
-    pub fn home_plmn(&self, plmn: &[u8]) -> bool {
-        plmn.is_empty() || word_of(plmn).is_some_and(|word| self.home_words.contains(&word))
-    }
-}
-
-/// A text of less than eight bytes as a word that no other has: its bytes after a 1; None for a longer one.
-fn word_of(text: &[u8]) -> Option<u64> {
-    let bytes = |word: u64, byte: &u8| word << 8 | u64::from(*byte);
-    (text.len() < 8).then(|| text.iter().fold(1, bytes))
 }
 
 fn sorted(starts: &[u64], length: usize) -> bool {
     starts.len() == length && starts.first() == Some(&0) && starts.is_sorted()
-}
-
-/// Place of the last start that is not above a value; the first start is 0.
-fn last_at_or_before(starts: &[u64], value: u64) -> usize {
-    starts.partition_point(|start| *start <= value) - 1
 }
 
 /// A compiled policy; immutable.
@@ -273,11 +175,10 @@ impl Policy {
     pub fn new(
         number: u64,
         placeholders: Vec<u64>,
-        mut stretches: Vec<Stretch>,
+        stretches: Vec<PolicyTables>,
         mut status_maps: Vec<(Vec<u8>, Vec<u8>)>,
     ) -> Result<Self, String> {
-        stretches.iter().try_for_each(Stretch::check)?;
-        stretches.iter_mut().for_each(Stretch::derive);
+        let stretches: Vec<Stretch> = stretches.into_iter().map(Stretch::new).collect::<Result<_, _>>()?;
         let starts: Vec<u64> = stretches.iter().map(|stretch| stretch.valid_from).collect();
         if !sorted(&starts, stretches.len()) {
             return Err("the policy's stretches are not in the order of their dates from 0 on".into());
@@ -320,37 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn the_class_of_an_imsi_is_that_of_the_last_start_before_it() {
-        let network = |digits: u64| FIFTEEN_DIGITS + digits * NETWORK_CODES;
-        let imsi_starts = vec![0, 143_211, 143_212, network(43_211), network(43_211) + 5, network(43_213)];
-        let places = 0..imsi_starts.len();
-        let mut stretch = Stretch {
-            imsi_classes: places.clone().collect(),
-            imsi_flags: places.map(|place| place as u8 & 3).collect(),
-            imsi_starts,
-            ..Stretch::default()
-        };
-        let codes =
-            [0, 1, 143_211, 143_299, FIFTEEN_DIGITS - 1, FIFTEEN_DIGITS, 2 * FIFTEEN_DIGITS - 1, u64::MAX];
-        let near = [43_210, 43_211, 43_212, 43_213].map(network);
-        let codes =
-            codes.into_iter().chain(near.into_iter().flat_map(|code| [code - 1, code, code + 4, code + 5]));
-        let codes: Vec<u64> = codes.collect();
-        let classes = |stretch: &Stretch| -> Vec<(usize, bool)> {
-            codes
-                .iter()
-                .map(|code| (stretch.imsi_class(*code).class, stretch.imsi_class(*code).home()))
-                .collect()
-        };
-        let searched = classes(&stretch);
-        stretch.find_networks();
-        assert_eq!(stretch.networks[43_211], MIXED);
-        assert_eq!(stretch.networks[43_212], 4);
-        assert_eq!(classes(&stretch), searched);
-    }
-
-    #[test]
     fn a_policy_of_another_shape_is_refused() {
-        assert!(Stretch::default().check().unwrap_err().contains("gate"));
+        assert!(PolicyTables::default().check().unwrap_err().contains("gate"));
     }
 }

@@ -16,7 +16,7 @@ use crate::generation::Generation;
 use crate::hashtable::HashTable;
 use crate::memory::{Memory, View, Words};
 use crate::overlay::{self, TABLES};
-use crate::policy::{GATE_FIELDS, STANDING_FIELDS, Stretch};
+use crate::policy::{GATE_FIELDS, PolicyTables, STANDING_FIELDS};
 use crate::published::Published;
 use crate::segment::{Checksums, Segment};
 use crate::{bulk, policy, shard};
@@ -160,7 +160,7 @@ impl Policy {
     fn new(
         number: u64,
         placeholders: Vec<u64>,
-        stretches: Vec<Stretch>,
+        stretches: Vec<PolicyTables>,
         status_maps: Vec<(String, Vec<u8>)>,
     ) -> PyResult<Self> {
         let maps = status_maps.into_iter().map(|(client, map)| (client.into_bytes(), map)).collect();

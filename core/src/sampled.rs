@@ -34,6 +34,12 @@ impl Sampled {
         self.words.get(tac).unwrap_or_default()
     }
 
+    /// Fetches what `prefetch` reads of a TAC whose words begin at a place.
+    #[inline]
+    pub fn prefetch_near(&self, start: usize) {
+        prefetch(&self.serials, start.div_ceil(EVERY));
+    }
+
     /// Fetches what `first` reads.
     #[inline]
     pub fn prefetch(&self, tac: Range<usize>, serial: u32) {

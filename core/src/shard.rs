@@ -156,7 +156,7 @@ impl Shard {
         self.beside_blocked.get_or_init(|| linked_blocks::beside_blocked(self))
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn dense_state(&self, line: u32, position: u32) -> State {
         let Some(line) = self.lines.get(line as usize) else { return State::Absent };
         let (byte, bit) = (position as usize / 8, position % 8);
@@ -194,45 +194,44 @@ impl Shard {
         place(2).map_or(State::Absent, |place| State::More { rank: self.sparse_rank[1].wrapping_add(place) })
     }
 
-    /// Fetches what the row of a state is read from.
-    #[inline]
-    pub(crate) fn prefetch_row(&self, state: State) {
-        match state {
-            State::Paired { rank, .. } => {
-                let at = self.owner_byte(rank);
-                prefetch_once(&self.owners, at);
-                // One in ten reaches into the next line.
-                prefetch_once(&self.owners, at + OWNER_BYTES - 1);
-            }
-            State::More { rank } => prefetch(&self.more_first, rank as usize),
-            State::Absent | State::Registered => {}
+    /// Fetches what `prefetch_block` reads.
+    #[inline(always)]
+    pub(crate) fn prefetch_owner(&self, rank: u32) {
+        let at = self.owner_byte(rank);
+        prefetch_once(&self.owners, at);
+        // One in ten reaches into the next line.
+        prefetch_once(&self.owners, at + OWNER_BYTES - 1);
+    }
+
+    /// Fetches what the head of a paired serial is read from besides.
+    #[inline(always)]
+    pub(crate) fn prefetch_block(&self, rank: u32, blocks: &View<u64>) {
+        if let Some(number) = self.owner(rank) {
+            prefetch(blocks, (number >> 16) as usize);
         }
     }
 
-    /// Fetches what the row of a state is read from besides; what `prefetch_row` fetched is there by now.
-    #[inline]
-    pub(crate) fn prefetch_rest(&self, state: State, blocks: &View<u64>) {
-        match state {
-            State::Paired { rank, .. } => {
-                if let Some(number) = self.owner(rank) {
-                    prefetch(blocks, (number >> 16) as usize);
-                }
-            }
-            State::More { rank } => {
-                if let Some(first) = self.more_first.get(rank as usize) {
-                    prefetch(&self.words, *first as usize);
-                }
-            }
-            State::Absent | State::Registered => {}
+    /// Fetches what `prefetch_words` reads.
+    #[inline(always)]
+    pub(crate) fn prefetch_more(&self, rank: u32) {
+        prefetch(&self.more_first, rank as usize);
+    }
+
+    /// Fetches the row of a serial with more.
+    #[inline(always)]
+    pub(crate) fn prefetch_words(&self, rank: u32) {
+        if let Some(first) = self.more_first.get(rank as usize) {
+            prefetch(&self.words, *first as usize);
         }
     }
 
+    #[inline(always)]
     fn owner_byte(&self, rank: u32) -> usize {
         ((u64::from(rank) * self.owner_bits) >> 3) as usize
     }
 
     /// Number of the owner of a paired serial: of its IMSI block, and 16 bits.
-    #[inline]
+    #[inline(always)]
     fn owner(&self, rank: u32) -> Option<u64> {
         let at = self.owner_byte(rank);
         let bytes = self.owners.get(at..at.wrapping_add(OWNER_BYTES)).and_then(<[u8]>::first_chunk)?;
@@ -242,7 +241,7 @@ impl Shard {
     }
 
     /// Head of a paired serial; absent where its owner is nowhere.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn head(&self, rank: u32, registered: bool, blocks: &[u64]) -> u64 {
         let Some(number) = self.owner(rank) else { return 0 };
         let Some(block) = blocks.get((number >> 16) as usize) else { return 0 };
@@ -315,7 +314,7 @@ impl Shard {
 
 impl Line {
     /// Serials before a position whose high bit is set, and whose low bit is set in the other of `flip`.
-    #[inline]
+    #[inline(always)]
     fn count_before(&self, position: u32, flip: u64) -> u32 {
         let bytes = |plane: &[u8; 28], at: usize| {
             plane[at..].first_chunk().map_or(0, |word| u64::from_le_bytes(*word))

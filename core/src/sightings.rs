@@ -155,14 +155,10 @@ impl Keeper {
         }
         let imsi = if kind == keep::FIRST_IMEI { b"" } else { sighting.imsi };
         let verdict = u64::from(sighting.status) << 8 | u64::from(sighting.reason);
-        let mark = mixed(mixed(verdict, sighting.time / period), imsi.len() as u64);
-        [cut(sighting.imei, IMEI_CHARACTERS), imsi].iter().fold(mark, |mark, text| {
-            text.chunks(8).fold(mark, |mark, part| {
-                let mut word = [0; 8];
-                word[..part.len()].copy_from_slice(part);
-                mixed(mark, u64::from_le_bytes(word))
-            })
-        }) | 1
+        let imei = cut(sighting.imei, IMEI_CHARACTERS);
+        let mark =
+            mixed(mixed(verdict, sighting.time / period), (imei.len() as u64) << 32 | imsi.len() as u64);
+        mixed_text(mixed_text(mark, imei), imsi) | 1
     }
 }
 
@@ -171,6 +167,17 @@ impl Keeper {
 fn mixed(hash: u64, word: u64) -> u64 {
     let product = u128::from(hash ^ word ^ 0x9E37_79B9_7F4A_7C15) * u128::from(0xD6E8_FEB8_6659_FD93_u64);
     (product >> 64) as u64 ^ product as u64
+}
+
+/// A hash of a hash and a text whose length is in it.
+#[inline]
+fn mixed_text(hash: u64, text: &[u8]) -> u64 {
+    let Some(last) = text.last_chunk() else {
+        return mixed(hash, text.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)));
+    };
+    // The last eight bytes may be among those before: a word of a part would cost more than the hash.
+    let words = text.as_chunks().0.iter().chain([last]);
+    words.fold(hash, |hash, word| mixed(hash, u64::from_le_bytes(*word)))
 }
 
 /// The queues of one server thread.

@@ -7,7 +7,7 @@ use eir_core::generation::Generation;
 use eir_core::identity::SERIALS;
 use eir_core::memory::Memory;
 use eir_core::overlay::{Common, Tables};
-use eir_core::policy::Stretch;
+use eir_core::policy::PolicyTables;
 use eir_core::segment::{Checksums, Kind, Segment};
 use eir_core::shard::Shard;
 
@@ -75,16 +75,16 @@ fn open(segment: &Segment) -> Result<Generation, String> {
 }
 
 fn ask(generation: &Generation) -> u64 {
-    let stretch = Stretch {
+    let tables = PolicyTables {
         tac_starts: vec![0],
         tac_classes: vec![0],
         tac_before: vec![0],
         grandfather_imei: true,
         grandfather_pair: true,
-        ..Stretch::default()
+        ..PolicyTables::default()
     };
     let row = |row: Row<'_>| {
-        let facts = RowFacts::of(row, IMSIS[1], NOW, &stretch, None);
+        let facts = RowFacts::of(row, IMSIS[1], NOW, &tables, 0);
         let known = u64::from(row != Row::default()) + row.words.len() as u64;
         known + facts.pairs + u64::from(facts::blocks_device(row.words)) + facts::imsi_exempt_until(row, NOW)
     };

@@ -14,9 +14,10 @@
 
 use std::ops::Range;
 
-use super::{Judged, Moment, OtherSlots, Parsed, Question, Slot, Tables, Verdict};
+use super::{JudgedPairs, Moment, Parsed, Question, Slot, Tables, Verdict};
+use crate::bare::{BareVerdict, settled};
 use crate::case_table::Pair;
-use crate::judge::Near;
+use crate::judge::{Judged, Near};
 use crate::place::Place;
 use crate::policy::far;
 
@@ -77,20 +78,21 @@ impl Tables {
         let moment = self.at(now);
         let mut unpaired = Vec::with_capacity(GROUP);
         for questions in questions.chunks(GROUP) {
-            self.judge_group(questions, &moment, |verdict, place| {
+            self.judge_group(questions, &moment, |parsed, home, judged| {
+                let verdict = self.verdict(parsed, home, judged, &moment);
                 if verdict.unpaired.is_some() && self.cases.is_some() {
-                    unpaired.push((out.len(), place));
+                    unpaired.push((out.len(), *judged));
                 }
                 out.push(verdict);
             });
-            unpaired.drain(..).for_each(|(at, place)| self.find_case(&mut out[at], place, &moment));
+            unpaired.drain(..).for_each(|(at, judged)| self.find_case(&mut out[at], &judged, &moment));
         }
     }
 
     /// Judges many pairs at one second, in order, as checks of their texts are judged: for the keeper of the cases.
-    pub fn judge_pairs(&self, pairs: impl ExactSizeIterator<Item = Pair>, now: u64) -> Judged {
+    pub fn judge_pairs(&self, pairs: impl ExactSizeIterator<Item = Pair>, now: u64) -> JudgedPairs {
         let (moment, count) = (self.at(now), pairs.len());
-        let mut judged = Judged {
+        let mut judged = JudgedPairs {
             reasons: Vec::with_capacity(count),
             outcomes: Vec::with_capacity(count),
             ends: Vec::with_capacity(count),
@@ -100,26 +102,27 @@ impl Tables {
             texts.clear();
             texts.extend(pairs.by_ref().take(GROUP).map(PairText::of));
             let questions: Vec<_> = texts.iter().map(PairText::question).collect();
-            self.judge_group(&questions, &moment, |verdict, place| {
+            self.judge_group(&questions, &moment, |_, _, verdict| {
                 judged.reasons.push(verdict.reason);
-                judged.outcomes.push((place / 8) as u8);
+                judged.outcomes.push((verdict.place / 8) as u8);
                 judged.ends.push(verdict.deadline);
             });
         }
         judged
     }
 
-    /// Judges at most a group of identities, in order, but for their cases.
-    #[inline]
-    fn judge_group<'t>(
+    /// Judges at most a group of identities, in order: what is known of a question, whether its SIM is of a home
+    /// network, what the tables say.
+    #[inline(always)]
+    fn judge_group<'t, 'q>(
         &'t self,
-        questions: &[Question<'_>],
+        questions: &'q [Question<'q>],
         moment: &Moment<'t>,
-        mut judged: impl FnMut(Verdict, usize),
+        mut judged: impl FnMut(&Parsed<'q>, bool, &Judged),
     ) {
         let count = questions.len();
         let (mut group, mut places) = (Vec::with_capacity(count), Vec::with_capacity(count));
-        let mut nears: Vec<Near> = Vec::with_capacity(count);
+        let mut ahead: Vec<Option<&BareVerdict>> = Vec::with_capacity(count);
         for now in 0..count.div_ceil(CHUNK) + STEPS {
             let chunk = |ago| chunk(now, ago, count);
             group.extend(questions[chunk(0)].iter().map(|question| self.read(question)));
@@ -128,51 +131,57 @@ impl Tables {
             places[chunk(3)].iter_mut().for_each(Place::find_state);
             places[chunk(3)].iter().for_each(Place::fetch_owner);
             places[chunk(4)].iter().for_each(|place| self.generation.fetch_row(place));
-            let ready = group[chunk(STEPS)].iter().zip(&mut places[chunk(STEPS)]);
-            nears.extend(ready.map(|(parsed, place)| self.near(parsed, place, moment)));
+            let ready = group[chunk(STEPS)].iter().zip(&places[chunk(STEPS)]);
+            ahead.extend(ready.map(|(parsed, place)| self.ahead(parsed, place, moment)));
         }
-        let mut beside = self.look_beside(&group, &mut places, &nears).into_iter().peekable();
-        for (at, ((parsed, place), near)) in group.iter().zip(&places).zip(&nears).enumerate() {
-            let others = beside.next_if(|(other, _)| *other == at).map(|(_, slots)| slots);
-            let (verdict, place) = self.judge(parsed, *place, near, others, moment);
-            judged(verdict, place);
+        let mut left = Vec::new();
+        for (at, bare) in ahead.iter().enumerate() {
+            if settled(*bare).is_none() {
+                let near = || self.near(&group[at], &mut places[at], moment);
+                left.push((at, bare.map_or_else(near, |bare| bare.near)));
+            }
+        }
+        let mut others = self.look_beside(&group, &mut places, &left);
+        let (mut left, mut others) = (left.iter(), &mut *others);
+        for (at, (parsed, bare)) in group.iter().zip(&ahead).enumerate() {
+            if let Some(bare) = settled(*bare) {
+                judged(parsed, bare.near.home, &bare.judged);
+            } else if let Some((_, near)) = left.next() {
+                let own = others.iter().take_while(|slot| slot.of == at).count();
+                let (own, rest) = std::mem::take(&mut others).split_at_mut(own);
+                others = rest;
+                judged(parsed, near.home, &self.judge(parsed, &mut places[at], near, Some(own), moment));
+            }
         }
     }
 
-    /// Brings the look-ups of other slots and ranges forward, for those of a group that want them; the slots each
-    /// with its place in the group.
+    /// Brings the look-ups of other slots and ranges forward, for those of a group that want them.
     fn look_beside<'t>(
         &'t self,
         group: &[Parsed<'_>],
         places: &mut [Place<'t>],
-        nears: &[Near],
-    ) -> Vec<(usize, OtherSlots<'t>)> {
-        let mut wanted = Vec::new();
-        for (at, (near, place)) in nears.iter().zip(&mut *places).enumerate() {
-            if near.wants & far::LINKS != 0 {
-                place.fetch_linked();
-                wanted.push(at);
-            }
-            if near.wants & far::RANGES != 0 {
-                place.fetch_pieces();
+        left: &[(usize, Near)],
+    ) -> Vec<Slot<'t>> {
+        let mut others = Vec::with_capacity(left.len());
+        left.iter().for_each(|(at, _)| places[*at].fetch_record());
+        let wanting = |what| left.iter().filter(move |(_, near)| near.wants & what != 0).map(|(at, _)| *at);
+        wanting(far::LINKS).for_each(|at| places[at].fetch_links());
+        wanting(far::RANGES).for_each(|at| places[at].fetch_ranges());
+        wanting(far::RANGES).for_each(|at| places[at].fetch_pieces());
+        for at in wanting(far::LINKS) {
+            if let Some(key) = group[at].key {
+                self.other_slots(key, &mut places[at], &mut |slot| others.push(Slot { of: at, ..slot }));
             }
         }
-        wanted.iter().for_each(|at| places[*at].fetch_links());
-        let slots = wanted.into_iter().filter_map(|at| {
-            let key = group[at].key?;
-            Some((at, self.other_slots(key, &mut places[at])))
-        });
-        let mut beside: Vec<_> = slots.collect();
-        self.look_up(&mut beside, |(_, slots)| slots.first.as_mut());
-        beside
+        self.look_up(&mut others);
+        others
     }
 
     /// Brings many look-ups forward: all take each step before any takes the next.
-    #[inline]
-    fn look_up<'t, T>(&'t self, many: &mut [T], slot: impl Fn(&mut T) -> Option<&mut Slot<'t>>) {
-        many.iter_mut().filter_map(&slot).for_each(|slot| slot.place.find_line());
-        many.iter_mut().filter_map(&slot).for_each(|slot| slot.place.find_state());
-        many.iter_mut().filter_map(&slot).for_each(|slot| slot.place.fetch_owner());
-        many.iter_mut().filter_map(&slot).for_each(|slot| self.generation.fetch_row(&slot.place));
+    fn look_up(&self, slots: &mut [Slot<'_>]) {
+        slots.iter_mut().for_each(|slot| slot.place.find_line());
+        slots.iter_mut().for_each(|slot| slot.place.find_state());
+        slots.iter().for_each(|slot| slot.place.fetch_owner());
+        slots.iter().for_each(|slot| self.generation.fetch_row(&slot.place));
     }
 }

@@ -292,7 +292,7 @@ impl<S: Source> Service<S> {
         let CheckRequest { imei, imsi, serving_plmn, msisdn, .. } = *request;
         let texts = Texts { imei, imsi, serving_plmn, client };
         let told = self.told(verdict, said, texts);
-        self.note(verdict, &told, texts, msisdn);
+        self.note(verdict, &told, said, texts, msisdn);
     }
 
     /// Judges checks that came together; false where each is to be judged by itself: there are no tables, or one of
@@ -388,7 +388,7 @@ impl<S: Source> Service<S> {
             told.clear();
             told.extend(asked.map(|(question, verdict)| self.told(verdict, said, texts(question))));
             for ((question, verdict), told) in questions.iter().zip(&verdicts).zip(&told) {
-                self.note(verdict, told, texts(question), b"");
+                self.note(verdict, told, said, texts(question), b"");
                 columns.push(verdict);
             }
             (serial, stale) =

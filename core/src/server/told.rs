@@ -18,19 +18,19 @@ pub(super) struct Texts<'d> {
     pub(super) client: &'d [u8],
 }
 
-/// What became of a verdict: its status by the policy of that number, and by what the log knows its repeats, where it
-/// wants it.
+/// What became of a verdict: its status by the policy, and by what the log knows its repeats, where it wants it.
 pub(super) struct Told {
     judged: u8,
-    policy: u64,
     mark: Option<Mark>,
 }
 
+/// By whom a client is told: the policy's number, and its map of statuses.
+pub(super) type Said<'d> = (u64, &'d [u8]);
+
 impl<S: Source> Service<S> {
     /// Turns a verdict into what the client is told, and counts it; what `note` reads is fetched.
-    #[inline]
-    pub(super) fn told(&self, verdict: &mut Verdict, said: (u64, &[u8]), texts: Texts<'_>) -> Told {
-        let (policy, map) = said;
+    #[inline(always)]
+    pub(super) fn told(&self, verdict: &mut Verdict, (policy, map): Said<'_>, texts: Texts<'_>) -> Told {
         let judged = verdict.status;
         verdict.status = map.get(usize::from(judged)).copied().unwrap_or(judged);
         if verdict.status != WHITELISTED {
@@ -40,12 +40,19 @@ impl<S: Source> Service<S> {
         if let Some(pair) = verdict.unpaired {
             self.spotter.fetch(pair);
         }
-        Told { judged, policy, mark: self.keeper.wants(&self.sighting(verdict, (judged, policy), texts)) }
+        Told { judged, mark: self.keeper.wants(&self.sighting(verdict, (judged, policy), texts)) }
     }
 
     /// Keeps what a client was told where log and cases want it.
-    #[inline]
-    pub(super) fn note(&mut self, verdict: &Verdict, told: &Told, texts: Texts<'_>, msisdn: &[u8]) {
+    #[inline(always)]
+    pub(super) fn note(
+        &mut self,
+        verdict: &Verdict,
+        told: &Told,
+        (policy, _): Said<'_>,
+        texts: Texts<'_>,
+        msisdn: &[u8],
+    ) {
         if let Some(pair) = verdict.unpaired.filter(|_| texts.client != LOOKING) {
             self.spotter.note(&self.queues.unpaired, pair, self.now, msisdn);
         }
@@ -53,7 +60,7 @@ impl<S: Source> Service<S> {
         if told.mark.is_none() && threshold == 0 {
             return;
         }
-        let seen = self.sighting(verdict, (told.judged, told.policy), texts);
+        let seen = self.sighting(verdict, (told.judged, policy), texts);
         if let Some(mark) = told.mark {
             self.keeper.keep(&self.queues.kept, &seen, mark);
         }

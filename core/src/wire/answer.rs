@@ -79,7 +79,12 @@ fn put_column<T: Copy + Into<u64>>(out: &mut Vec<u8>, number: u8, values: &[T]) 
     out.push(number << 3 | 2);
     put_varint(out, bytes as u64);
     out.reserve(bytes);
-    values.iter().for_each(|value| put_varint(out, (*value).into()));
+    if bytes == values.len() {
+        // Each is a byte, as nearly all are.
+        out.extend(values.iter().map(|value| (*value).into() as u8));
+    } else {
+        values.iter().for_each(|value| put_varint(out, (*value).into()));
+    }
 }
 
 /// HealthCheckResponse.
