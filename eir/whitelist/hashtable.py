@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,7 @@ _INDEX_BITS: Final = 32
 _HALVED_ROWS: Final = 1 << 17
 """Rows from which on the two halves of an image are worked out beside each other."""
 I64 = npt.NDArray[np.int64]
+_N = TypeVar("_N", np.int64, np.uint64)
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ class Ragged:
 
     def take(self, index: I64) -> Ragged:
         """Return the runs at these places, in this order."""
-        return gather(self.words, self.first[index], self.counts()[index])
+        first = self.first[index]
+        return gather(self.words, first, self.first[index + 1] - first)
 
     def run(self, index: int) -> U64:
         """Return one run."""
@@ -127,27 +129,26 @@ class Columns:
             return self
         if not len(self):
             return newer
-        again = find_sorted(self.keys, newer.keys)
-        again = again[again >= 0]
-        older = self.take(np.delete(np.arange(len(self)), again)) if len(again) else self
-        place = np.searchsorted(older.keys, newer.keys)
-        at_new = place + np.arange(len(newer))
-        total = len(older) + len(newer)
-        is_new = np.zeros(total, bool)
-        is_new[at_new] = True
-        at_old = np.flatnonzero(~is_new)
-        source = np.empty(total, np.int64)
-        source[at_old] = np.arange(len(older))
-        source[at_new] = np.arange(len(newer)) + len(older)
-        keys = np.concatenate((older.keys, newer.keys))[source]
-        heads = np.concatenate((older.heads, newer.heads))[source]
-        if not len(older.extra.words) and not len(newer.extra.words):
-            return Columns(keys, heads, Ragged.empty(total))
-        both = Ragged(
-            np.concatenate((older.extra.first[:-1], newer.extra.first + len(older.extra.words))),
-            np.concatenate((older.extra.words, newer.extra.words)),
-        )
-        return Columns(keys, heads, both.take(source))
+        place = np.searchsorted(self.keys, newer.keys)
+        again = self.keys.take(place, mode="clip") == newer.keys
+        at_new, older = place + np.arange(len(newer)), self
+        if again.any():
+            at_new -= np.cumsum(again) - again
+            older = self.take(np.delete(np.arange(len(self)), place[again]))
+        is_old = np.ones(len(older) + len(newer), bool)
+        is_old[at_new] = False
+
+        def both(old: npt.NDArray[_N], new: npt.NDArray[_N]) -> npt.NDArray[_N]:
+            out = np.empty(len(is_old), old.dtype)
+            out[is_old], out[at_new] = old, new
+            return out
+
+        keys, heads = both(older.keys, newer.keys), both(older.heads, newer.heads)
+        words = np.concatenate((older.extra.words, newer.extra.words))
+        if not len(words):
+            return Columns(keys, heads, Ragged.empty(len(keys)))
+        first = both(older.extra.first[:-1], newer.extra.first[:-1] + len(older.extra.words))
+        return Columns(keys, heads, gather(words, first, both(older.extra.counts(), newer.extra.counts())))
 
 
 def find_sorted(haystack: U64, needles: U64) -> I64:
