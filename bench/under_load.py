@@ -42,6 +42,9 @@ AT_REST = "at rest"
 REGISTRY_NICE = 19
 """It stands for another machine. By a trace, niced by 10 it delayed checks as the daemon's threads did."""
 
+TAKEN = "taken"
+"""Of what is told of a round: seconds that the host kept the processors meanwhile."""
+
 _registries: list[Registry] = []
 """The registry, in the process that is it."""
 
@@ -70,6 +73,11 @@ def rebuilding(daemon: Daemon) -> Iterator[None]:
         raise failed[0]
 
 
+def taken_seconds() -> float:
+    """Seconds that the host of a virtual machine has kept its processors, all together (proc(5), `steal`)."""
+    return int(Path("/proc/stat").read_text().split(maxsplit=9)[8]) / os.sysconf("SC_CLK_TCK")
+
+
 class Load:
     """The generator against a daemon."""
 
@@ -85,15 +93,17 @@ class Load:
 
     def at_rest(self, seconds: float) -> dict[str, Any]:
         """Ask while nothing else happens."""
-        return self._run(seconds).told()
+        before = taken_seconds()
+        return self._run(seconds).told() | {TAKEN: taken_seconds() - before}
 
     def while_applied(self, registry: Executor) -> tuple[dict[str, Any], float]:
         """Ask while a bulk delta is applied; with the seconds that it took."""
         run = self._run(CHANGE_SECONDS_MAX, "--until", "input-ends")
         time.sleep(2 * generator.WARMUP_SECONDS)  # it reads its checks, and warms up
+        before = taken_seconds()
         took = registry.submit(_bulk, self._daemon.manage_address).result()
         run.stop()
-        return run.told(), took
+        return run.told() | {TAKEN: taken_seconds() - before}, took
 
 
 def _begin_registry(core: int, *what: Any) -> None:
@@ -127,6 +137,7 @@ def figures_of(what: str, rounds: list[dict[str, Any]]) -> dict[str, Figure]:
     return out | {
         f"{what}: the generator's own delay, p99": median(late, "µs"),
         f"{what}: not answered": Figure(failed, "checks"),
+        f"{what}: processors taken by the host": median([one[TAKEN] for one in rounds], "s"),
     }
 
 

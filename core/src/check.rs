@@ -249,7 +249,7 @@ impl Tables {
         if near.wants == 0 {
             return near.judge(&mut NoFacts, moment.stretch);
         }
-        if let (Some(key), Some(cases)) = (key, &self.cases) {
+        if let (Some(key), Some(cases), None) = (key, &self.cases, &others) {
             // Many of these pairs are unpaired: their slot arrives while the far facts are looked up.
             cases.prefetch(Pair { key, imsi });
         }

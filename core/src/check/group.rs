@@ -80,7 +80,8 @@ impl Tables {
         for questions in questions.chunks(GROUP) {
             self.judge_group(questions, &moment, |parsed, home, judged| {
                 let verdict = self.verdict(parsed, home, judged, &moment);
-                if verdict.unpaired.is_some() && self.cases.is_some() {
+                if let (Some(pair), Some(cases)) = (verdict.unpaired, &self.cases) {
+                    cases.prefetch(pair);
                     unpaired.push((out.len(), *judged));
                 }
                 out.push(verdict);
