@@ -124,6 +124,9 @@ def _ignore(rows: Rows, bad: BadRows, bad_rows: list[BadRow]) -> Rows:
     """Take bad rows out, in their place, and report them."""
     if bad.mask.any():
         rows.op[bad.mask] = IGNORED
+        if rows.imei is not None:
+            # A number that names no raw text would make the journal unreadable.
+            rows.imei = np.where(bad.mask, np.uint64(0), rows.imei)
         bad_rows.extend(bad.report())
     return rows
 

@@ -89,6 +89,7 @@ columns = st.integers(0, 4).flatmap(
 
 
 @given(st.lists(columns, max_size=3))
+@example([{"kind": 1, "row_count": 1, "imei": b"\0\0\0\0\0\0\0\x81"}])  # the number of a raw text
 def test_columns_of_anything(given_columns: list[dict[str, object]]) -> None:
     made = [sync_pb2.OperationColumns(**values) for values in given_columns]
     _parse(sync_pb2.DeltaRows(columns=made).SerializeToString())
