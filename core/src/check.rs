@@ -114,14 +114,13 @@ impl Tables {
         let mut place = self.begin(&parsed);
         place.find_all();
         let bare = self.ahead(&parsed, &place, &moment);
-        let (home, judged) = if let Some(bare) = settled(bare) {
-            (bare.near.home, bare.judged)
+        let judged = if let Some(bare) = settled(bare) {
+            bare.judged
         } else {
-            let near = || self.near(&parsed, &mut place, &moment);
-            let near = bare.map_or_else(near, |bare| bare.near);
-            (near.home, self.judge(&parsed, &mut place, &near, None, &moment))
+            let near = self.near(bare, &parsed, &mut place, &moment);
+            self.judge(&parsed, &mut place, &near, None, &moment)
         };
-        let mut verdict = self.verdict(&parsed, home, &judged, &moment);
+        let mut verdict = self.verdict(&parsed, &judged, &moment);
         self.find_case(&mut verdict, &judged, &moment);
         verdict
     }
@@ -201,9 +200,18 @@ impl Tables {
         Some(stretch.bare().verdict(tac_class, network, at_home, Says::of(head, imsi)))
     }
 
-    /// What the row of an identity says.
+    /// What the row of an identity says, worked out where that was not done ahead.
     #[inline]
-    fn near<'t>(&'t self, parsed: &Parsed<'_>, place: &mut Place<'t>, moment: &Moment<'_>) -> Near {
+    fn near<'t>(
+        &'t self,
+        bare: Option<&BareVerdict>,
+        parsed: &Parsed<'_>,
+        place: &mut Place<'t>,
+        moment: &Moment<'_>,
+    ) -> Near {
+        if let Some(bare) = bare {
+            return bare.near;
+        }
         let (generation, stretch, question) = (&*self.generation, moment.stretch, parsed.question);
         let row = match parsed.key {
             Some(key) => generation.row(&generation.find(key, place)),
@@ -258,8 +266,8 @@ impl Tables {
 
     /// The verdict but for the pair's case.
     #[inline(always)]
-    fn verdict(&self, parsed: &Parsed<'_>, home: bool, judged: &Judged, moment: &Moment<'_>) -> Verdict {
-        let Judged { reason, passes, opens, deadline, .. } = *judged;
+    fn verdict(&self, parsed: &Parsed<'_>, judged: &Judged, moment: &Moment<'_>) -> Verdict {
+        let Judged { reason, passes, home, opens, deadline, .. } = *judged;
         let Moment { now, stretch, next_change } = *moment;
         let status = stretch.outcomes[self.outcome(judged)];
         let kept = if passes { 0 } else { cache_seconds(status, deadline, stretch, next_change, now) };

@@ -65,7 +65,7 @@ pub(crate) struct Asked {
 #[derive(Clone, Copy)]
 pub(crate) struct Near {
     /// The SIM is one of a home network.
-    pub(crate) home: bool,
+    home: bool,
     /// Groups of far facts that can change the verdict, and that there may be.
     pub(crate) wants: u8,
     tracked: bool,
@@ -122,6 +122,8 @@ pub(crate) struct Judged {
     pub(crate) reason: u8,
     /// It says nothing of the next check: an emergency call, or the override.
     pub(crate) passes: bool,
+    /// The SIM is one of a home network.
+    pub(crate) home: bool,
     /// A home subscriber's pair has a case.
     pub(crate) opens: bool,
     /// Place of the outcome in the table of statuses, for tables that are not stale.
@@ -235,7 +237,7 @@ impl Near {
             _ => 0,
         };
         let deadline = if deadline == UNTIL_MASK { 0 } else { deadline };
-        Judged { reason, passes, opens: stretch.opens[outcome] != 0, place, deadline }
+        Judged { reason, passes, home: self.home, opens: stretch.opens[outcome] != 0, place, deadline }
     }
 }
 

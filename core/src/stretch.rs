@@ -90,7 +90,7 @@ impl Stretch {
     }
 
     /// All classes of IMSI codes, by column.
-    pub fn imsi_columns(&self) -> &[ImsiClass] {
+    pub(crate) fn imsi_columns(&self) -> &[ImsiClass] {
         &self.columns
     }
 

@@ -5,12 +5,13 @@
 //!
 //! ```text
 //! time ────────►
-//! chunk 1   read text │ begin     │ find line │ find state │ fetch row │ near facts
-//! chunk 2             │ read text │ begin     │ find line  │ find state│ fetch row │ near facts
+//! chunk 1   read text │ begin     │ find line │ find state │ fetch row │ ahead
+//! chunk 2             │ read text │ begin     │ find line  │ find state│ fetch row │ ahead
 //! chunk 3                         │ read text │ begin      │ ...
 //! ```
 //!
-//! What few of them need, other slots and ranges, is then looked up for those together.
+//! What was judged ahead is taken where the row has no items. What few of the others need, other slots and ranges, is
+//! then looked up for those together.
 
 use std::ops::Range;
 
@@ -78,8 +79,8 @@ impl Tables {
         let moment = self.at(now);
         let mut unpaired = Vec::with_capacity(GROUP);
         for questions in questions.chunks(GROUP) {
-            self.judge_group(questions, &moment, |parsed, home, judged| {
-                let verdict = self.verdict(parsed, home, judged, &moment);
+            self.judge_group(questions, &moment, |parsed, judged| {
+                let verdict = self.verdict(parsed, judged, &moment);
                 if let (Some(pair), Some(cases)) = (verdict.unpaired, &self.cases) {
                     cases.prefetch(pair);
                     unpaired.push((out.len(), *judged));
@@ -103,7 +104,7 @@ impl Tables {
             texts.clear();
             texts.extend(pairs.by_ref().take(GROUP).map(PairText::of));
             let questions: Vec<_> = texts.iter().map(PairText::question).collect();
-            self.judge_group(&questions, &moment, |_, _, verdict| {
+            self.judge_group(&questions, &moment, |_, verdict| {
                 judged.reasons.push(verdict.reason);
                 judged.outcomes.push((verdict.place / 8) as u8);
                 judged.ends.push(verdict.deadline);
@@ -112,14 +113,13 @@ impl Tables {
         judged
     }
 
-    /// Judges at most a group of identities, in order: what is known of a question, whether its SIM is of a home
-    /// network, what the tables say.
+    /// Judges at most a group of identities, in order: what is known of a question, and what the tables say.
     #[inline(always)]
     fn judge_group<'t, 'q>(
         &'t self,
         questions: &'q [Question<'q>],
         moment: &Moment<'t>,
-        mut judged: impl FnMut(&Parsed<'q>, bool, &Judged),
+        mut judged: impl FnMut(&Parsed<'q>, &Judged),
     ) {
         let count = questions.len();
         let (mut group, mut places) = (Vec::with_capacity(count), Vec::with_capacity(count));
@@ -138,20 +138,19 @@ impl Tables {
         let mut left = Vec::new();
         for (at, bare) in ahead.iter().enumerate() {
             if settled(*bare).is_none() {
-                let near = || self.near(&group[at], &mut places[at], moment);
-                left.push((at, bare.map_or_else(near, |bare| bare.near)));
+                left.push((at, self.near(*bare, &group[at], &mut places[at], moment)));
             }
         }
         let mut others = self.look_beside(&group, &mut places, &left);
         let (mut left, mut others) = (left.iter(), &mut *others);
         for (at, (parsed, bare)) in group.iter().zip(&ahead).enumerate() {
             if let Some(bare) = settled(*bare) {
-                judged(parsed, bare.near.home, &bare.judged);
+                judged(parsed, &bare.judged);
             } else if let Some((_, near)) = left.next() {
                 let own = others.iter().take_while(|slot| slot.of == at).count();
                 let (own, rest) = std::mem::take(&mut others).split_at_mut(own);
                 others = rest;
-                judged(parsed, near.home, &self.judge(parsed, &mut places[at], near, Some(own), moment));
+                judged(parsed, &self.judge(parsed, &mut places[at], near, Some(own), moment));
             }
         }
     }
