@@ -40,6 +40,13 @@ mod tac_index;
 pub mod unpaired;
 pub mod wire;
 
+/// What the core allocates is apart from what Python does. With the allocator of the C library they shared its arenas: the
+/// first block of a kilobyte that a check thread asked for then tidied up what a Python thread had freed there, 20 ms at a
+/// time (`docs/decisions/checks-first.md`).
+#[cfg(feature = "python")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What this was built from: the version, and a hash of the sources where the build knew it.
 pub const BUILD_ID: &str = match option_env!("EIR_CORE_BUILD_ID") {
     Some(id) => id,

@@ -37,9 +37,10 @@ def serve(config_file: Path | None, **settings: object) -> None:
     Settings come from the defaults, the file, the environment (EIR_...) and
     these options; later wins. `eir config show` prints them.
     """
-    from eir import config
+    from eir import config, heap
     from eir.whitelist import warm
 
+    heap.settle()  # before anything imports numpy, and before the first thread
     given = {name: value for name, value in settings.items() if value is not None}
     loaded = config.load(config_file, os.environ, given)
     warm.start(Path(loaded.data_dir) / "segments")

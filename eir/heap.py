@@ -1,0 +1,36 @@
+"""How this process takes its memory, so that checks do not wait for it.
+
+Said before numpy is imported and threads begin; docs/decisions/small-pages-for-the-writer.md
+tells why. What checks read is not concerned: segments lie in memory of their own, in
+pages of 2 MiB, and the native engine has an allocator of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+from typing import Final
+
+NUMPY_HUGE_PAGES: Final = "NUMPY_MADVISE_HUGEPAGE"
+"""Where numpy reads whether large arrays are to lie in pages of 2 MiB; it does by default."""
+_ARENA_MAX: Final = -8
+"""`M_ARENA_MAX` of mallopt(3)."""
+_ARENAS: Final = 1
+_PR_SET_THP_DISABLE: Final = 41
+_EXCEPT_ADVISED: Final = 2
+"""prctl(2), Linux 6.18 and newer: large pages only for what asks for them, whatever the system's default."""
+
+
+def settle() -> None:
+    """Small pages for arrays, unless the environment says otherwise, and one heap for all threads.
+
+    Processes that are started later take over the former. The latter needs glibc;
+    other C libraries have no such heaps.
+    """
+    small = os.environ.setdefault(NUMPY_HUGE_PAGES, "0") == "0"
+    with contextlib.suppress(OSError, AttributeError):
+        system = ctypes.CDLL(None)
+        if small:
+            system.prctl(_PR_SET_THP_DISABLE, 1, _EXCEPT_ADVISED, 0, 0)
+        system.mallopt(_ARENA_MAX, _ARENAS)
