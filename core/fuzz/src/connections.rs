@@ -84,6 +84,7 @@ pub fn read(data: &[u8]) -> u64 {
     while !rest.is_empty() {
         let (taken, after) = rest.split_at(part.min(rest.len()));
         rest = after;
+        service.turn();
         if connection.wants_input(&service) {
             connection.receive(taken, &mut service, now);
             peer.said(taken);

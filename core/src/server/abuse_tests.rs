@@ -13,17 +13,6 @@ fn told(pair: &Pair, sent: &[(u8, u32, Vec<u8>)]) -> u32 {
     frame::u32_of(&payload[4..])
 }
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    frame::put_head(&mut out, payload.len(), kind, flags, stream);
-    out.extend(payload);
-    out
-}
-
-fn window(stream: u32, bytes: u32) -> Vec<u8> {
-    frame(kind::WINDOW_UPDATE, 0, stream, &bytes.to_be_bytes())
-}
-
 fn status_of(sent: &[(u8, u32, Vec<u8>)]) -> Vec<u8> {
     let at = sent.iter().position(|sent| sent.0 == kind::HEADERS).unwrap();
     let block = &sent[at].2;
@@ -188,26 +177,11 @@ fn a_peer_that_reads_slowly_does_not_make_the_output_grow() {
     assert!(!pair.connection.over());
 }
 
-/// Batches of many rows in few bytes, of which each is answered with far more.
-fn dense_batches(count: u32) -> Vec<u8> {
-    use std::io::Write;
-    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    packer.write_all(&b"\x0a\x011".repeat(4096)).unwrap();
-    let packed = packer.finish().unwrap();
-    let content = [&[1], &(packed.len() as u32).to_be_bytes()[..], &packed].concat();
-    let call = |id: u32| {
-        let mut block = headers(id, "BatchCheckEquipment", WHOLE)[9..].to_vec();
-        block.extend(b"\x00\x0dgrpc-encoding\x04gzip");
-        [frame(kind::HEADERS, WHOLE, id, &block), frame(kind::DATA, LAST, id, &content)].concat()
-    };
-    (0..count).flat_map(|call_number| call(2 * call_number + 1)).collect()
-}
-
 #[test]
 fn frames_of_one_read_wait_where_the_answers_before_them_are_not_taken() {
     let mut pair = Pair::new(Limits::default());
     pair.receive(&[window(0, 1 << 30), frame(kind::SETTINGS, 0, 0, b"\0\x04\x3f\0\0\0")].concat());
-    pair.connection.receive(&dense_batches(200), &mut pair.service, 0);
+    give(&mut pair.connection, &dense_batches(200), &mut pair.service, 0);
     assert!((256 << 10..280 << 10).contains(&pair.connection.output().len()));
     assert!(!pair.connection.wants_input(&pair.service));
     assert!(!pair.connection.proceed(&mut pair.service, 0));
@@ -223,6 +197,42 @@ fn frames_of_one_read_wait_where_the_answers_before_them_are_not_taken() {
 }
 
 #[test]
+fn a_connection_with_much_to_be_judged_lets_others_have_their_turn() {
+    let mut pair = Pair::new(Limits::default());
+    pair.receive(&[window(0, 1 << 30), frame(kind::SETTINGS, 0, 0, b"\0\x04\x3f\0\0\0")].concat());
+    let answered = |pair: &mut Pair| {
+        let out = pair.connection.output().to_vec();
+        pair.connection.written(out.len(), 0);
+        let (mut rest, mut ended) = (out.as_slice(), 0);
+        while let Some(head) = frame::Head::read(rest) {
+            ended += usize::from(head.kind == kind::HEADERS && head.has(flag::END_STREAM));
+            rest = &rest[frame::HEADER_BYTES + head.bytes..];
+        }
+        ended
+    };
+    pair.service.turn();
+    pair.connection.receive(&dense_batches(10), &mut pair.service, 0);
+    let mut turns = vec![answered(&mut pair)];
+    while pair.connection.waits_for_turn(&pair.service) {
+        assert!(!pair.connection.wants_input(&pair.service));
+        // What it has left waits, however often it is asked.
+        assert!(!pair.connection.proceed(&mut pair.service, 0));
+        pair.service.turn();
+        assert!(pair.connection.proceed(&mut pair.service, 0));
+        turns.push(answered(&mut pair));
+    }
+    assert_eq!(turns, [4, 4, 2]);
+    assert!(pair.connection.wants_input(&pair.service));
+    // Messages that are large once they are decompressed count as well.
+    let bomb = gzip(&vec![0; (1 << 20) + 1]);
+    let bombs: Vec<u8> = (0..3).flat_map(|call| compressed(2 * call + 101, &bomb)).collect();
+    pair.service.turn();
+    pair.connection.receive(&bombs, &mut pair.service, 0);
+    assert!(pair.connection.waits_for_turn(&pair.service));
+    assert_eq!(answered(&mut pair), 1);
+}
+
+#[test]
 fn output_of_all_that_do_not_read_is_bounded_together() {
     const PEERS: usize = 20;
     let limits = Limits { held_bytes_max: 1 << 20, ..Limits::default() };
@@ -234,7 +244,7 @@ fn output_of_all_that_do_not_read_is_bounded_together() {
     let mut peers: Vec<_> = (0..PEERS).map(|_| Pair::new(limits).connection).collect();
     for peer in &mut peers {
         peer.receive(&opening, &mut pair.service, 0);
-        peer.receive(&requests, &mut pair.service, 0);
+        give(peer, &requests, &mut pair.service, 0);
         assert!(!peer.wants_input(&pair.service));
     }
     // Some have what there is, and each of the others has its share.
@@ -404,22 +414,6 @@ fn calls_that_wait_for_the_connection_are_served_in_turn_and_forgotten_when_rese
 
 #[test]
 fn messages_compressed_to_next_to_nothing_are_taken_for_a_while() {
-    use std::io::Write;
-    let gzip = |bytes: &[u8]| {
-        let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-        out.write_all(bytes).unwrap();
-        let packed = out.finish().unwrap();
-        let head = (packed.len() as u32).to_be_bytes();
-        frame(kind::DATA, LAST, 1, &[&[1], &head[..], &packed].concat())
-    };
-    let call = |id: u32, data: &[u8]| {
-        let mut block = headers(id, "BatchCheckEquipment", WHOLE)[9..].to_vec();
-        block.extend(b"\x00\x0dgrpc-encoding\x04gzip");
-        let mut data = data.to_vec();
-        data[8] = id as u8;
-        data[7] = (id >> 8) as u8;
-        [frame(kind::HEADERS, WHOLE, id, &block), data].concat()
-    };
     // As large as they come, and as a core node sends them: different in every row.
     let rows = (0..1500).flat_map(|row: u64| {
         [
@@ -431,7 +425,7 @@ fn messages_compressed_to_next_to_nothing_are_taken_for_a_while() {
     let mut pair = Pair::new(Limits::default());
     pair.receive(&window(0, 1 << 30));
     for id in 0..20 {
-        let sent = pair.receive(&call(2 * id + 1, &honest));
+        let sent = pair.receive(&compressed(2 * id + 1, &honest));
         assert_eq!((sent.last().unwrap().0, pair.connection.credit), (kind::HEADERS, 10_000), "{id}");
     }
     // Too large to be taken; and batches that are answered, a thousand times the work that their bytes are.
@@ -443,7 +437,7 @@ fn messages_compressed_to_next_to_nothing_are_taken_for_a_while() {
         let mut told = 0;
         while !pair.connection.over() {
             told += 1;
-            let sent = pair.receive(&call(2 * told + 1, &data));
+            let sent = pair.receive(&compressed(2 * told + 1, &data));
             assert!(told < too_many);
             assert!(if refused { status_of(&sent) == b"8" } else { sent[1].2.len() > 8192 });
         }

@@ -144,7 +144,7 @@ impl Connection {
         stream: &Stream,
         compressed: bool,
         message: &'m [u8],
-        service: &Service<S>,
+        service: &mut Service<S>,
     ) -> Result<Cow<'m, [u8]>, Failure> {
         if !compressed {
             return Ok(message.into());

@@ -70,7 +70,7 @@ pub struct Connection {
     pub(super) blocked: VecDeque<u32>,
     pub(super) out: Vec<u8>,
     sent: usize,
-    /// Frames that came wait until output is taken.
+    /// Frames that came wait until output is taken, or for the next turn.
     stopped: bool,
     pub(super) credit: i64,
     credit_at: u64,

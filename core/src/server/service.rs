@@ -23,6 +23,10 @@ use crate::wire::{self, Batch, CheckRequest, Place, Verdicts};
 
 /// Identities that are judged together.
 pub const GROUP_ROWS: usize = GROUP;
+/// Rows of batches that a connection may have judged before the others have their turn.
+const TURN_ROWS: usize = 16 << 10;
+/// Decompressed bytes that take as long as a row.
+const BYTES_PER_ROW: usize = 64;
 /// What stands before a message: whether it is compressed, and its length.
 pub const PREFIX_BYTES: usize = 5;
 
@@ -105,6 +109,8 @@ pub struct Service<S: Source> {
     batch: Batch,
     verdicts: Vec<Verdict>,
     columns: Verdicts,
+    /// Rows that the connection at hand may still have judged in this turn.
+    turn_rows: usize,
     /// Memory for what comes in a read.
     pub(super) together: Together<'static>,
     /// Seconds since the Unix epoch.
@@ -145,6 +151,7 @@ impl<S: Source> Service<S> {
             batch,
             verdicts,
             columns,
+            turn_rows: TURN_ROWS,
             together: Together::default(),
             now: 0,
             since: Instant::now(),
@@ -152,6 +159,16 @@ impl<S: Source> Service<S> {
             connections: 0,
             held: 0,
         }
+    }
+
+    /// A connection has its turn.
+    pub fn turn(&mut self) {
+        self.turn_rows = TURN_ROWS;
+    }
+
+    /// Whether the connection at hand has had its turn: what else came of it waits until the others had theirs.
+    pub fn turn_is_over(&self) -> bool {
+        self.turn_rows == 0
     }
 
     /// Something was read: its calls are judged by the tables of now.
@@ -365,6 +382,7 @@ impl<S: Source> Service<S> {
         let (mut verdicts, mut columns) =
             (std::mem::take(&mut self.verdicts), std::mem::take(&mut self.columns));
         columns.clear();
+        self.turn_rows = self.turn_rows.saturating_sub(batch.imei.rows);
         let rows = batch.imei.rows.min(GROUP_ROWS);
         let (mut questions, mut told) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
         let said = (judge.policy_number(), judge.status_map(client));
@@ -423,7 +441,7 @@ impl<S: Source> Service<S> {
     }
 
     /// Opens a compressed message. It may not be larger than one that is not compressed.
-    pub fn inflated(&self, encoding: Encoding, message: &[u8]) -> Result<Vec<u8>, Failure> {
+    pub fn inflated(&mut self, encoding: Encoding, message: &[u8]) -> Result<Vec<u8>, Failure> {
         let bytes_max = self.limits.message_bytes_max;
         let (mut out, limit) = (Vec::new(), bytes_max as u64 + 1);
         // What is left behind the end is none of the message.
@@ -441,6 +459,7 @@ impl<S: Source> Service<S> {
                 (reader.read_to_end(&mut out), reader.into_inner().into_inner())
             }
         };
+        self.turn_rows = self.turn_rows.saturating_sub(out.len() / BYTES_PER_ROW);
         match read {
             Ok(bytes) if bytes > bytes_max => Err(too_large(bytes, bytes_max)),
             Ok(_) if left.is_empty() => Ok(out),

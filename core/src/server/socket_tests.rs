@@ -130,6 +130,21 @@ fn a_panic_ends_one_call_and_neither_its_connection_nor_its_thread() {
 }
 
 #[test]
+fn who_has_much_to_be_judged_gets_all_of_it_turn_by_turn() {
+    const BATCHES: u32 = 50;
+    let server = server(1);
+    let (mut much, mut little) = (Client::new(&server), Client::new(&server));
+    much.send(&[window(0, 1 << 30), frame(kind::SETTINGS, 0, 0, b"\0\x04\x3f\0\0\0")].concat());
+    much.send(&dense_batches(BATCHES));
+    assert!(!much.ended().2.is_empty());
+    little.send(&unary(1, CHECK));
+    assert_eq!(little.ended().2, ANSWER);
+    (1..BATCHES).for_each(|_| assert!(!much.ended().2.is_empty()));
+    assert_eq!(counted(&server, |counters| counters.checks[1][16].get()), [50 * 4096 + 1, 0]);
+    server.drain();
+}
+
+#[test]
 fn a_drain_answers_what_came_and_ends() {
     let server = server(2);
     let mut clients: Vec<Client> = (0..6).map(|_| Client::new(&server)).collect();

@@ -1,5 +1,6 @@
 //! What the server's tests share: a judge, a client that is bytes, and its messages.
 
+use std::io::Write;
 use std::sync::Arc;
 
 use super::Limits;
@@ -72,6 +73,7 @@ impl Pair {
             out.extend_from_slice(self.connection.output());
             self.connection.written(self.connection.output().len(), self.now);
             self.connection.count_held(&mut self.service);
+            self.service.turn();
             if !self.connection.proceed(&mut self.service, self.now) {
                 break;
             }
@@ -86,9 +88,30 @@ impl Pair {
     }
 
     pub fn receive(&mut self, data: &[u8]) -> Vec<(u8, u32, Vec<u8>)> {
-        self.connection.receive(data, &mut self.service, self.now);
+        give(&mut self.connection, data, &mut self.service, self.now);
         self.sent()
     }
+}
+
+/// Gives a connection what came, and as many turns as it wants.
+pub fn give(connection: &mut Connection, data: &[u8], service: &mut Service<Fake>, now: u64) {
+    service.turn();
+    connection.receive(data, service, now);
+    while connection.waits_for_turn(service) {
+        service.turn();
+        connection.proceed(service, now);
+    }
+}
+
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    frame::put_head(&mut out, payload.len(), kind, flags, stream);
+    out.extend(payload);
+    out
+}
+
+pub fn window(stream: u32, bytes: u32) -> Vec<u8> {
+    frame(kind::WINDOW_UPDATE, 0, stream, &bytes.to_be_bytes())
 }
 
 pub fn headers(stream: u32, method: &str, flags: u8) -> Vec<u8> {
@@ -121,6 +144,26 @@ pub const ANSWER: &[u8] = b"\x00\x00\x00\x00\x0b\x08\x01\x10\x10\x20\x07\x30\x3c
 
 pub fn unary(stream: u32, message: &[u8]) -> Vec<u8> {
     [headers(stream, "CheckEquipment", WHOLE), data(stream, &[message], LAST)].concat()
+}
+
+pub fn gzip(message: &[u8]) -> Vec<u8> {
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    packer.write_all(message).unwrap();
+    packer.finish().unwrap()
+}
+
+/// A batch that comes compressed.
+pub fn compressed(stream: u32, packed: &[u8]) -> Vec<u8> {
+    let content = [&[1], &(packed.len() as u32).to_be_bytes()[..], packed].concat();
+    let mut block = headers(stream, "BatchCheckEquipment", WHOLE)[HEADER_BYTES..].to_vec();
+    block.extend(b"\x00\x0dgrpc-encoding\x04gzip");
+    [frame(kind::HEADERS, WHOLE, stream, &block), frame(kind::DATA, LAST, stream, &content)].concat()
+}
+
+/// Batches of many rows in few bytes, of which each is answered with far more.
+pub fn dense_batches(count: u32) -> Vec<u8> {
+    let packed = gzip(&b"\x0a\x011".repeat(4096));
+    (0..count).flat_map(|call| compressed(2 * call + 1, &packed)).collect()
 }
 
 /// Numbers that a seed makes (xorshift).

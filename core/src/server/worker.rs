@@ -72,6 +72,8 @@ pub struct Worker<S: Source> {
     service: Service<S>,
     epoll: OwnedFd,
     peers: HashMap<u64, Peer>,
+    /// Those that had their turn, and have more to be done.
+    waiting: Vec<u64>,
     next: u64,
     buffer: Vec<u8>,
     began: Instant,
@@ -87,8 +89,8 @@ impl<S: Source> Worker<S> {
         epoll::add(&epoll, &inbox.event, EventData::new_u64(WAKE), EventFlags::IN)?;
         let buffer = vec![0; READ_BYTES];
         let told = (service.shared.health(), service.shared.ended());
-        let (peers, began) = (HashMap::new(), Instant::now());
-        Ok(Self { inbox, service, epoll, peers, next: 0, buffer, began, told, draining_since: None })
+        let (peers, waiting, began) = (HashMap::new(), Vec::new(), Instant::now());
+        Ok(Self { inbox, service, epoll, peers, waiting, next: 0, buffer, began, told, draining_since: None })
     }
 
     fn clock(&mut self) -> u64 {
@@ -100,21 +102,24 @@ impl<S: Source> Worker<S> {
     /// Serves until it has drained.
     pub fn run(&mut self) -> std::io::Result<()> {
         let mut events = Vec::with_capacity(EVENTS_MAX);
-        let wait = Timespec { tv_sec: 0, tv_nsec: TICK.as_nanos() as _ };
+        let tick = Timespec { tv_sec: 0, tv_nsec: TICK.as_nanos() as _ };
         let mut ticked = Instant::now();
         loop {
             events.clear();
+            let wait = if self.waiting.is_empty() { tick } else { Timespec::default() };
             match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&wait)) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
             let now = self.clock();
+            let waited = std::mem::take(&mut self.waiting);
             for event in &events {
                 match event.data.u64() {
                     WAKE => self.woken(now),
                     id => self.serve(id, event.flags, now),
                 }
             }
+            waited.into_iter().for_each(|id| self.serve(id, EventFlags::empty(), now));
             self.heed(now);
             if ticked.elapsed() >= TICK {
                 ticked = Instant::now();
@@ -187,17 +192,23 @@ impl<S: Source> Worker<S> {
     }
 
     fn serve(&mut self, id: u64, events: EventFlags, now: u64) {
+        let reads = events.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR);
+        self.turn(id, now, |peer, service, buffer| !reads || read(peer, buffer, service, now));
+    }
+
+    /// Does something with a connection, and sends what comes of it; where it says so, the connection is closed.
+    fn turn(&mut self, id: u64, now: u64, work: impl FnOnce(&mut Peer, &mut Service<S>, &mut [u8]) -> bool) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let (service, buffer) = (&mut self.service, &mut self.buffer);
-        let open = catch_unwind(AssertUnwindSafe(|| {
-            let reads = events.intersects(EventFlags::IN | EventFlags::HUP | EventFlags::ERR);
-            (!reads || read(peer, buffer, service, now)) && send(peer, service, now)
-        }));
+        service.turn();
+        let open = catch_unwind(AssertUnwindSafe(|| work(peer, service, buffer) && send(peer, service, now)));
         if open.is_err() {
-            self.service.counters.panics.add(1);
+            service.counters.panics.add(1);
         }
-        if !open.unwrap_or(false) || !watch(&self.epoll, id, peer, &self.service) {
+        if !open.unwrap_or(false) || !watch(&self.epoll, id, peer, service) {
             self.close(id);
+        } else if peer.connection.waits_for_turn(service) && !self.waiting.contains(&id) {
+            self.waiting.push(id);
         }
     }
 
@@ -220,19 +231,11 @@ impl<S: Source> Worker<S> {
         self.service.counters.held.set(self.service.held as u64);
     }
 
-    /// Does something with every connection, and sends what comes of it; those of which it says so are closed.
+    /// Does something with every connection, as `turn`.
     fn each(&mut self, now: u64, mut work: impl FnMut(&mut Peer, &mut Service<S>) -> bool) {
         let ids: Vec<u64> = self.peers.keys().copied().collect();
         for id in ids {
-            let Some(peer) = self.peers.get_mut(&id) else { continue };
-            let service = &mut self.service;
-            let open = catch_unwind(AssertUnwindSafe(|| work(peer, service) && send(peer, service, now)));
-            if open.is_err() {
-                self.service.counters.panics.add(1);
-            }
-            if !open.unwrap_or(false) || !watch(&self.epoll, id, peer, &self.service) {
-                self.close(id);
-            }
+            self.turn(id, now, |peer, service, _| work(peer, service));
         }
     }
 }

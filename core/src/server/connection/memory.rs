@@ -14,17 +14,22 @@ impl Connection {
 
     /// Whether frames that came are to wait; what comes after them is not read.
     pub(super) fn stops<S: Source>(&mut self, service: &Service<S>) -> bool {
-        self.stopped = self.full(service);
+        self.stopped = self.full(service) || service.turn_is_over();
         self.stopped
     }
 
-    /// Goes on with what came, where output had stopped it and was taken; false where there is nothing to go on with.
+    /// Goes on with what came, where it was stopped and is no longer; false where there is nothing to go on with.
     pub fn proceed<S: Source>(&mut self, service: &mut Service<S>, now: u64) -> bool {
-        if !self.stopped || self.over() || self.full(service) {
+        if !self.waits_for_turn(service) || service.turn_is_over() {
             return false;
         }
         self.take(&[], service, now);
         true
+    }
+
+    /// Whether frames that came wait for nothing but their turn.
+    pub fn waits_for_turn<S: Source>(&self, service: &Service<S>) -> bool {
+        self.stopped && !self.over() && !self.full(service)
     }
 
     /// Whether more may be read: not while the peer does not take our answers.
