@@ -22,7 +22,7 @@ from eir.identity import e164
 from eir.interceptors import Context
 from eir.proto import check_pb2
 from eir.server.state import State
-from eir.verdict import LOOKING, Status
+from eir.verdict import LOOKING, Reason, Status
 
 IDENTITY_BYTES_MAX: Final = 256
 REQUEST_ID_BYTES_MAX: Final = 128
@@ -36,6 +36,7 @@ THREAD_ROWS_MIN: Final = 64
 """Batches from here on run in a thread, so that single checks go on meanwhile."""
 
 WHITELISTED: Final = int(Status.WHITELISTED)
+EMERGENCY: Final = int(Reason.EMERGENCY)
 WAKE: Final = object()
 
 Request = TypeVar("Request", bound=Message)
@@ -58,16 +59,17 @@ class CheckService:
     async def check(self, data: bytes, context: Context) -> bytes:
         """CheckEquipment."""
         started = monotonic()
-        checker = self._working()
+        self._take_calls()
         request = parse(check_pb2.CheckEquipmentRequest, data)
         await in_time(context)
-        answer = self._judge(checker, request, client_of(context)).SerializeToString()
+        answer = self._judge(request, client_of(context)).SerializeToString()
         self._seconds["unary"](monotonic() - started)
         return answer
 
     async def stream(self, _: Any, context: Context) -> None:
         """StreamCheckEquipment: in order, reading a bounded number ahead."""
-        checker, client = self._working(), client_of(context)
+        self._take_calls()
+        client = client_of(context)
         queue: asyncio.Queue[Any] = asyncio.Queue(self._state.config.limits.stream_in_flight_max)
         reader = asyncio.create_task(_read_ahead(context, queue))
         self._streams.add(queue)
@@ -77,7 +79,7 @@ class CheckService:
                 request = parse(check_pb2.StreamCheckEquipmentRequest, data)
                 if not request.HasField("check"):
                     raise InvalidRequestError("check", "is missing")
-                verdict = self._judge(checker, request.check, client)
+                verdict = self._judge(request.check, client)
                 answer = check_pb2.StreamCheckEquipmentResponse(verdict=verdict).SerializeToString()
                 self._seconds["stream"](monotonic() - started)
                 await context.write(answer)
@@ -103,11 +105,10 @@ class CheckService:
                 message = await queue.get()
         return message
 
-    def _working(self) -> Checker:
-        """Return the checker. Raises NotReadyError or DrainingError."""
+    def _take_calls(self) -> None:
+        """Raise DrainingError where no new calls are taken."""
         if self._refusing:
             raise DrainingError
-        return self._state.working()
 
     def refuse(self) -> None:
         """Take no new calls, and let idle streams notice."""
@@ -122,7 +123,8 @@ class CheckService:
     async def batch(self, data: bytes, context: Context) -> bytes:
         """BatchCheckEquipment."""
         started = monotonic()
-        checker = self._working()
+        self._take_calls()
+        checker = self._state.working()
         request = parse(check_pb2.BatchCheckEquipmentRequest, data)
         self._check_batch(request)
         await in_time(context)
@@ -132,9 +134,9 @@ class CheckService:
         return answer
 
     def _judge(
-        self, checker: Checker, request: check_pb2.CheckEquipmentRequest, client: str
+        self, request: check_pb2.CheckEquipmentRequest, client: str
     ) -> check_pb2.CheckEquipmentResponse:
-        """Return the answer to one request."""
+        """Return the answer to one request. Raises InvalidRequestError or NotReadyError."""
         imei, imsi, plmn, request_id = request.imei, request.imsi, request.serving_plmn, request.request_id
         bounded("request_id", request_id, REQUEST_ID_BYTES_MAX)
         if not request.emergency:  # an error is taken for a denial by some nodes
@@ -142,6 +144,9 @@ class CheckService:
             bounded("imsi", imsi, IDENTITY_BYTES_MAX)
             bounded("msisdn", request.msisdn, IDENTITY_BYTES_MAX)
             plmn_valid(plmn)
+        if self._state.checker is None and request.emergency:
+            return self._without_tables(request_id)
+        checker = self._state.working()
         verdict = checker.check(imei, imsi, plmn, request.emergency)
         reason, deadline = verdict.reason, verdict.deadline
         status = checker.policy.status_map(client)[verdict.status]
@@ -161,6 +166,16 @@ class CheckService:
             serial=verdict.serial,
             stale=verdict.stale,
             cache_seconds=verdict.cache_seconds if status == WHITELISTED else 0,
+            request_id=request_id,
+        )
+
+    def _without_tables(self, request_id: str) -> check_pb2.CheckEquipmentResponse:
+        """Return the answer to an emergency call before there are tables: allowed, whatever they will say."""
+        self._count(WHITELISTED, EMERGENCY)
+        return check_pb2.CheckEquipmentResponse(
+            status=WHITELISTED,  # type: ignore[arg-type]  # an int is what the wire has
+            reason=EMERGENCY,  # type: ignore[arg-type]
+            stale=True,
             request_id=request_id,
         )
 

@@ -133,11 +133,33 @@ def test_a_check_whose_deadline_passed_is_not_judged(method: str) -> None:
 def test_without_tables_nothing_is_answered() -> None:
     async def use(service: CheckService, _: FakeChecker, state: State) -> None:
         state.checker = None
-        for method in (service.check, service.stream, service.batch):
+        for method in (service.check, service.batch):
             with pytest.raises(NotReadyError):
                 await method(b"", Call())  # type: ignore[operator]
+        with pytest.raises(NotReadyError):
+            await service.stream(None, Call(messages=[message("1")]))  # type: ignore[arg-type]
 
     run(use)
+
+
+def test_without_tables_an_emergency_call_is_allowed() -> None:
+    request = Request(imei="1", serving_plmn="none", emergency=True, request_id="r")
+
+    async def use(service: CheckService, _: FakeChecker, state: State) -> list[bytes]:
+        state.checker = None
+        call = Call(messages=[check_pb2.StreamCheckEquipmentRequest(check=request).SerializeToString()])
+        await service.stream(None, call)  # type: ignore[arg-type]
+        return [await service.check(request.SerializeToString(), Call()), *call.written]  # type: ignore[arg-type]
+
+    unary, streamed = run(use)
+    answer = check_pb2.CheckEquipmentResponse(
+        status=Status.WHITELISTED,  # type: ignore[arg-type]
+        reason=Reason.EMERGENCY,  # type: ignore[arg-type]
+        stale=True,
+        request_id="r",
+    )
+    assert check_pb2.CheckEquipmentResponse.FromString(unary) == answer
+    assert check_pb2.StreamCheckEquipmentResponse.FromString(streamed).verdict == answer
 
 
 def test_a_service_that_refuses_takes_no_new_calls() -> None:

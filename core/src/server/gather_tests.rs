@@ -1,19 +1,17 @@
 //! Checks that came together, beside the same frames one by one.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::Limits;
-use super::frame::{self, HEADER_BYTES, kind};
+use super::answer::Failure;
+use super::frame::{HEADER_BYTES, kind};
 use super::hpack::Decoder;
-use super::service::GROUP_ROWS;
+use super::request::Method;
+use super::service::{GROUP_ROWS, PREFIX_BYTES, Service, Source};
 use super::testing::*;
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    frame::put_head(&mut out, payload.len(), kind, flags, stream);
-    out.extend(payload);
-    out
-}
+use crate::counters::Counters;
+use crate::sightings::Queues;
 
 /// A check that its answer names.
 fn check(imei: &str, number: usize) -> Vec<u8> {
@@ -174,4 +172,51 @@ fn a_call_that_is_late_is_not_judged_with_the_others() {
     );
     assert!(sent[3].2.windows(13).any(|text| text == b"grpc-status\x014"));
     assert_eq!(pair.service.counters.checks[1][16].get(), 1);
+}
+
+/// Tables that are still being loaded.
+struct Loading;
+
+impl Source for Loading {
+    type Judge = Fake;
+    type Held = ();
+
+    fn hold(&self) {}
+
+    fn judge((): &()) -> Option<&Fake> {
+        None
+    }
+}
+
+#[test]
+fn before_there_are_tables_emergency_calls_are_allowed_and_nothing_else_is_answered() {
+    let counters = Arc::new(Counters::default());
+    let mut service = Service::new(
+        Arc::new(Loading),
+        Arc::default(),
+        Limits::default(),
+        counters.clone(),
+        Arc::new(Queues::default()),
+    );
+    let emergency = [CHECK, b"\x28\x01"].concat();
+    // WHITELISTED, EMERGENCY, stale, and the request's name.
+    let allowed: &[u8] = b"\x08\x01\x10\x01\x28\x01\x3a\x01r";
+    for (method, message, answer) in [
+        (Method::Check, emergency.clone(), allowed.to_vec()),
+        (Method::Stream, of_stream(&emergency), of_stream(allowed)),
+    ] {
+        service.answer.clear();
+        service.call(method, &message, b"", false).unwrap();
+        assert_eq!(service.answer[PREFIX_BYTES..], answer);
+    }
+    service.answer.clear();
+    for (method, message) in [
+        (Method::Check, CHECK.to_vec()),
+        (Method::Stream, of_stream(CHECK)),
+        (Method::Batch, b"\x0a\x01a".to_vec()),
+    ] {
+        assert!(matches!(service.call(method, &message, b"", false), Err(Failure::NotReady)));
+    }
+    assert!(service.answer.is_empty());
+    assert_eq!((counters.checks[1][1].get(), counters.errors[1].get()), (2, 3));
 }

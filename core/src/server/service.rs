@@ -16,6 +16,7 @@ use super::told::Texts;
 use super::{Limits, Shared, valid};
 use crate::check::{GROUP, Question, Tables, Verdict};
 use crate::counters::{Counters, bound};
+use crate::policy::{WHITELISTED, reason};
 use crate::published::Published;
 use crate::sightings::{Keeper, Queues};
 use crate::unpaired::Spotter;
@@ -264,7 +265,6 @@ impl<S: Source> Service<S> {
 
     fn check(&mut self, message: &[u8], client: &[u8], late: bool) -> Result<(), Failure> {
         self.judged(|service, judge| {
-            let judge = judge.ok_or(Failure::NotReady)?;
             let request = wire::check_request(message).map_err(|_| no_message("CheckEquipmentRequest"))?;
             in_time(late)?;
             let verdict = service.judge(judge, &request, client)?;
@@ -275,7 +275,6 @@ impl<S: Source> Service<S> {
 
     fn stream(&mut self, message: &[u8], client: &[u8]) -> Result<(), Failure> {
         self.judged(|service, judge| {
-            let judge = judge.ok_or(Failure::NotReady)?;
             let request =
                 wire::stream_request(message).map_err(|_| no_message("StreamCheckEquipmentRequest"))?;
             let request = request.ok_or_else(|| Failure::Invalid("check".into(), "is missing".into()))?;
@@ -287,13 +286,25 @@ impl<S: Source> Service<S> {
 
     fn judge(
         &mut self,
-        judge: &S::Judge,
+        judge: Option<&S::Judge>,
         request: &CheckRequest<'_>,
         client: &[u8],
     ) -> Result<Verdict, Failure> {
         valid::request_valid(request)?;
+        let Some(judge) = judge else { return self.without_tables(request.emergency) };
         let mut verdict = judge.check(&question(request), self.now);
         self.tell_client(judge, &mut verdict, request, client);
+        Ok(verdict)
+    }
+
+    /// What is known before there are tables: an emergency call is allowed, whatever they will say.
+    fn without_tables(&self, emergency: bool) -> Result<Verdict, Failure> {
+        if !emergency {
+            return Err(Failure::NotReady);
+        }
+        let verdict =
+            Verdict { status: WHITELISTED, reason: reason::EMERGENCY, stale: true, ..Verdict::default() };
+        self.counters.check(verdict.status, verdict.reason);
         Ok(verdict)
     }
 
