@@ -6,10 +6,11 @@ commands that open a store.
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -63,7 +64,7 @@ def setup(form: str, level: str, stream: TextIO | None = None) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
-        logger_factory=structlog.WriteLoggerFactory(out),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", _Lossy(out))),
         cache_logger_on_first_use=stream is None,
     )
     # What libraries log (grpc, asyncio) goes the same way.
@@ -74,6 +75,33 @@ def to_stderr() -> None:
     """Let a command log to stderr, unless something is set up: what it prints stays data."""
     if not structlog.is_configured():
         structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
+
+
+class _Lossy:
+    """A stream that loses what it cannot write, and says how much once it can: work goes on without its log.
+
+    What was written and not flushed may still come later.
+    """
+
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._lost = 0
+
+    def write(self, line: str) -> None:
+        try:
+            if self._lost:
+                told = {"event": "log lines were lost or late", "lines": self._lost}
+                self._out.write(json.dumps(told) + "\n")
+                self._lost = 0
+            self._out.write(line)
+        except OSError:
+            self._lost += 1
+
+    def flush(self) -> None:
+        try:
+            self._out.flush()
+        except OSError:
+            self._lost += 1
 
 
 class _Forward(logging.Handler):

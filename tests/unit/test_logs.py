@@ -1,5 +1,6 @@
 """Nothing that looks like an identity reaches the log."""
 
+import errno
 import io
 import json
 import logging
@@ -114,6 +115,37 @@ def test_what_a_command_logs_is_not_among_its_data(capsys: pytest.CaptureFixture
     out, err = capsys.readouterr()
     assert (out, "damaged" in err) == ("", True)
     structlog.reset_defaults()
+
+
+class Full(io.StringIO):
+    """A file on a disk that may be full: text files notice when they write or when they flush."""
+
+    fails = ""
+
+    def write(self, text: str) -> int:
+        if self.fails == "write":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().write(text)
+
+    def flush(self) -> None:
+        if self.fails == "flush":
+            raise BrokenPipeError
+
+
+@pytest.mark.parametrize("fails", ["write", "flush"])
+def test_work_goes_on_where_the_log_cannot_be_written(stream: io.StringIO, fails: str) -> None:
+    out = Full()
+    logs.setup("json", "info", out)
+    log = structlog.get_logger()
+    log.info("before")
+    out.fails = fails
+    log.info("lost")
+    log.info("lost as well")
+    out.fails = ""
+    log.info("after")
+    told = lines(out)
+    assert (told[0]["event"], told[-1]["event"]) == ("before", "after")
+    assert sum(line["lines"] for line in told if line["event"] == "log lines were lost or late") == 2
 
 
 def test_what_is_set_up_stays_so(stream: io.StringIO) -> None:
