@@ -136,6 +136,8 @@ class World:
     def _kill(self, number: int) -> None:
         if self.all[number].up:
             self.all[number].kill()
+            # It may be started again before anybody else speaks.
+            self.away[number].append(self.now)
 
     def heal(self) -> None:
         self.cut.clear()
