@@ -1,8 +1,8 @@
 """How this process takes its memory, so that checks do not wait for it.
 
 Said before numpy is imported and threads begin; docs/decisions/small-pages-for-the-writer.md
-tells why. What checks read is not concerned: segments lie in memory of their own, in
-pages of 2 MiB, and the native engine has an allocator of its own.
+tells why. Segments and the case table lie in memory of their own, in pages of 2 MiB, and
+the native engine has an allocator of its own. Images of overlays lie in small pages.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import Final
 
 NUMPY_HUGE_PAGES: Final = "NUMPY_MADVISE_HUGEPAGE"
 """Where numpy reads whether large arrays are to lie in pages of 2 MiB; it does by default."""
+ARENAS: Final = "MALLOC_ARENA_MAX"
+"""Where glibc reads how many heaps there may be."""
 _ARENA_MAX: Final = -8
 """`M_ARENA_MAX` of mallopt(3)."""
 _ARENAS: Final = 1
@@ -23,7 +25,7 @@ _EXCEPT_ADVISED: Final = 2
 
 
 def settle() -> None:
-    """Small pages for arrays, unless the environment says otherwise, and one heap for all threads.
+    """Small pages for arrays, and one heap for all threads, unless the environment says otherwise.
 
     Processes that are started later take over the former. The latter needs glibc;
     other C libraries have no such heaps.
@@ -33,4 +35,5 @@ def settle() -> None:
         system = ctypes.CDLL(None)
         if small:
             system.prctl(_PR_SET_THP_DISABLE, 1, _EXCEPT_ADVISED, 0, 0)
-        system.mallopt(_ARENA_MAX, _ARENAS)
+        if ARENAS not in os.environ:
+            system.mallopt(_ARENA_MAX, _ARENAS)

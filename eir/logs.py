@@ -80,7 +80,7 @@ def to_stderr() -> None:
 class _Lossy:
     """A stream that loses what it cannot write, and says how much once it can: work goes on without its log.
 
-    What was written and not flushed may still come later.
+    The line at which it fails may still come later: it may be in a buffer.
     """
 
     def __init__(self, out: TextIO) -> None:
@@ -90,18 +90,18 @@ class _Lossy:
     def write(self, line: str) -> None:
         try:
             if self._lost:
+                # Of what came before: until it succeeds nothing more is put into the buffer.
+                self._out.flush()
                 told = {"event": "log lines were lost or late", "lines": self._lost}
-                self._out.write(json.dumps(told) + "\n")
                 self._lost = 0
+                line = json.dumps(told) + "\n" + line
             self._out.write(line)
-        except OSError:
+            self._out.flush()
+        except (OSError, ValueError):
             self._lost += 1
 
     def flush(self) -> None:
-        try:
-            self._out.flush()
-        except OSError:
-            self._lost += 1
+        """Nothing: each line is flushed as it is written."""
 
 
 class _Forward(logging.Handler):

@@ -42,7 +42,7 @@ pub mod wire;
 
 /// What the core allocates is apart from what Python does. With the allocator of the C library they shared its arenas: the
 /// first block of a kilobyte that a check thread asked for then tidied up what a Python thread had freed there, 20 ms at a
-/// time (`docs/decisions/checks-first.md`).
+/// time (`docs/decisions/small-pages-for-the-writer.md`).
 #[cfg(feature = "python")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

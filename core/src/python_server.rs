@@ -208,6 +208,7 @@ fn limits_of(mut given: HashMap<String, u64>) -> PyResult<Limits> {
         answers_bytes_max: take("answers_bytes_max")? as usize,
         connection_bytes_max: take("connection_bytes_max")? as usize,
         held_bytes_max: take("held_bytes_max")? as usize,
+        turn_rows: Limits::default().turn_rows,
         stall_milliseconds_max: take("stall_milliseconds_max")?,
         keepalive_milliseconds: take("keepalive_milliseconds")?,
         keepalive_timeout_milliseconds: take("keepalive_timeout_milliseconds")?,

@@ -149,7 +149,9 @@ def _show(status: Status, reason: Reason, answer: check_pb2.CheckEquipmentRespon
         click.echo("\n".join(case))
     elif answer.deadline:
         click.echo(f"Until {moment(answer.deadline)}.")
-    if answer.stale:
+    if not answer.serial:
+        click.echo("The tables are not loaded yet.")
+    elif answer.stale:
         click.echo("The tables are stale: a feed is older than its limit.")
     kept = f"may be kept for {answer.cache_seconds:,} s" if answer.cache_seconds else "not to be kept"
     click.echo(f"{status.name} ({reason.name}), judged at serial {answer.serial:,}, {kept}")

@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from eir.whitelist.hashtable import GOLDEN, I64
 from eir.whitelist.rows import U64
+from eir.whitelist.segment import anonymous
 
 U32 = npt.NDArray[np.uint32]
 
@@ -108,7 +109,9 @@ class CaseTable:
 
     def __post_init__(self) -> None:
         """Begin empty."""
-        self._use(np.zeros((self._length, 2), np.uint64), np.zeros(self._length, np.uint32))
+        # Checks read them at random: in large pages, where arrays lie in small ones.
+        slots = np.frombuffer(anonymous(16 * self._length), np.uint64).reshape(-1, 2)
+        self._use(slots, np.zeros(self._length, np.uint32))
 
     @classmethod
     def build(cls, sources: Sequence[Iterable[Entries]], count_max: int) -> CaseTable:

@@ -25,6 +25,12 @@ def run(*words, **environment):
     return CliRunner().invoke(main, [str(word) for word in words], env=environment)
 
 
+@pytest.fixture(autouse=True)
+def unsettled(monkeypatch):
+    """`serve` is run in the process of the tests: its memory stays as it is."""
+    monkeypatch.setattr("eir.heap.settle", lambda: None)
+
+
 def registering(*keys):
     return Rows(op=np.full(len(keys), Op.REGISTER, np.uint8), imei=np.array(keys, np.uint64))
 

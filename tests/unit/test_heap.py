@@ -42,10 +42,14 @@ LARGE_PAGES = "import ctypes; print(ctypes.CDLL(None).prctl(42, 0, 0, 0, 0))\n"
 """`PR_GET_THP_DISABLE`: 1 that it is restricted, and 2 except where it is asked for."""
 
 
+ALL_LARGE = "import ctypes; ctypes.CDLL(None).prctl(41, 0, 0, 0, 0)\n"
+"""What a process before may have said of large pages is inherited."""
+
+
 def told(code: str, **environment: str) -> str:
     """What a new process prints."""
     return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+        [sys.executable, "-c", ALL_LARGE + code], capture_output=True, text=True, check=True, env=environment
     ).stdout
 
 
@@ -58,6 +62,7 @@ def test_arrays_lie_in_small_pages_and_the_environment_may_say_otherwise() -> No
 def test_all_threads_share_one_heap() -> None:
     assert told(HEAPS).count("<heap nr=") > 1
     assert told(SETTLED + HEAPS).count("<heap nr=") == 1
+    assert told(SETTLED + HEAPS, MALLOC_ARENA_MAX="3").count("<heap nr=") > 1
 
 
 def test_the_daemon_settles_it_before_numpy_is_imported() -> None:

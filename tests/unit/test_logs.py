@@ -117,35 +117,48 @@ def test_what_a_command_logs_is_not_among_its_data(capsys: pytest.CaptureFixture
     structlog.reset_defaults()
 
 
-class Full(io.StringIO):
-    """A file on a disk that may be full: text files notice when they write or when they flush."""
+class Full(io.RawIOBase):
+    """A file on a disk that may be full."""
 
-    fails = ""
+    def __init__(self) -> None:
+        self.full, self.content = False, b""
 
-    def write(self, text: str) -> int:
-        if self.fails == "write":
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        if self.full:
             raise OSError(errno.ENOSPC, "No space left on device")
-        return super().write(text)
-
-    def flush(self) -> None:
-        if self.fails == "flush":
-            raise BrokenPipeError
+        self.content += bytes(data)
+        return len(data)
 
 
-@pytest.mark.parametrize("fails", ["write", "flush"])
-def test_work_goes_on_where_the_log_cannot_be_written(stream: io.StringIO, fails: str) -> None:
-    out = Full()
+@pytest.mark.parametrize("lost", [1, 2, 5])
+def test_work_goes_on_where_the_log_cannot_be_written(stream: io.StringIO, lost: int) -> None:
+    disk = Full()
+    # As Python opens stderr.
+    out = io.TextIOWrapper(io.BufferedWriter(disk), line_buffering=True)
     logs.setup("json", "info", out)
     log = structlog.get_logger()
     log.info("before")
-    out.fails = fails
-    log.info("lost")
-    log.info("lost as well")
-    out.fails = ""
+    disk.full = True
+    for number in range(lost):
+        log.info("in vain", number=number)
+    disk.full = False
     log.info("after")
-    told = lines(out)
-    assert (told[0]["event"], told[-1]["event"]) == ("before", "after")
-    assert sum(line["lines"] for line in told if line["event"] == "log lines were lost or late") == 2
+    log.info("end")
+    # The first of those that failed was in a buffer.
+    told = [json.loads(line) for line in disk.content.splitlines()]
+    events = ["before", "in vain", "log lines were lost or late", "after", "end"]
+    assert [line["event"] for line in told] == events
+    assert (told[1]["number"], told[2]["lines"]) == (0, lost)
+
+
+def test_a_log_that_was_closed_stops_nothing(stream: io.StringIO) -> None:
+    out = io.StringIO()
+    logs.setup("json", "info", out)
+    out.close()
+    structlog.get_logger().info("in vain")
 
 
 def test_what_is_set_up_stays_so(stream: io.StringIO) -> None:

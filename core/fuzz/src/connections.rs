@@ -23,6 +23,7 @@ const LIMITS: Limits = Limits {
     answers_bytes_max: 256,
     connection_bytes_max: 64 << 10,
     held_bytes_max: 1 << 20,
+    turn_rows: 64,
     stall_milliseconds_max: 1000,
     keepalive_milliseconds: 500,
     keepalive_timeout_milliseconds: 500,
@@ -190,6 +191,9 @@ impl Peer {
             out.extend_from_slice(connection.output());
             connection.written(bytes, now);
             connection.count_held(service);
+            if now.is_multiple_of(2) {
+                service.turn();
+            }
             if !connection.proceed(service, now) {
                 break;
             }

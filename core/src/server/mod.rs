@@ -52,6 +52,8 @@ pub struct Limits {
     pub connection_bytes_max: usize,
     /// The same of all connections of one thread.
     pub held_bytes_max: usize,
+    /// Rows of batches that a connection may have judged before the others have their turn.
+    pub turn_rows: usize,
     pub stall_milliseconds_max: u64,
     pub keepalive_milliseconds: u64,
     pub keepalive_timeout_milliseconds: u64,
@@ -73,6 +75,7 @@ impl Default for Limits {
             answers_bytes_max: 16 << 10,
             connection_bytes_max: 16 << 20,
             held_bytes_max: 256 << 20,
+            turn_rows: 16 << 10,
             stall_milliseconds_max: 30_000,
             keepalive_milliseconds: 60_000,
             keepalive_timeout_milliseconds: 20_000,

@@ -24,8 +24,6 @@ use crate::wire::{self, Batch, CheckRequest, Place, Verdicts};
 
 /// Identities that are judged together.
 pub const GROUP_ROWS: usize = GROUP;
-/// Rows of batches that a connection may have judged before the others have their turn.
-const TURN_ROWS: usize = 16 << 10;
 /// Decompressed bytes that take as long as a row.
 const BYTES_PER_ROW: usize = 64;
 /// What stands before a message: whether it is compressed, and its length.
@@ -152,7 +150,7 @@ impl<S: Source> Service<S> {
             batch,
             verdicts,
             columns,
-            turn_rows: TURN_ROWS,
+            turn_rows: limits.turn_rows,
             together: Together::default(),
             now: 0,
             since: Instant::now(),
@@ -164,7 +162,7 @@ impl<S: Source> Service<S> {
 
     /// A connection has its turn.
     pub fn turn(&mut self) {
-        self.turn_rows = TURN_ROWS;
+        self.turn_rows = self.limits.turn_rows;
     }
 
     /// Whether the connection at hand has had its turn: what else came of it waits until the others had theirs.
@@ -205,6 +203,11 @@ impl<S: Source> Service<S> {
     /// Calls that a connection may have in flight.
     pub fn calls_share(&self) -> usize {
         self.share(self.calls, self.limits.calls_max)
+    }
+
+    /// Whether connections hold so much together that each is to take in little more.
+    pub fn is_tight(&self) -> bool {
+        self.held >= self.limits.held_bytes_max
     }
 
     /// Bytes that the calls of a connection may hold, where those of the others hold some.

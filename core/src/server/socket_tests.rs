@@ -130,7 +130,7 @@ fn a_panic_ends_one_call_and_neither_its_connection_nor_its_thread() {
 }
 
 #[test]
-fn who_has_much_to_be_judged_gets_all_of_it_turn_by_turn() {
+fn who_has_much_to_be_judged_gets_all_of_it() {
     const BATCHES: u32 = 50;
     let server = server(1);
     let (mut much, mut little) = (Client::new(&server), Client::new(&server));

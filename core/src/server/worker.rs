@@ -17,6 +17,8 @@ use super::connection::Connection;
 use super::service::{Service, Source};
 
 const READ_BYTES: usize = 128 << 10;
+/// Where connections hold as much as they may together: a frame, so that what waits for its turn stays small.
+const READ_BYTES_TIGHT: usize = 16 << 10;
 const EVENTS_MAX: usize = 256;
 const TICK: Duration = Duration::from_millis(50);
 /// How long a peer may take to close after us: a close with bytes unread would take back our answers.
@@ -242,7 +244,8 @@ impl<S: Source> Worker<S> {
 
 /// Reads once; false at the end of the connection.
 fn read<S: Source>(peer: &mut Peer, buffer: &mut [u8], service: &mut Service<S>, now: u64) -> bool {
-    match peer.socket.read(buffer) {
+    let room = if service.is_tight() { READ_BYTES_TIGHT } else { buffer.len() };
+    match peer.socket.read(&mut buffer[..room]) {
         Ok(0) => false,
         Ok(bytes) => {
             peer.connection.receive(&buffer[..bytes], service, now);

@@ -23,6 +23,8 @@ impl Connection {
         if !self.waits_for_turn(service) || service.turn_is_over() {
             return false;
         }
+        // What it answers to our ping may be behind what waited.
+        (self.received_at, self.asked_alive_at) = (now, None);
         self.take(&[], service, now);
         true
     }

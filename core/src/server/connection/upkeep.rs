@@ -90,8 +90,11 @@ impl Connection {
         }
         if let Some(asked) = self.asked_at {
             let busy_max = STREAM_BUSY_MILLISECONDS_MAX.min(limits.drain_milliseconds_max / 2);
-            let idle = if now - asked > busy_max { 0 } else { STREAM_IDLE_MILLISECONDS };
-            self.end_streams(now.saturating_sub(idle), service);
+            if now - asked > busy_max {
+                self.end_streams(now, service);
+            } else if !self.waits_for_turn(service) {
+                self.end_streams(now.saturating_sub(STREAM_IDLE_MILLISECONDS), service);
+            }
             if now > self.leaves_at && self.left_after.is_none() && !self.over() {
                 self.leave();
             }
@@ -109,7 +112,9 @@ impl Connection {
         }
         if now - self.looked_at > LOOK_MILLISECONDS {
             self.looked_at = now;
-            self.end_stalled(service, now);
+            if !self.waits_for_turn(service) {
+                self.end_stalled(service, now);
+            }
             self.give_back();
         }
         self.count_held(service);
