@@ -20,6 +20,7 @@ from typing import Final
 
 import numpy as np
 
+from eir import heap
 from eir.identity import SERIALS
 from eir.whitelist import imsi_index, segment, shard_decode, shard_encode, shard_rows
 from eir.whitelist.files import FileLayer
@@ -241,6 +242,7 @@ def main() -> int:
     if job.parent:
         end_with(job.parent)
     os.nice(job.nice)
+    heap.settle()
     json.dump([asdict(file) for file in run(job)], sys.stdout)
     return 0
 
