@@ -20,8 +20,8 @@ _HEAP: Final = {
     "MALLOC_TOP_PAD_": (-2, 32 << 20),
     "MALLOC_MMAP_THRESHOLD_": (-3, 32 << 20),
 }
-"""mallopt(3): one heap for all threads, which keeps so many bytes that were freed, grows by so many, and has all
-but the largest arrays in it. By the names under which an operator may have set others."""
+"""mallopt(3), by the names under which an operator may have set others: one heap for all threads, which keeps
+so many bytes that were freed, grows by so many, and has all but the largest arrays in it."""
 _PR_SET_THP_DISABLE: Final = 41
 _EXCEPT_ADVISED: Final = 2
 """prctl(2), Linux 6.18 and newer: large pages only for what asks for them, whatever the system's default."""
