@@ -150,7 +150,7 @@ def _show(status: Status, reason: Reason, answer: check_pb2.CheckEquipmentRespon
     elif answer.deadline:
         click.echo(f"Until {moment(answer.deadline)}.")
     if not answer.serial:
-        click.echo("The tables are not loaded yet.")
+        click.echo("The daemon has no tables yet.")
     elif answer.stale:
         click.echo("The tables are stale: a feed is older than its limit.")
     kept = f"may be kept for {answer.cache_seconds:,} s" if answer.cache_seconds else "not to be kept"

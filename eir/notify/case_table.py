@@ -109,9 +109,7 @@ class CaseTable:
 
     def __post_init__(self) -> None:
         """Begin empty."""
-        # Checks read them at random: in large pages, where arrays lie in small ones.
-        slots = np.frombuffer(anonymous(16 * self._length), np.uint64).reshape(-1, 2)
-        self._use(slots, np.zeros(self._length, np.uint32))
+        self._use(_empty_slots(self._length), np.zeros(self._length, np.uint32))
 
     @classmethod
     def build(cls, sources: Sequence[Iterable[Entries]], count_max: int) -> CaseTable:
@@ -238,14 +236,18 @@ class CaseTable:
 
     def _lengthen(self, length: int) -> None:
         """Give the last runs more slack; readers of the old slots find what they had."""
-        more = length - len(self.numbers)
-        self._use(
-            np.concatenate((self.slots, np.zeros((more, 2), np.uint64))),
-            np.concatenate((self.numbers, np.zeros(more, np.uint32))),
-        )
+        slots, numbers = _empty_slots(length), np.zeros(length, np.uint32)
+        slots[: len(self.slots)], numbers[: len(self.numbers)] = self.slots, self.numbers
+        self._use(slots, numbers)
 
     def _use(self, slots: U64, numbers: U32) -> None:
         self.slots, self.numbers, self._words = slots, numbers, slots.reshape(-1).data
+
+
+def _empty_slots(length: int) -> U64:
+    """Slots, (length, 2), in large pages, where arrays lie in small ones: checks read them at random."""
+    words = np.frombuffer(anonymous(2 * length * np.uint64().itemsize), np.uint64)
+    return words.reshape(length, 2)
 
 
 def _sorted(homes: U64, tags: U64, values: U64, numbers: U32) -> _Sorted:

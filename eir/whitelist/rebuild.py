@@ -242,7 +242,7 @@ def main() -> int:
     if job.parent:
         end_with(job.parent)
     os.nice(job.nice)
-    heap.settle()
+    heap.settle()  # the heap; about pages the daemon has said it, in the environment
     json.dump([asdict(file) for file in run(job)], sys.stdout)
     return 0
 

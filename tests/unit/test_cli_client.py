@@ -67,8 +67,8 @@ def run(daemon, *words, stdin=None):
     return CliRunner().invoke(main, [*words, "--address", daemon.address], input=stdin)
 
 
-def verdict(status, reason, **more):
-    return check_pb2.CheckEquipmentResponse(status=int(status), reason=int(reason), serial=5, **more)
+def verdict(status, reason, serial=5, **more):
+    return check_pb2.CheckEquipmentResponse(status=int(status), reason=int(reason), serial=serial, **more)
 
 
 @pytest.mark.parametrize(
@@ -95,6 +95,13 @@ def test_check_prints_deadline_and_staleness(daemon):
     text = run(daemon, "check", IMEI, IMSI).stdout
     assert "Until 2026-01-01 00:00:00 UTC." in text
     assert "stale" in text
+
+
+def test_check_says_that_there_are_no_tables_rather_than_that_they_are_stale(daemon):
+    daemon.answer = verdict(Status.WHITELISTED, Reason.EMERGENCY, serial=0, stale=True)
+    text = run(daemon, "check", IMEI, "--emergency").stdout
+    assert "no tables yet" in text
+    assert "stale" not in text
 
 
 def test_check_as_json(daemon):

@@ -41,7 +41,6 @@ main(["serve", "--config", "there-is-none.toml"])
 LARGE_PAGES = "import ctypes; print(ctypes.CDLL(None).prctl(42, 0, 0, 0, 0))\n"
 """`PR_GET_THP_DISABLE`: 1 that it is restricted, and 2 except where it is asked for."""
 
-
 ALL_LARGE = "import ctypes; ctypes.CDLL(None).prctl(41, 0, 0, 0, 0)\n"
 """What a process before may have said of large pages is inherited."""
 
@@ -66,9 +65,9 @@ def test_all_threads_share_one_heap() -> None:
 
 
 def test_the_daemon_settles_it_before_numpy_is_imported() -> None:
-    told = subprocess.run([sys.executable, "-c", SERVE], capture_output=True, text=True, check=False)
-    assert told.stdout == "numpy imported before: False\n"
-    assert told.returncode == 2, told.stderr
+    served = subprocess.run([sys.executable, "-c", SERVE], capture_output=True, text=True, check=False)
+    assert served.stdout == "numpy imported before: False\n"
+    assert served.returncode == 2, served.stderr
 
 
 @pytest.mark.skipif(RELEASE < (6, 18), reason="the system knows it from Linux 6.18 on")

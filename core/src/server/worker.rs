@@ -198,7 +198,7 @@ impl<S: Source> Worker<S> {
         self.turn(id, now, |peer, service, buffer| !reads || read(peer, buffer, service, now));
     }
 
-    /// Does something with a connection, and sends what comes of it; where it says so, the connection is closed.
+    /// Does something with a connection, and sends what comes of it; where it says false, the connection is closed.
     fn turn(&mut self, id: u64, now: u64, work: impl FnOnce(&mut Peer, &mut Service<S>, &mut [u8]) -> bool) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let (service, buffer) = (&mut self.service, &mut self.buffer);
