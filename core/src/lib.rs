@@ -12,6 +12,7 @@ pub mod bulk;
 pub mod case_table;
 pub mod check;
 pub mod counters;
+mod crc;
 pub mod facts;
 mod filter;
 pub mod generation;

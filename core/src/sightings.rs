@@ -5,6 +5,7 @@
 use std::sync::{Mutex, PoisonError, TryLockError};
 
 use crate::counters::Count;
+use crate::crc;
 use crate::memory::prefetch;
 
 /// Kinds of eir/decisions/keep.py: of these the table is made.
@@ -109,8 +110,8 @@ impl Keeper {
         if self.wanted.sample_threshold == 0 {
             return false;
         }
-        let hash = crc32c::crc32c(cut(sighting.imei, IMEI_CHARACTERS));
-        let hash = crc32c::crc32c_append(hash, cut(sighting.imsi, IMSI_CHARACTERS));
+        let hash = crc::append(0, cut(sighting.imei, IMEI_CHARACTERS));
+        let hash = crc::append(hash, cut(sighting.imsi, IMSI_CHARACTERS));
         u64::from(hash) < self.wanted.sample_threshold
     }
 
@@ -131,7 +132,7 @@ impl Keeper {
     pub fn try_out(&self, queue: &Queue, threshold: u64, sighting: &Sighting<'_>) {
         if threshold != 0 {
             let subscriber = if sighting.imsi.is_empty() { sighting.imei } else { sighting.imsi };
-            if u64::from(crc32c::crc32c(cut(subscriber, CHARACTERS_MAX))) < threshold {
+            if u64::from(crc::append(0, cut(subscriber, CHARACTERS_MAX))) < threshold {
                 queue.push(sighting, self.wanted.records_max);
             }
         }

@@ -421,8 +421,8 @@ impl<S: Source> Service<S> {
             told.extend(asked.map(|(question, verdict)| self.told(verdict, said, texts(question))));
             for ((question, verdict), told) in questions.iter().zip(&verdicts).zip(&told) {
                 self.note(verdict, told, said, texts(question), b"");
-                columns.push(verdict);
             }
+            columns.extend(&verdicts);
             (serial, stale) =
                 verdicts.first().map_or((serial, stale), |verdict| (verdict.serial, verdict.stale));
         }

@@ -46,13 +46,12 @@ impl Verdicts {
         self.cache_seconds.clear();
     }
 
-    /// Adds a verdict.
-    #[inline]
-    pub fn push(&mut self, verdict: &Verdict) {
-        self.statuses.push(verdict.status);
-        self.reasons.push(verdict.reason);
-        self.deadlines.push(verdict.deadline);
-        self.cache_seconds.push(verdict.cache_seconds);
+    /// Adds verdicts.
+    pub fn extend(&mut self, verdicts: &[Verdict]) {
+        self.statuses.extend(verdicts.iter().map(|verdict| verdict.status));
+        self.reasons.extend(verdicts.iter().map(|verdict| verdict.reason));
+        self.deadlines.extend(verdicts.iter().map(|verdict| verdict.deadline));
+        self.cache_seconds.extend(verdicts.iter().map(|verdict| verdict.cache_seconds));
     }
 }
 
@@ -71,19 +70,37 @@ pub fn put_batch(out: &mut Vec<u8>, verdicts: &Verdicts, serial: u64, stale: boo
     put_text(out, 7, request_id);
 }
 
+/// Adds numbers packed, as one field.
 fn put_column<T: Copy + Into<u64>>(out: &mut Vec<u8>, number: u8, values: &[T]) {
     if values.is_empty() {
         return;
     }
-    let bytes: usize = values.iter().map(|value| varint_bytes((*value).into())).sum();
+    let numbers = || values.iter().map(|value| -> u64 { (*value).into() });
     out.push(number << 3 | 2);
-    put_varint(out, bytes as u64);
-    out.reserve(bytes);
-    if bytes == values.len() {
-        // Each is a byte, as nearly all are.
-        out.extend(values.iter().map(|value| (*value).into() as u8));
-    } else {
-        values.iter().for_each(|value| put_varint(out, (*value).into()));
+    match numbers().fold(0, |all, value| all | value) {
+        // Each is a byte, as statuses and reasons are.
+        0..0x80 => {
+            put_varint(out, values.len() as u64);
+            out.extend(numbers().map(|value| value as u8));
+        }
+        // Each is one byte or two, as seconds are: both are written, and the second again where there was none.
+        0x80..0x4000 => {
+            let bytes = values.len() + numbers().filter(|value| *value >= 0x80).count();
+            put_varint(out, bytes as u64);
+            let mut at = out.len();
+            out.resize(at + bytes + 1, 0);
+            for value in numbers() {
+                let two = value >= 0x80;
+                out[at..at + 2]
+                    .copy_from_slice(&[value as u8 & 0x7f | u8::from(two) << 7, (value >> 7) as u8]);
+                at += 1 + usize::from(two);
+            }
+            out.truncate(at);
+        }
+        _ => {
+            put_varint(out, numbers().map(varint_bytes).sum::<usize>() as u64);
+            numbers().for_each(|value| put_varint(out, value));
+        }
     }
 }
 
@@ -141,7 +158,7 @@ mod tests {
 
     fn columns(verdicts: &[Verdict]) -> Verdicts {
         let mut columns = Verdicts::default();
-        verdicts.iter().for_each(|verdict| columns.push(verdict));
+        columns.extend(verdicts);
         columns
     }
 
@@ -164,6 +181,19 @@ mod tests {
         assert_eq!(out[..3], [0x0a, 0x90, 0x01]);
         assert_eq!(out.len(), 3 + 13 + 3 + 128);
         assert_eq!(out[3..5], [0x08, 0x01]);
+    }
+
+    #[test]
+    fn numbers_of_all_lengths_are_packed_as_one_by_one() {
+        let lengths = [0, 1, 0x7f, 0x80, 0x3fff, 0x4000, u64::MAX];
+        for most in 1..=lengths.len() {
+            let values: Vec<u64> = lengths[..most].iter().rev().chain(&lengths[..most]).copied().collect();
+            let (mut plain, mut out, mut expected) = (Vec::new(), vec![7], vec![7]);
+            values.iter().for_each(|value| put_varint(&mut plain, *value));
+            put_bytes(&mut expected, 6, &plain);
+            put_column(&mut out, 6, &values);
+            assert_eq!(out, expected, "{values:?}");
+        }
     }
 
     #[test]

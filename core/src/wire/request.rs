@@ -147,6 +147,9 @@ pub fn health_request(mut data: &[u8]) -> Result<&[u8], Bad> {
 }
 
 fn merge_check<'a>(mut data: &'a [u8], request: &mut CheckRequest<'a>) -> Result<(), Bad> {
+    // ASCII as a whole is UTF-8 in each field.
+    let ascii = data.is_ascii();
+    let utf8 = |text| if ascii { Ok(text) } else { utf8(text) };
     while let Some((number, value)) = field(&mut data)? {
         match (number, value) {
             (1, Value::Bytes(text)) => request.imei = utf8(text)?,
