@@ -85,7 +85,14 @@ impl Connection {
         if together.checks.is_empty() {
             return;
         }
-        let judged = service.judge_together(&together.checks);
+        let mut calls = together.calls.iter();
+        let judged = service.judge_together(&together.checks, |check| {
+            if check.unary {
+                calls.next().map_or(&[], |call| &call.client)
+            } else {
+                self.streams.client(check.stream)
+            }
+        });
         let mut answered = [0, 0];
         let mut calls = together.calls.drain(..);
         let mut checks = together.checks.drain(..).enumerate().peekable();

@@ -12,7 +12,7 @@ use std::time::Instant;
 use super::answer::{Failure, code};
 use super::request::{Encoding, Method};
 use super::together::{Check, Together};
-use super::told::Texts;
+use super::told::{Texts, Told};
 use super::{Limits, Shared, valid};
 use crate::check::{GROUP, Question, Tables, Verdict};
 use crate::counters::{Counters, bound};
@@ -107,6 +107,8 @@ pub struct Service<S: Source> {
     pub(super) answer: Vec<u8>,
     batch: Batch,
     verdicts: Vec<Verdict>,
+    /// What became of the verdicts.
+    told: Vec<Told>,
     columns: Verdicts,
     /// Rows that the connection at hand may still have judged in this turn.
     turn_rows: usize,
@@ -149,6 +151,7 @@ impl<S: Source> Service<S> {
             answer,
             batch,
             verdicts,
+            told: Vec::new(),
             columns,
             turn_rows: limits.turn_rows,
             together: Together::default(),
@@ -319,18 +322,21 @@ impl<S: Source> Service<S> {
         request: &CheckRequest<'_>,
         client: &[u8],
     ) {
-        let said = (judge.policy_number(), judge.status_map(client));
-        let CheckRequest { imei, imsi, serving_plmn, msisdn, .. } = *request;
-        let texts = Texts { imei, imsi, serving_plmn, client };
-        let told = self.told(verdict, said, texts);
-        self.note(verdict, &told, said, texts, msisdn);
+        let texts = texts(request, client);
+        let told = self.told(verdict, (judge.policy_number(), judge.status_map(client)), texts);
+        self.note(verdict, &told, texts, request.msisdn);
     }
 
-    /// Judges checks that came together; false where each is to be judged by itself: there are no tables, or one of
-    /// them panics, which is to end no other.
-    pub fn judge_together(&mut self, checks: &[Check<'_>]) -> bool {
-        let mut verdicts = std::mem::take(&mut self.verdicts);
+    /// Judges checks that came together, and tells each what its client is told, to whom `client_of` may lead; false
+    /// where each is to be judged by itself: there are no tables, or one of them panics, which is to end no other.
+    pub fn judge_together<'c>(
+        &mut self,
+        checks: &[Check<'_>],
+        mut client_of: impl FnMut(&Check<'_>) -> &'c [u8],
+    ) -> bool {
+        let (mut verdicts, mut told) = (std::mem::take(&mut self.verdicts), std::mem::take(&mut self.told));
         verdicts.clear();
+        told.clear();
         let judged = catch_unwind(AssertUnwindSafe(|| {
             self.judged(|service, judge| {
                 let Some(judge) = judge else { return false };
@@ -340,30 +346,35 @@ impl<S: Source> Service<S> {
                     let questions: Vec<_> = checks.iter().map(|check| question(&check.request)).collect();
                     judge.check_batch(&questions, service.now, &mut verdicts);
                 }
+                let policy = judge.policy_number();
+                told.extend(checks.iter().zip(&mut verdicts).map(|(check, verdict)| {
+                    let client = client_of(check);
+                    service.told(verdict, (policy, judge.status_map(client)), texts(&check.request, client))
+                }));
                 true
             })
         }));
         let judged = judged.unwrap_or(false);
         if !judged {
             verdicts.clear();
+            told.clear();
         }
-        self.verdicts = verdicts;
+        (self.verdicts, self.told) = (verdicts, told);
         judged
     }
 
     /// Adds the answer to one of the checks that were judged together, by its place.
     pub fn answer_together(&mut self, place: usize, check: &Check<'_>, client: &[u8]) -> Result<(), Failure> {
-        let Some(mut verdict) = self.verdicts.get(place).copied() else {
+        let (Some(verdict), Some(told)) = (self.verdicts.get(place).copied(), self.told.get(place).copied())
+        else {
             let method = if check.unary { Method::Check } else { Method::Stream };
             return self.call(method, check.message, client, false);
         };
-        self.judged(|service, judge| {
-            let judge = judge.ok_or(Failure::NotReady)?;
-            service.tell_client(judge, &mut verdict, &check.request, client);
-            let put = if check.unary { wire::put_verdict } else { wire::put_stream_verdict };
-            service.framed(|out| put(out, &verdict, check.request.request_id));
-            Ok(())
-        })
+        let request = &check.request;
+        self.note(&verdict, &told, texts(request, client), request.msisdn);
+        let put = if check.unary { wire::put_verdict } else { wire::put_stream_verdict };
+        self.framed(|out| put(out, &verdict, request.request_id));
+        Ok(())
     }
 
     /// Counts what checks took that were judged together, unary ones and those of streams: each its share.
@@ -398,7 +409,7 @@ impl<S: Source> Service<S> {
         columns.clear();
         self.turn_rows = self.turn_rows.saturating_sub(batch.imei.rows);
         let rows = batch.imei.rows.min(GROUP_ROWS);
-        let (mut questions, mut told) = (Vec::with_capacity(rows), Vec::with_capacity(rows));
+        let (mut questions, mut told) = (Vec::with_capacity(rows), std::mem::take(&mut self.told));
         let said = (judge.policy_number(), judge.status_map(client));
         let (mut serial, mut stale) = judge.state();
         let mut imsis = batch.imsi.places.iter();
@@ -420,14 +431,14 @@ impl<S: Source> Service<S> {
             told.clear();
             told.extend(asked.map(|(question, verdict)| self.told(verdict, said, texts(question))));
             for ((question, verdict), told) in questions.iter().zip(&verdicts).zip(&told) {
-                self.note(verdict, told, said, texts(question), b"");
+                self.note(verdict, told, texts(question), b"");
             }
             columns.extend(&verdicts);
             (serial, stale) =
                 verdicts.first().map_or((serial, stale), |verdict| (verdict.serial, verdict.stale));
         }
         self.framed(|out| wire::put_batch(out, &columns, serial, stale, text(batch.request_id)));
-        (self.verdicts, self.columns) = (verdicts, columns);
+        (self.verdicts, self.told, self.columns) = (verdicts, told, columns);
     }
 
     fn health(&mut self, message: &[u8]) -> Result<(), Failure> {
@@ -485,6 +496,11 @@ impl<S: Source> Service<S> {
 fn question<'m>(request: &CheckRequest<'m>) -> Question<'m> {
     let CheckRequest { imei, imsi, serving_plmn, emergency, .. } = *request;
     Question { imei, imsi, serving_plmn, emergency }
+}
+
+fn texts<'m>(request: &CheckRequest<'m>, client: &'m [u8]) -> Texts<'m> {
+    let CheckRequest { imei, imsi, serving_plmn, .. } = *request;
+    Texts { imei, imsi, serving_plmn, client }
 }
 
 /// A message is larger than the limits admit.

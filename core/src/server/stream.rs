@@ -151,6 +151,15 @@ impl Streams {
         }
     }
 
+    /// The client of a call; nobody where it is not there.
+    pub fn client(&self, id: u32) -> &[u8] {
+        let stream = match &self.latest {
+            Some((latest, stream)) if *latest == id => Some(stream),
+            _ => self.rest.get(&id),
+        };
+        stream.map_or(&[], |stream| &stream.client)
+    }
+
     /// Changes all of them, without touching what they hold.
     pub fn each(&mut self, mut change: impl FnMut(u32, &mut Stream)) {
         if let Some((id, stream)) = &mut self.latest {

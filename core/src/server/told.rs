@@ -18,9 +18,12 @@ pub(super) struct Texts<'d> {
     pub(super) client: &'d [u8],
 }
 
-/// What became of a verdict: its status by the policy, and by what the log knows its repeats, where it wants it.
+/// What became of a verdict: its status by the policy and that policy's number, and by what the log knows its repeats,
+/// where it wants it.
+#[derive(Clone, Copy)]
 pub(super) struct Told {
     judged: u8,
+    policy: u64,
     mark: Option<Mark>,
 }
 
@@ -28,7 +31,7 @@ pub(super) struct Told {
 pub(super) type Said<'d> = (u64, &'d [u8]);
 
 impl<S: Source> Service<S> {
-    /// Turns a verdict into what the client is told, and counts it; what `note` reads is fetched.
+    /// Turns a verdict into what the client is told; what `note` reads is fetched.
     #[inline(always)]
     pub(super) fn told(&self, verdict: &mut Verdict, (policy, map): Said<'_>, texts: Texts<'_>) -> Told {
         let judged = verdict.status;
@@ -36,23 +39,17 @@ impl<S: Source> Service<S> {
         if verdict.status != WHITELISTED {
             verdict.cache_seconds = 0;
         }
-        self.counters.check(verdict.status, verdict.reason);
         if let Some(pair) = verdict.unpaired {
             self.spotter.fetch(pair);
         }
-        Told { judged, mark: self.keeper.wants(&self.sighting(verdict, (judged, policy), texts)) }
+        let mark = self.keeper.wants(&self.sighting(verdict, (judged, policy), texts));
+        Told { judged, policy, mark }
     }
 
-    /// Keeps what a client was told where log and cases want it.
+    /// Counts what a client was told, and keeps it where log and cases want it.
     #[inline(always)]
-    pub(super) fn note(
-        &mut self,
-        verdict: &Verdict,
-        told: &Told,
-        (policy, _): Said<'_>,
-        texts: Texts<'_>,
-        msisdn: &[u8],
-    ) {
+    pub(super) fn note(&mut self, verdict: &Verdict, told: &Told, texts: Texts<'_>, msisdn: &[u8]) {
+        self.counters.check(verdict.status, verdict.reason);
         if let Some(pair) = verdict.unpaired.filter(|_| texts.client != LOOKING) {
             self.spotter.note(&self.queues.unpaired, pair, self.now, msisdn);
         }
@@ -60,7 +57,7 @@ impl<S: Source> Service<S> {
         if told.mark.is_none() && threshold == 0 {
             return;
         }
-        let seen = self.sighting(verdict, (told.judged, policy), texts);
+        let seen = self.sighting(verdict, (told.judged, told.policy), texts);
         if let Some(mark) = told.mark {
             self.keeper.keep(&self.queues.kept, &seen, mark);
         }
