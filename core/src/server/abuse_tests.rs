@@ -233,6 +233,26 @@ fn a_connection_with_much_to_be_judged_lets_others_have_their_turn() {
 }
 
 #[test]
+fn the_deadline_of_a_call_that_waits_for_its_turn_counts_from_when_it_came() {
+    let mut block = headers(3, "CheckEquipment", WHOLE)[frame::HEADER_BYTES..].to_vec();
+    block.extend(b"\x00\x0cgrpc-timeout\x0320m");
+    let call = [frame(kind::HEADERS, WHOLE, 3, &block), data(3, &[CHECK], LAST)].concat();
+    for (waited, in_time) in [(19, true), (20, false)] {
+        let mut pair = Pair::new(Limits { turn_rows: 4096, ..Limits::default() });
+        pair.service.turn();
+        pair.connection.receive(&[dense_batches(1), call.clone()].concat(), &mut pair.service, 0);
+        assert!(pair.connection.waits_for_turn(&pair.service));
+        pair.now = waited;
+        let sent = pair.sent();
+        let answers =
+            |(kind, stream, payload): &&(u8, u32, Vec<u8>)| (*kind, *stream, &**payload) == (0, 3, ANSWER);
+        assert_eq!(sent.iter().any(|sent| answers(&sent)), in_time);
+        let too_late = |payload: &[u8]| payload.windows(13).any(|text| text == b"grpc-status\x014");
+        assert_eq!(sent.iter().any(|sent| sent.1 == 3 && too_late(&sent.2)), !in_time);
+    }
+}
+
+#[test]
 fn output_of_all_that_do_not_read_is_bounded_together() {
     const PEERS: usize = 20;
     let limits = Limits { held_bytes_max: 1 << 20, ..Limits::default() };

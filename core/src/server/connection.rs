@@ -80,6 +80,8 @@ pub struct Connection {
     pub(super) answered: bool,
     opened_at: u64,
     received_at: u64,
+    /// When the frames came that are taken now, or that wait for their turn.
+    came_at: u64,
     partial_since: Option<u64>,
     moved_at: u64,
     asked_alive_at: Option<u64>,
@@ -135,6 +137,7 @@ impl Connection {
             answered: false,
             opened_at: now,
             received_at: now,
+            came_at: now,
             partial_since: Some(now),
             moved_at: now,
             asked_alive_at: None,
@@ -174,6 +177,9 @@ impl Connection {
             return;
         }
         (self.received_at, self.asked_alive_at) = (now, None);
+        if !self.stopped {
+            self.came_at = now;
+        }
         self.take(data, service, now);
     }
 

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Limits;
 use super::frame::{self, HEADER_BYTES, Head, flag, kind};
@@ -12,7 +12,11 @@ use super::threads::Server;
 use crate::sightings::Wanted;
 
 fn server(threads: usize) -> Server<Fake> {
-    let limits = Limits { drain_milliseconds_max: 2000, ..Limits::default() };
+    server_with(threads, Limits::default())
+}
+
+fn server_with(threads: usize, limits: Limits) -> Server<Fake> {
+    let limits = Limits { drain_milliseconds_max: 2000, ..limits };
     let server = Server::bind(("127.0.0.1", 0), threads, Arc::new(Fake), limits, Wanted::default()).unwrap();
     server.start().unwrap();
     server.set_serving(true);
@@ -141,6 +145,23 @@ fn who_has_much_to_be_judged_gets_all_of_it() {
     assert_eq!(little.ended().2, ANSWER);
     (1..BATCHES).for_each(|_| assert!(!much.ended().2.is_empty()));
     assert_eq!(counted(&server, |counters| counters.checks[1][16].get()), [50 * 4096 + 1, 0]);
+    server.drain();
+}
+
+#[test]
+fn who_waits_for_a_turn_waits_for_nothing_else() {
+    const CALLS: u32 = 400;
+    let server = server_with(1, Limits { turn_rows: 1, ..Limits::default() });
+    let mut client = Client::new(&server);
+    let batch = |call| {
+        let stream = 2 * call + 1;
+        [headers(stream, "BatchCheckEquipment", WHOLE), data(stream, &[b"\x0a\x011"], LAST)].concat()
+    };
+    let began = Instant::now();
+    client.send(&(0..CALLS).flat_map(batch).collect::<Vec<u8>>());
+    (0..CALLS).for_each(|_| assert!(!client.ended().2.is_empty()));
+    // Were a turn to come with a tick, they would take 20 s.
+    assert!(began.elapsed() < Duration::from_secs(10));
     server.drain();
 }
 

@@ -113,7 +113,9 @@ impl Connection {
                 return self.cost(1);
             }
             request::Headers::Call(call) => {
-                let deadline = call.timeout_milliseconds.map_or(stream::NEVER, |timeout| now + timeout);
+                // Its client counts from when it sent this, however long the frame waited here for its turn.
+                let deadline =
+                    call.timeout_milliseconds.map_or(stream::NEVER, |timeout| self.came_at + timeout);
                 let stream = Stream::new(call, deadline, self.peer_window, now);
                 self.calls += 1;
                 service.calls += 1;
