@@ -18,6 +18,7 @@ mod short {
     /// Adds eight bytes, and at most seven after them.
     #[inline(always)]
     pub fn append(crc: u32, first: [u8; 8], mut rest: &[u8]) -> u32 {
+        debug_assert!(rest.len() < 8, "the others would be left out");
         // SAFETY: this is compiled only for processors that have the instructions.
         unsafe {
             let mut crc = _mm_crc32_u64(u64::from(!crc), u64::from_le_bytes(first)) as u32;

@@ -234,15 +234,15 @@ fn a_connection_with_much_to_be_judged_lets_others_have_their_turn() {
 
 #[test]
 fn the_deadline_of_a_call_that_waits_for_its_turn_counts_from_when_it_came() {
-    let mut block = headers(3, "CheckEquipment", WHOLE)[frame::HEADER_BYTES..].to_vec();
-    block.extend(b"\x00\x0cgrpc-timeout\x0320m");
-    let call = [frame(kind::HEADERS, WHOLE, 3, &block), data(3, &[CHECK], LAST)].concat();
+    const CAME: u64 = 100;
+    let call = headers_with(3, "CheckEquipment", WHOLE, &[("grpc-timeout", "20m")]);
+    let call = [call, data(3, &[CHECK], LAST)].concat();
     for (waited, in_time) in [(19, true), (20, false)] {
         let mut pair = Pair::new(Limits { turn_rows: 4096, ..Limits::default() });
         pair.service.turn();
-        pair.connection.receive(&[dense_batches(1), call.clone()].concat(), &mut pair.service, 0);
+        pair.connection.receive(&[dense_batches(1), call.clone()].concat(), &mut pair.service, CAME);
         assert!(pair.connection.waits_for_turn(&pair.service));
-        pair.now = waited;
+        pair.now = CAME + waited;
         let sent = pair.sent();
         let answers =
             |(kind, stream, payload): &&(u8, u32, Vec<u8>)| (*kind, *stream, &**payload) == (0, 3, ANSWER);

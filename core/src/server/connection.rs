@@ -80,7 +80,7 @@ pub struct Connection {
     pub(super) answered: bool,
     opened_at: u64,
     received_at: u64,
-    /// When the frames came that are taken now, or that wait for their turn.
+    /// When the frames came that are taken now, or that wait.
     came_at: u64,
     partial_since: Option<u64>,
     moved_at: u64,

@@ -86,12 +86,18 @@ impl Connection {
             return;
         }
         let mut calls = together.calls.iter();
+        let mut latest: (u32, &[u8]) = (0, &[]);
         let judged = service.judge_together(&together.checks, |check| {
-            if check.unary {
-                calls.next().map_or(&[], |call| &call.client)
-            } else {
-                self.streams.client(check.stream)
+            // Messages of a stream follow each other, mostly.
+            if latest.0 != check.stream {
+                let client = if check.unary {
+                    calls.next().map_or(&[][..], |call| &call.client)
+                } else {
+                    self.streams.client(check.stream)
+                };
+                latest = (check.stream, client);
             }
+            latest.1
         });
         let mut answered = [0, 0];
         let mut calls = together.calls.drain(..);

@@ -11,7 +11,8 @@ use super::request::Method;
 use super::service::{GROUP_ROWS, PREFIX_BYTES, Service, Source};
 use super::testing::*;
 use crate::counters::Counters;
-use crate::sightings::Queues;
+use crate::sightings::{self, Queues, Wanted};
+use crate::unpaired;
 
 /// A check that its answer names.
 fn check(imei: &str, number: usize) -> Vec<u8> {
@@ -137,6 +138,90 @@ fn answers_of_one_read_to_a_stream_are_one_frame() {
     let sent = pair.receive(&read);
     assert_eq!(sent.iter().map(|sent| sent.0).collect::<Vec<_>>(), [kind::HEADERS, kind::DATA]);
     assert_eq!(sent[1].2, answers);
+}
+
+/// Calls and messages of two clients, of which one is told otherwise.
+fn of_two_clients() -> Vec<Vec<u8>> {
+    const STRICT: &[(&str, &str)] = &[("eir-client", "strict")];
+    let open = |id: u32, client| headers_with(id, "StreamCheckEquipment", WHOLE, client);
+    let call = |id: u32, imei, client| {
+        let message = check(imei, id as usize);
+        [headers_with(id, "CheckEquipment", WHOLE, client), data(id, &[&message], LAST)].concat()
+    };
+    let message = |id, imei, number| data(id, &[&of_stream(&check(imei, number))], 0);
+    vec![
+        open(1, STRICT),
+        open(3, &[]),
+        call(5, "1", &[]),
+        call(7, "81", STRICT),
+        message(1, "2", 70),
+        message(1, "82", 71),
+        call(9, "83", &[]),
+        message(3, "84", 72),
+        message(1, "3", 73),
+        call(11, "4", STRICT),
+        message(3, "5", 74),
+    ]
+}
+
+#[test]
+fn each_client_is_told_what_is_for_it() {
+    let frames = of_two_clients();
+    let (alone, _) = outcome(frames.iter().map(Vec::as_slice));
+    let (together, _) = outcome([frames.concat().as_slice()].into_iter());
+    assert!(together == alone);
+    let told = |id, message: usize| together.0[&id].0[PREFIX_BYTES + message];
+    // The status is the second byte of an answer; those of a stream have two before it.
+    assert_eq!([5, 7, 9, 11].map(|call| told(call, 1)), [1, 3, 1, 3]);
+    assert_eq!([1, 3].map(|stream| told(stream, 3)), [3, 1]);
+}
+
+#[test]
+fn what_is_kept_of_checks_that_came_together_is_what_is_kept_of_each_alone() {
+    let frames = of_two_clients();
+    let kept = |reads: &[&[u8]]| {
+        let always = 1;
+        let wanted = Wanted {
+            table: vec![always; 8 * 8 * 64],
+            denial_repeat_seconds: 60,
+            records_max: 99,
+            unpaired_max: 99,
+            unpaired_repeat_seconds: 60,
+            ..Wanted::default()
+        };
+        let mut pair = Pair::that_keeps(wanted, Limits::default());
+        // Each again: repeats are left out.
+        reads.iter().for_each(|read| drop(pair.receive(read)));
+        let again =
+            [data(1, &[&of_stream(&check("82", 71))], 0), data(3, &[&of_stream(&check("84", 72))], 0)];
+        pair.receive(&again.concat());
+        let queues = &pair.service.queues;
+        let counts =
+            [&queues.kept, &queues.unpaired].map(|queue| (queue.repeated.get(), queue.dropped.get()));
+        (queues.kept.take(), queues.unpaired.take(), counts)
+    };
+    let alone = kept(&frames.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    assert!(kept(&[&frames.concat()]) == alone);
+    let (sightings, unpaired, counts) = alone;
+    let mut rest = sightings.as_slice();
+    let seen = std::iter::from_fn(|| sightings::decode(&mut rest));
+    let seen: Vec<_> =
+        seen.map(|seen| (seen.imei.to_vec(), seen.client.to_vec(), seen.judged, seen.status)).collect();
+    let expected = [
+        ("1", "", 1),
+        ("81", "strict", 3),
+        ("2", "strict", 3),
+        ("82", "strict", 3),
+        ("83", "", 1),
+        ("84", "", 1),
+        ("3", "strict", 3),
+        ("4", "strict", 3),
+        ("5", "", 1),
+    ];
+    assert_eq!(seen, expected.map(|(imei, client, status)| (imei.into(), client.into(), 1, status)));
+    let pairs: Vec<_> = unpaired::decode(&unpaired).map(|seen| seen.pair).collect();
+    assert_eq!(pairs, ["81", "82", "83", "84"].map(|imei| pair_of(imei.as_bytes())));
+    assert_eq!(counts, [(2, 0), (2, 0)]);
 }
 
 #[test]

@@ -327,8 +327,9 @@ impl<S: Source> Service<S> {
         self.note(verdict, &told, texts, request.msisdn);
     }
 
-    /// Judges checks that came together, and tells each what its client is told, to whom `client_of` may lead; false
-    /// where each is to be judged by itself: there are no tables, or one of them panics, which is to end no other.
+    /// Judges checks that came together, and makes of each verdict what its client is told; `client_of` is asked once for
+    /// each, in order. False where each is to be judged by itself: there are no tables, or one of them panics, which is to
+    /// end no other.
     pub fn judge_together<'c>(
         &mut self,
         checks: &[Check<'_>],

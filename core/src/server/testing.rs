@@ -3,34 +3,42 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use super::Limits;
 use super::connection::Connection;
 use super::frame::{self, HEADER_BYTES, Head, flag, kind};
 use super::service::{Judge, Service, Source};
+use super::{Limits, Shared};
+use crate::case_table;
 use crate::check::{Question, Verdict};
 use crate::counters::Counters;
-use crate::sightings::Queues;
+use crate::sightings::{Queues, Wanted};
 
-/// Whitelists all, but panics at the IMEI "panic".
+/// Whitelists all, but panics at the IMEI "panic"; the client "strict" is told that they are blacklisted. IMEIs that
+/// begin with an 8 are unpaired.
 pub struct Fake;
 
 impl Judge for Fake {
     fn check(&self, question: &Question<'_>, _: u64) -> Verdict {
         assert!(question.imei != b"panic");
-        Verdict { status: 1, reason: 16, serial: 7, cache_seconds: 60, ..Verdict::default() }
+        let unpaired = question.imei.starts_with(b"8").then(|| pair_of(question.imei));
+        Verdict { status: 1, reason: 16, serial: 7, cache_seconds: 60, unpaired, ..Verdict::default() }
     }
 
     fn check_batch(&self, questions: &[Question<'_>], now: u64, out: &mut Vec<Verdict>) {
         out.extend(questions.iter().map(|question| self.check(question, now)));
     }
 
-    fn status_map(&self, _: &[u8]) -> &[u8] {
-        &[0, 1, 2, 3, 4]
+    fn status_map(&self, client: &[u8]) -> &[u8] {
+        if client == b"strict" { &[0, 3, 2, 3, 4] } else { &[0, 1, 2, 3, 4] }
     }
 
     fn state(&self) -> (u64, bool) {
         (7, false)
     }
+}
+
+/// What an IMEI that is unpaired is known by.
+pub fn pair_of(imei: &[u8]) -> case_table::Pair {
+    case_table::Pair { key: imei.iter().map(|byte| u64::from(*byte)).sum(), imsi: 1 }
 }
 
 impl Source for Fake {
@@ -54,9 +62,13 @@ pub struct Pair {
 
 impl Pair {
     pub fn new(limits: Limits) -> Self {
-        let counters = Arc::new(Counters::default());
-        let mut service =
-            Service::new(Arc::new(Fake), Arc::default(), limits, counters, Arc::new(Queues::default()));
+        Self::that_keeps(Wanted::default(), limits)
+    }
+
+    pub fn that_keeps(wanted: Wanted, limits: Limits) -> Self {
+        let (counters, queues) = (Arc::new(Counters::default()), Arc::new(Queues::default()));
+        let shared = Arc::new(Shared::new(wanted));
+        let mut service = Service::new(Arc::new(Fake), shared, limits, counters, queues);
         let mut connection = Connection::new(&service, 0);
         let mut greeting = frame::PREFACE.to_vec();
         frame::put_settings(&mut greeting, &[]);
@@ -115,15 +127,22 @@ pub fn window(stream: u32, bytes: u32) -> Vec<u8> {
 }
 
 pub fn headers(stream: u32, method: &str, flags: u8) -> Vec<u8> {
+    headers_with(stream, method, flags, &[])
+}
+
+pub fn headers_with(stream: u32, method: &str, flags: u8, fields: &[(&str, &str)]) -> Vec<u8> {
     let mut block = vec![0x83, 0x86, 0x04];
     let path = format!("/eir.v1.EquipmentCheckService/{method}");
     block.push(path.len() as u8);
     block.extend(path.bytes());
     block.extend(b"\x0f\x10\x10application/grpc");
-    let mut out = Vec::new();
-    frame::put_head(&mut out, block.len(), kind::HEADERS, flags, stream);
-    out.extend(block);
-    out
+    for (name, value) in fields {
+        block.extend([0, name.len() as u8]);
+        block.extend(name.bytes());
+        block.push(value.len() as u8);
+        block.extend(value.bytes());
+    }
+    frame(kind::HEADERS, flags, stream, &block)
 }
 
 pub fn data(stream: u32, messages: &[&[u8]], flags: u8) -> Vec<u8> {
@@ -155,9 +174,8 @@ pub fn gzip(message: &[u8]) -> Vec<u8> {
 /// A batch that comes compressed.
 pub fn compressed(stream: u32, packed: &[u8]) -> Vec<u8> {
     let content = [&[1], &(packed.len() as u32).to_be_bytes()[..], packed].concat();
-    let mut block = headers(stream, "BatchCheckEquipment", WHOLE)[HEADER_BYTES..].to_vec();
-    block.extend(b"\x00\x0dgrpc-encoding\x04gzip");
-    [frame(kind::HEADERS, WHOLE, stream, &block), frame(kind::DATA, LAST, stream, &content)].concat()
+    let head = headers_with(stream, "BatchCheckEquipment", WHOLE, &[("grpc-encoding", "gzip")]);
+    [head, frame(kind::DATA, LAST, stream, &content)].concat()
 }
 
 /// Batches of many rows in few bytes, of which each is answered with far more.

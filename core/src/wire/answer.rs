@@ -183,16 +183,24 @@ mod tests {
         assert_eq!(out[3..5], [0x08, 0x01]);
     }
 
+    fn reversed(values: &[u64]) -> Vec<u64> {
+        values.iter().rev().copied().collect()
+    }
+
     #[test]
     fn numbers_of_all_lengths_are_packed_as_one_by_one() {
         let lengths = [0, 1, 0x7f, 0x80, 0x3fff, 0x4000, u64::MAX];
         for most in 1..=lengths.len() {
-            let values: Vec<u64> = lengths[..most].iter().rev().chain(&lengths[..most]).copied().collect();
-            let (mut plain, mut out, mut expected) = (Vec::new(), vec![7], vec![7]);
-            values.iter().for_each(|value| put_varint(&mut plain, *value));
-            put_bytes(&mut expected, 6, &plain);
-            put_column(&mut out, 6, &values);
-            assert_eq!(out, expected, "{values:?}");
+            let lengths = &lengths[..most];
+            // The longest at both ends, and in the middle.
+            for values in [[lengths.to_vec(), reversed(lengths)], [reversed(lengths), lengths.to_vec()]] {
+                let values = values.concat();
+                let (mut plain, mut out, mut expected) = (Vec::new(), vec![7], vec![7]);
+                values.iter().for_each(|value| put_varint(&mut plain, *value));
+                put_bytes(&mut expected, 6, &plain);
+                put_column(&mut out, 6, &values);
+                assert_eq!(out, expected, "{values:?}");
+            }
         }
     }
 

@@ -113,7 +113,7 @@ impl Connection {
                 return self.cost(1);
             }
             request::Headers::Call(call) => {
-                // Its client counts from when it sent this, however long the frame waited here for its turn.
+                // Its client counts from when it sent this, however long it waited here.
                 let deadline =
                     call.timeout_milliseconds.map_or(stream::NEVER, |timeout| self.came_at + timeout);
                 let stream = Stream::new(call, deadline, self.peer_window, now);
