@@ -53,11 +53,12 @@ class HealthService:
         known = parse(health_pb2.HealthCheckRequest, data).service in self._services
         last = None
         while True:
-            changed = self._changed
+            # What comes while this is written is told in the next round.
+            changed, ended = self._changed, self._ended
             status = self._status() if known else health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
             if status != last:
                 await context.write(health_pb2.HealthCheckResponse(status=status).SerializeToString())
-            if self._ended:
+            if ended:
                 return
             last = status
             await changed.wait()
