@@ -244,9 +244,10 @@ fn the_deadline_of_a_call_that_waits_for_its_turn_counts_from_when_it_came() {
         assert!(pair.connection.waits_for_turn(&pair.service));
         pair.now = CAME + waited;
         let sent = pair.sent();
-        let answers =
-            |(kind, stream, payload): &&(u8, u32, Vec<u8>)| (*kind, *stream, &**payload) == (0, 3, ANSWER);
-        assert_eq!(sent.iter().any(|sent| answers(&sent)), in_time);
+        let answered = sent
+            .iter()
+            .any(|(kind, stream, payload)| (*kind, *stream, &**payload) == (kind::DATA, 3, ANSWER));
+        assert_eq!(answered, in_time);
         let too_late = |payload: &[u8]| payload.windows(13).any(|text| text == b"grpc-status\x014");
         assert_eq!(sent.iter().any(|sent| sent.1 == 3 && too_late(&sent.2)), !in_time);
     }

@@ -322,7 +322,7 @@ impl<S: Source> Service<S> {
         request: &CheckRequest<'_>,
         client: &[u8],
     ) {
-        let texts = texts(request, client);
+        let texts = texts(&question(request), client);
         let told = self.told(verdict, (judge.policy_number(), judge.status_map(client)), texts);
         self.note(verdict, &told, texts, request.msisdn);
     }
@@ -350,7 +350,8 @@ impl<S: Source> Service<S> {
                 let policy = judge.policy_number();
                 told.extend(checks.iter().zip(&mut verdicts).map(|(check, verdict)| {
                     let client = client_of(check);
-                    service.told(verdict, (policy, judge.status_map(client)), texts(&check.request, client))
+                    let texts = texts(&question(&check.request), client);
+                    service.told(verdict, (policy, judge.status_map(client)), texts)
                 }));
                 true
             })
@@ -372,7 +373,7 @@ impl<S: Source> Service<S> {
             return self.call(method, check.message, client, false);
         };
         let request = &check.request;
-        self.note(&verdict, &told, texts(request, client), request.msisdn);
+        self.note(&verdict, &told, texts(&question(request), client), request.msisdn);
         let put = if check.unary { wire::put_verdict } else { wire::put_stream_verdict };
         self.framed(|out| put(out, &verdict, request.request_id));
         Ok(())
@@ -424,15 +425,11 @@ impl<S: Source> Service<S> {
             }));
             verdicts.clear();
             judge.check_batch(&questions, self.now, &mut verdicts);
-            let texts = |question: &Question<'d>| {
-                let Question { imei, imsi, serving_plmn, .. } = *question;
-                Texts { imei, imsi, serving_plmn, client }
-            };
             let asked = questions.iter().zip(&mut verdicts);
             told.clear();
-            told.extend(asked.map(|(question, verdict)| self.told(verdict, said, texts(question))));
+            told.extend(asked.map(|(question, verdict)| self.told(verdict, said, texts(question, client))));
             for ((question, verdict), told) in questions.iter().zip(&verdicts).zip(&told) {
-                self.note(verdict, told, texts(question), b"");
+                self.note(verdict, told, texts(question, client), b"");
             }
             columns.extend(&verdicts);
             (serial, stale) =
@@ -499,8 +496,8 @@ fn question<'m>(request: &CheckRequest<'m>) -> Question<'m> {
     Question { imei, imsi, serving_plmn, emergency }
 }
 
-fn texts<'m>(request: &CheckRequest<'m>, client: &'m [u8]) -> Texts<'m> {
-    let CheckRequest { imei, imsi, serving_plmn, .. } = *request;
+fn texts<'m>(question: &Question<'m>, client: &'m [u8]) -> Texts<'m> {
+    let Question { imei, imsi, serving_plmn, .. } = *question;
     Texts { imei, imsi, serving_plmn, client }
 }
 
