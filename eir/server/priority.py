@@ -1,10 +1,11 @@
 """Checks before everything else, where threads of one daemon share a processor.
 
-Threads that answer checks get short slices and, where the system lets them, more
-weight, so that they run as soon as a call comes; all other threads, and those they
-start, are niced. A check thread that leaves its processor little time for others is
-put back to its own weight until it does. Where every thread has a processor of its
-own this changes nothing. The reasons: docs/decisions/checks-first.md.
+Threads that answer checks run as soon as a call comes: in the lowest real-time
+class where the system lets them, with more weight where it lets them only that,
+with short slices everywhere. All other threads, and those they start, are niced. A
+check thread that leaves its processor little time for others is put back to what it
+was started with until it does. Where every thread has a processor of its own this
+changes nothing. The reasons: docs/decisions/checks-first.md.
 """
 
 from __future__ import annotations
@@ -21,8 +22,11 @@ CHECK_THREADS: Final = ("check-", "accept")
 """Names that the native engine gives its threads, or how they begin."""
 OTHERS_NICE: Final = 15
 """A 28th of the weight of a thread that is not niced: two that write and a rebuild leave it nine tenths."""
+CHECK_REALTIME: Final = 1
+"""Priority of check threads under SCHED_FIFO (sched(7)), where RLIMIT_RTPRIO or CAP_SYS_NICE allows it: the
+lowest of the class, so that all other real-time threads of a machine come before them."""
 CHECK_NICE_LESS: Final = 10
-"""By how much check threads are niced less than the daemon, where RLIMIT_NICE or CAP_SYS_NICE allows it."""
+"""By how much they are niced less than the daemon otherwise, where RLIMIT_NICE allows it."""
 BUSY_SHARE_MAX: Final = 0.75
 """A check thread that runs for more of the time is not preferred: others are to get on as well."""
 CALM_SHARE_MAX: Final = 0.5
@@ -30,6 +34,7 @@ CALM_SHARE_MAX: Final = 0.5
 SLICE_NANOSECONDS: Final = 100_000
 """The shortest that Linux takes (6.12 and newer): who asks for shorter slices is let in sooner."""
 _TASKS: Final = Path("/proc/self/task")
+_KERNEL: Final = Path("/proc/sys/kernel")
 SCHED_SETATTR: Final = {"x86_64": 314, "aarch64": 274}
 """Number of the system call, by machine."""
 
@@ -64,6 +69,7 @@ class CheckThreads:
         self._threads: list[_CheckThread] = []
         self._ran_seconds: list[float] = []
         self._looked_seconds = 0.0
+        self._realtime = False
         self.preferred = False
 
     def prefer(self, now_seconds: float) -> None:
@@ -71,6 +77,7 @@ class CheckThreads:
 
         What the system refuses stays as it is.
         """
+        self._realtime = keeps_time_for_others()
         for task in _TASKS.iterdir():
             thread = int(task.name)
             try:
@@ -109,16 +116,44 @@ class CheckThreads:
     def _weigh(self, *, preferred: bool) -> None:
         try:
             for one in self._threads:
-                os.setpriority(os.PRIO_PROCESS, one.thread, one.nice - CHECK_NICE_LESS * preferred)
+                if not preferred:
+                    _put_back(one)
+                elif not (self._realtime and _in_real_time(one.thread)):
+                    os.setpriority(os.PRIO_PROCESS, one.thread, one.nice - CHECK_NICE_LESS)
         except OSError:
             return  # it has ended, or the system allows it not
         self.preferred = preferred
+
+
+def keeps_time_for_others(kernel: Path = _KERNEL) -> bool:
+    """Whether real-time threads that never sleep leave others a part of the time (sched(7))."""
+    try:
+        runtime = int((kernel / "sched_rt_runtime_us").read_text())
+        period = int((kernel / "sched_rt_period_us").read_text())
+    except (OSError, ValueError):
+        return False
+    return 0 <= runtime < period
 
 
 def is_calm(shares: Sequence[float], processors: int, *, preferred: bool) -> bool:
     """Whether threads that ran for such shares of the time may come first: each, and all together."""
     busiest = max(*shares, sum(shares) / processors)
     return busiest <= (BUSY_SHARE_MAX if preferred else CALM_SHARE_MAX)
+
+
+def _in_real_time(thread: int) -> bool:
+    try:
+        os.sched_setscheduler(thread, os.SCHED_FIFO, os.sched_param(CHECK_REALTIME))
+    except OSError:
+        return False
+    return True
+
+
+def _put_back(one: _CheckThread) -> None:
+    if os.sched_getscheduler(one.thread) != os.SCHED_OTHER:
+        os.sched_setscheduler(one.thread, os.SCHED_OTHER, os.sched_param(0))
+        _shorten_slice(one.thread)
+    os.setpriority(os.PRIO_PROCESS, one.thread, one.nice)
 
 
 def _shorten_slice(thread: int) -> None:

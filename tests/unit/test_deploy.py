@@ -17,7 +17,7 @@ from eir.cli import main
 from eir.config import load
 from eir.errors import EngineUnavailableError, StateDamagedError
 from eir.policy import default_policy_text
-from eir.server.priority import CHECK_NICE_LESS
+from eir.server.priority import CHECK_NICE_LESS, CHECK_REALTIME
 from eir.settings import Limits, Notices
 
 UNIT = DEPLOY / "systemd" / "eir.service"
@@ -79,7 +79,11 @@ def test_the_watchdog_has_more_patience_than_livez_and_files_are_enough() -> Non
 
 
 def test_threads_of_checks_may_come_first() -> None:
-    assert directives()["LimitNICE"] == [f"{-CHECK_NICE_LESS}"]
+    found = directives()
+    assert found["LimitRTPRIO"] == [f"{CHECK_REALTIME}"]
+    assert "RestrictRealtime" not in found
+    assert COMPOSE["services"]["eir"]["ulimits"]["rtprio"] == CHECK_REALTIME
+    assert found["LimitNICE"] == [f"{-CHECK_NICE_LESS}"]
     assert COMPOSE["services"]["eir"]["ulimits"]["nice"] == 20 + CHECK_NICE_LESS
 
 

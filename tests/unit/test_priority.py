@@ -6,21 +6,25 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from eir.server.priority import CHECK_NICE_LESS, OTHERS_NICE, is_calm
+from eir.server.priority import CHECK_NICE_LESS, OTHERS_NICE, is_calm, keeps_time_for_others
 
 SCRIPT = """
-import json, os, threading
+import json, os, sys, threading
 from pathlib import Path
-from eir.server.priority import CHECK_NICE_LESS, CheckThreads
+from eir.server.priority import CheckThreads
 
 ready, spin, done = threading.Barrier(3), threading.Event(), threading.Event()
 threads, told = {}, {}
 
 def nice(thread):
     return os.getpriority(os.PRIO_PROCESS, thread)
+
+def standing(thread):
+    return [os.sched_getscheduler(thread), nice(thread) - own]
 
 def run(name):
     threads[name] = threading.get_native_id()
@@ -39,18 +43,33 @@ def ran():
 for name in ("check-0", "writer"):
     threading.Thread(target=run, args=(name,), daemon=True).start()
 ready.wait()
+def allowed(how):
+    try:
+        how()
+    except PermissionError:
+        return False
+    return True
+
 own = nice(0)
-try:
-    os.setpriority(os.PRIO_PROCESS, 0, own - CHECK_NICE_LESS)
+if sys.argv[1] == "no real-time":
+    set_class = os.sched_setscheduler
+
+    def refuse(thread, policy, how):
+        if policy == os.SCHED_FIFO:
+            raise PermissionError
+        set_class(thread, policy, how)
+
+    os.sched_setscheduler = refuse
+told["realtime"] = allowed(lambda: os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1)))
+os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+told["nice"] = allowed(lambda: os.setpriority(os.PRIO_PROCESS, 0, own - 10))
+if told["nice"]:
     os.setpriority(os.PRIO_PROCESS, 0, own)
-    told["allowed"] = True
-except PermissionError:
-    told["allowed"] = False
 
 checks = CheckThreads()
-began = ran()
 checks.prefer(0.0)
-told["check"], told["writer"] = nice(threads["check-0"]) - own, nice(threads["writer"])
+told["check"] = standing(threads["check-0"])
+told["writer"] = [os.sched_getscheduler(threads["writer"]), nice(threads["writer"])]
 
 child = []
 thread = threading.Thread(target=lambda: child.append(nice(threading.get_native_id())))
@@ -62,22 +81,50 @@ spin.set()
 while spin.is_set():
     done.wait(0.01)
 checks.review(0.2)
-told["busy"] = nice(threads["check-0"]) - own
+told["busy"] = standing(threads["check-0"])
 checks.review(100.0)
-told["calm"] = nice(threads["check-0"]) - own
+told["calm"] = standing(threads["check-0"])
 done.set()
 print(json.dumps(told))
 """
 
 
-def test_checks_come_first_and_what_other_threads_start_is_niced_too() -> None:
-    said = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True).stdout
-    told = json.loads(said)
-    first = -CHECK_NICE_LESS if told["allowed"] else 0
-    assert told["check"] == first, "against what it was started with"
-    assert told["writer"] == told["child"] == max(os.getpriority(os.PRIO_PROCESS, 0), OTHERS_NICE)
-    assert told["busy"] == 0, "a check thread that leaves no time to others has its own weight"
-    assert told["calm"] == first, "and comes first again when it does"
+FIRST = {
+    "realtime": [os.SCHED_FIFO, 0],
+    "nice": [os.SCHED_OTHER, -CHECK_NICE_LESS],
+    "none": [os.SCHED_OTHER, 0],
+}
+
+
+@pytest.mark.parametrize("without", ["nothing", "no real-time", "no capability"])
+def test_checks_come_first_as_far_as_the_system_allows_it(without: str) -> None:
+    command = [sys.executable, "-c", SCRIPT, without]
+    if without == "no capability" and os.geteuid() == 0:
+        command = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", *command]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 0, ended.stderr
+    told = json.loads(ended.stdout)
+    told["realtime"] &= keeps_time_for_others()
+    first = next((one for one in ("realtime", "nice") if told[one]), "none")
+    assert told["check"] == FIRST[first], "the class, and the nice value against what it was started with"
+    assert told["busy"] == FIRST["none"], "a check thread that leaves no time to others is one of them"
+    assert told["calm"] == FIRST[first], "and comes first again when it does"
+    niced = max(os.getpriority(os.PRIO_PROCESS, 0), OTHERS_NICE)
+    assert told["writer"] == [os.SCHED_OTHER, niced]
+    assert told["child"] == niced, "what other threads start is niced as well"
+
+
+@pytest.mark.parametrize(
+    ("runtime", "period", "kept"),
+    [("950000", "1000000", True), ("-1", "1000000", False), ("1000000", "1000000", False), ("", "1", False)],
+)
+def test_the_real_time_class_is_for_kernels_that_keep_time_for_others(
+    tmp_path: Path, runtime: str, period: str, kept: bool
+) -> None:
+    (tmp_path / "sched_rt_runtime_us").write_text(f"{runtime}\n")
+    (tmp_path / "sched_rt_period_us").write_text(f"{period}\n")
+    assert keeps_time_for_others(tmp_path) == kept
+    assert not keeps_time_for_others(tmp_path / "none")
 
 
 @pytest.mark.parametrize(
