@@ -174,7 +174,7 @@ impl Tables {
     }
 
     /// Finds the other slots of a device, and begins their look-up.
-    #[inline]
+    #[inline(always)]
     fn other_slots<'t>(&'t self, key: u64, place: &mut Place<'t>, found: &mut impl FnMut(Slot<'t>)) {
         self.generation.links(key, place, &mut |key| found(self.slot(key)));
     }
@@ -201,7 +201,7 @@ impl Tables {
     }
 
     /// What the row of an identity says, worked out where that was not done ahead.
-    #[inline]
+    #[inline(always)]
     fn near<'t>(
         &'t self,
         bare: Option<&BareVerdict>,
@@ -245,6 +245,7 @@ impl Tables {
     }
 
     /// Looks up what the near facts make, and far ones where they can change it.
+    #[inline(always)]
     fn judge<'t>(
         &'t self,
         parsed: &Parsed<'_>,

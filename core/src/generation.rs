@@ -91,7 +91,7 @@ impl Generation {
     }
 
     /// Row of an IMEI key, its owner not looked up yet.
-    #[inline]
+    #[inline(always)]
     pub fn find<'a>(&'a self, key: u64, place: &mut Place<'a>) -> Found<'a> {
         // Overlays seldom have it: what they fetch arrives on the way down the shard.
         let below = place.find();

@@ -95,7 +95,7 @@ impl Keeper {
     }
 
     /// Whether the log wants a check, and by what its repeats are known; what `keep` reads is fetched.
-    #[inline]
+    #[inline(always)]
     pub fn wants(&self, sighting: &Sighting<'_>) -> Option<Mark> {
         let place = (usize::from(sighting.judged) * STATUSES + usize::from(sighting.status)) * REASONS
             + usize::from(sighting.reason);
@@ -106,6 +106,7 @@ impl Keeper {
         }
     }
 
+    #[inline(always)]
     fn sampled(&self, sighting: &Sighting<'_>) -> bool {
         if self.wanted.sample_threshold == 0 {
             return false;
@@ -138,7 +139,7 @@ impl Keeper {
         }
     }
 
-    #[cold]
+    #[inline(always)]
     fn mark(&self, sighting: &Sighting<'_>, kind: u8) -> Mark {
         let mark = self.repeat_key(sighting, kind);
         prefetch(&self.seen, mark as usize % SLOTS);
@@ -146,6 +147,7 @@ impl Keeper {
     }
 
     /// What a sighting has in common with its repeats, as `repeat_key` of eir/decisions/keep.py; 0: it has none.
+    #[inline(always)]
     fn repeat_key(&self, sighting: &Sighting<'_>, kind: u8) -> u64 {
         let mut period = DAY_SECONDS;
         if sighting.status == BLACKLISTED {

@@ -128,8 +128,12 @@ impl Tables {
             let chunk = |ago| chunk(now, ago, count);
             group.extend(questions[chunk(0)].iter().map(|question| self.read(question)));
             places.extend(group[chunk(1)].iter().map(|parsed| self.begin(parsed)));
-            places[chunk(2)].iter_mut().for_each(Place::find_line);
-            places[chunk(3)].iter_mut().for_each(Place::find_state);
+            for place in &mut places[chunk(2)] {
+                place.find_line();
+            }
+            for place in &mut places[chunk(3)] {
+                place.find_state();
+            }
             places[chunk(3)].iter().for_each(Place::fetch_owner);
             places[chunk(4)].iter().for_each(|place| self.generation.fetch_row(place));
             let ready = group[chunk(STEPS)].iter().zip(&places[chunk(STEPS)]);

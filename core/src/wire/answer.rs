@@ -4,6 +4,7 @@ use super::fields::{put_bytes, put_number, put_text, put_varint, varint_bytes};
 use crate::check::Verdict;
 
 /// Adds CheckEquipmentResponse.
+#[inline(always)]
 pub fn put_verdict(out: &mut Vec<u8>, verdict: &Verdict, request_id: &[u8]) {
     put_number(out, 1, verdict.status.into());
     put_number(out, 2, verdict.reason.into());
@@ -15,6 +16,7 @@ pub fn put_verdict(out: &mut Vec<u8>, verdict: &Verdict, request_id: &[u8]) {
 }
 
 /// Adds StreamCheckEquipmentResponse.
+#[inline(always)]
 pub fn put_stream_verdict(out: &mut Vec<u8>, verdict: &Verdict, request_id: &[u8]) {
     let start = out.len();
     out.extend_from_slice(&[0x0a, 0]);

@@ -21,7 +21,7 @@ pub(super) enum Value<'a> {
 }
 
 /// Takes the next field; None at the end.
-#[inline]
+#[inline(always)]
 pub(super) fn field<'a>(data: &mut &'a [u8]) -> Result<Option<(u32, Value<'a>)>, Bad> {
     // A short text, as nearly all fields are: its tag is a byte, and its length another.
     if let [tag @ 0x08..0x80, bytes @ ..0x80, rest @ ..] = *data
@@ -31,13 +31,15 @@ pub(super) fn field<'a>(data: &mut &'a [u8]) -> Result<Option<(u32, Value<'a>)>,
         *data = rest;
         return Ok(Some((u32::from(tag >> 3), Value::Bytes(text))));
     }
-    any_field(data)
-}
-
-fn any_field<'a>(data: &mut &'a [u8]) -> Result<Option<(u32, Value<'a>)>, Bad> {
     if data.is_empty() {
         return Ok(None);
     }
+    any_field(data)
+}
+
+#[cold]
+#[inline(never)]
+fn any_field<'a>(data: &mut &'a [u8]) -> Result<Option<(u32, Value<'a>)>, Bad> {
     let (number, kind) = tag(data)?;
     if number == 0 {
         return Err(Bad);

@@ -118,6 +118,7 @@ fn short_texts(data: &[u8], mut at: usize, tag: u8, mut found: impl FnMut(Place)
 }
 
 /// Reads CheckEquipmentRequest.
+#[inline(always)]
 pub fn check_request(data: &[u8]) -> Result<CheckRequest<'_>, Bad> {
     let mut request = CheckRequest::default();
     merge_check(data, &mut request)?;
@@ -125,6 +126,7 @@ pub fn check_request(data: &[u8]) -> Result<CheckRequest<'_>, Bad> {
 }
 
 /// Reads StreamCheckEquipmentRequest: None where it has no check.
+#[inline(always)]
 pub fn stream_request(mut data: &[u8]) -> Result<Option<CheckRequest<'_>>, Bad> {
     let mut request = None;
     while let Some((number, value)) = field(&mut data)? {
@@ -146,6 +148,7 @@ pub fn health_request(mut data: &[u8]) -> Result<&[u8], Bad> {
     Ok(service)
 }
 
+#[inline(always)]
 fn merge_check<'a>(mut data: &'a [u8], request: &mut CheckRequest<'a>) -> Result<(), Bad> {
     // ASCII as a whole is UTF-8 in each field.
     let ascii = data.is_ascii();
