@@ -11,9 +11,11 @@ changes nothing. The reasons: docs/decisions/checks-first.md.
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import platform
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -23,7 +25,7 @@ CHECK_THREADS: Final = ("check-", "accept")
 OTHERS_NICE: Final = 15
 """A 28th of the weight of a thread that is not niced: two that write and a rebuild leave it nine tenths."""
 CHECK_REALTIME: Final = 1
-"""Priority of check threads under SCHED_FIFO (sched(7)), where RLIMIT_RTPRIO or CAP_SYS_NICE allows it: the
+"""Priority of check threads under SCHED_RR (sched(7)), where RLIMIT_RTPRIO or CAP_SYS_NICE allows it: the
 lowest of the class, so that all other real-time threads of a machine come before them."""
 CHECK_NICE_LESS: Final = 10
 """By how much they are niced less than the daemon otherwise, where RLIMIT_NICE allows it."""
@@ -54,11 +56,13 @@ class _Attributes(ctypes.Structure):
     )
 
 
-@dataclass(frozen=True)
+@dataclass
 class _CheckThread:
     thread: int
     nice: int
     """What it was given by whoever started the daemon."""
+    ran_seconds: float
+    """How long it had had a processor when that was looked at last."""
 
 
 class CheckThreads:
@@ -67,62 +71,55 @@ class CheckThreads:
     def __init__(self) -> None:
         """Know none."""
         self._threads: list[_CheckThread] = []
-        self._ran_seconds: list[float] = []
         self._looked_seconds = 0.0
-        self._realtime = False
-        self.preferred = False
+        self._preferred = self._realtime = False
 
     def prefer(self, now_seconds: float) -> None:
         """Put checks first, for the threads of this process as they are now.
 
-        What the system refuses stays as it is.
+        What the system refuses stays as it is, and so do check threads that cannot be watched.
         """
-        self._realtime = keeps_time_for_others()
         for task in _TASKS.iterdir():
             thread = int(task.name)
             try:
                 nice = os.getpriority(os.PRIO_PROCESS, thread)
                 if (task / "comm").read_text().startswith(CHECK_THREADS):
                     _shorten_slice(thread)
-                    self._threads.append(_CheckThread(thread, nice))
+                    self._threads.append(_CheckThread(thread, nice, _ran_seconds(thread)))
                 else:
                     os.setpriority(os.PRIO_PROCESS, thread, max(nice, OTHERS_NICE))
             except OSError:
                 continue  # it has ended meanwhile
-        self._ran_seconds, self._looked_seconds = self._ran(), now_seconds
-        # Only those that can be watched.
-        if self._ran_seconds:
-            self._weigh(preferred=True)
+        self._looked_seconds = now_seconds
+        self._stand(preferred=True)
 
     def review(self, now_seconds: float) -> None:
         """Look how busy they were since the last time: they come first while they leave time to others."""
-        before, self._ran_seconds = self._ran_seconds, self._ran()
         took, self._looked_seconds = now_seconds - self._looked_seconds, now_seconds
-        if len(before) != len(self._ran_seconds) or not before or took <= 0:
+        if took <= 0:
             return
-        shares = [(now - then) / took for now, then in zip(self._ran_seconds, before, strict=True)]
-        preferred = is_calm(shares, len(os.sched_getaffinity(0)), preferred=self.preferred)
-        if preferred != self.preferred:
-            self._weigh(preferred=preferred)
+        shares = []
+        for one in self._threads.copy():
+            try:
+                before, one.ran_seconds = one.ran_seconds, _ran_seconds(one.thread)
+            except (FileNotFoundError, ProcessLookupError):
+                self._threads.remove(one)  # it has ended
+            except OSError:
+                shares.append(math.inf)  # nobody knows
+            else:
+                shares.append((one.ran_seconds - before) / took)
+        if shares:
+            processors = len(os.sched_getaffinity(0))
+            self._stand(preferred=is_calm(shares, processors, preferred=self._preferred))
 
-    def _ran(self) -> list[float]:
-        """Time that each has had a processor (Linux, sched-stats); none where the system does not tell."""
-        try:
-            stats = [(_TASKS / str(one.thread) / "schedstat").read_text() for one in self._threads]
-        except OSError:
-            return []
-        return [int(stat.split()[0]) / 1e9 for stat in stats]
-
-    def _weigh(self, *, preferred: bool) -> None:
-        try:
+    def _stand(self, *, preferred: bool) -> None:
+        """Give all threads a standing where it is another than before; the ordinary one again and again."""
+        before = self._preferred, self._realtime
+        self._preferred, self._realtime = preferred, preferred and keeps_time_for_others()
+        if not preferred or before != (self._preferred, self._realtime):
             for one in self._threads:
-                if not preferred:
-                    _put_back(one)
-                elif not (self._realtime and _in_real_time(one.thread)):
-                    os.setpriority(os.PRIO_PROCESS, one.thread, one.nice - CHECK_NICE_LESS)
-        except OSError:
-            return  # it has ended, or the system allows it not
-        self.preferred = preferred
+                if not (self._realtime and _in_class(one.thread, os.SCHED_RR, CHECK_REALTIME)):
+                    _weigh(one, preferred=preferred)
 
 
 def keeps_time_for_others(kernel: Path = _KERNEL) -> bool:
@@ -132,7 +129,7 @@ def keeps_time_for_others(kernel: Path = _KERNEL) -> bool:
         period = int((kernel / "sched_rt_period_us").read_text())
     except (OSError, ValueError):
         return False
-    return 0 <= runtime < period
+    return 0 < runtime < period
 
 
 def is_calm(shares: Sequence[float], processors: int, *, preferred: bool) -> bool:
@@ -141,19 +138,27 @@ def is_calm(shares: Sequence[float], processors: int, *, preferred: bool) -> boo
     return busiest <= (BUSY_SHARE_MAX if preferred else CALM_SHARE_MAX)
 
 
-def _in_real_time(thread: int) -> bool:
+def _ran_seconds(thread: int) -> float:
+    """Time that a thread has had a processor (Linux, sched-stats)."""
+    return int((_TASKS / str(thread) / "schedstat").read_text().split()[0]) / 1e9
+
+
+def _in_class(thread: int, policy: int, priority: int) -> bool:
+    """Put a thread in a class; whether the system allows it."""
     try:
-        os.sched_setscheduler(thread, os.SCHED_FIFO, os.sched_param(CHECK_REALTIME))
+        os.sched_setscheduler(thread, policy, os.sched_param(priority))
     except OSError:
         return False
     return True
 
 
-def _put_back(one: _CheckThread) -> None:
-    if os.sched_getscheduler(one.thread) != os.SCHED_OTHER:
-        os.sched_setscheduler(one.thread, os.SCHED_OTHER, os.sched_param(0))
-        _shorten_slice(one.thread)
-    os.setpriority(os.PRIO_PROCESS, one.thread, one.nice)
+def _weigh(one: _CheckThread, *, preferred: bool) -> None:
+    """Give a thread its weight in the class that all have; its class first, which is always allowed."""
+    with suppress(OSError):  # it has ended
+        if os.sched_getscheduler(one.thread) == os.SCHED_RR and _in_class(one.thread, os.SCHED_OTHER, 0):
+            _shorten_slice(one.thread)
+    with suppress(OSError):  # or may not be niced
+        os.setpriority(os.PRIO_PROCESS, one.thread, one.nice - CHECK_NICE_LESS * preferred)
 
 
 def _shorten_slice(thread: int) -> None:
