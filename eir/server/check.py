@@ -9,6 +9,7 @@ Nothing here waits but for the transport, and nothing is logged for a check.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -53,6 +54,7 @@ class CheckService:
         self._record = state.decisions.record
         self._seconds = {method: child.observe for method, child in state.metrics.check_seconds.items()}
         self._streams: set[asyncio.Queue[Any]] = set()
+        self._stream_ended = asyncio.Event()
         self._refusing = False
         self._busy_until = 0.0
 
@@ -85,6 +87,7 @@ class CheckService:
                 await context.write(answer)
         finally:
             self._streams.discard(queue)
+            self._stream_ended.set()
             reader.cancel()
 
     async def _next(self, queue: asyncio.Queue[Any], reader: asyncio.Task[None]) -> Any:
@@ -119,6 +122,16 @@ class CheckService:
         for queue in self._streams:
             if queue.empty():
                 queue.put_nowait(WAKE)
+
+    async def streams_ended(self, seconds: float) -> bool:
+        """Wait until no stream is open, at most for so long; whether there was any."""
+        found = bool(self._streams)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._streams:
+                    self._stream_ended.clear()
+                    await self._stream_ended.wait()
+        return found
 
     async def batch(self, data: bytes, context: Context) -> bytes:
         """BatchCheckEquipment."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import grpc
 
+from eir.clock import monotonic
 from eir.config import Config
 from eir.errors import ConfigError
 from eir.interceptors import ErrorBoundary
@@ -82,7 +83,21 @@ class Listeners:
         elif self._check_server is not None:
             self.check.refuse()
             await asyncio.sleep(REFUSE_SECONDS)
-            await asyncio.gather(self._check_server.stop(seconds), self._manage_server.stop(seconds))
+            await asyncio.gather(
+                self._stop_check(self._check_server, seconds), self._manage_server.stop(seconds)
+            )
+
+    async def _stop_check(self, server: grpc.aio.Server, seconds: float) -> None:
+        """Stop the check port once its streams have ended.
+
+        A connection is closed with its last call: what a client still writes
+        then, as on a stream that never pauses, can cost it the status that was
+        sent, so it is left time to read that.
+        """
+        began = monotonic()
+        if await self.check.streams_ended(seconds / 2):
+            await asyncio.sleep(REFUSE_SECONDS)
+        await server.stop(max(seconds - (monotonic() - began), 0))
 
 
 def _bind(
