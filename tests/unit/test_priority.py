@@ -17,7 +17,7 @@ from eir.server.priority import CHECK_NICE_LESS, OTHERS_NICE, CheckThreads, is_c
 SCRIPT = """
 import json, os, sys, threading
 from pathlib import Path
-from eir.server.priority import CheckThreads
+from eir.server.priority import CHECK_NICE_LESS, CHECK_REALTIME, CheckThreads
 
 ready, spin, done = threading.Barrier(3), threading.Event(), threading.Event()
 threads, told = {}, {}
@@ -27,6 +27,13 @@ def nice(thread):
 
 def standing(thread):
     return [os.sched_getscheduler(thread), nice(thread) - own]
+
+def allowed(how):
+    try:
+        how()
+    except PermissionError:
+        return False
+    return True
 
 def run(name):
     threads[name] = threading.get_native_id()
@@ -45,13 +52,6 @@ def ran():
 for name in ("check-0", "writer"):
     threading.Thread(target=run, args=(name,), daemon=True).start()
 ready.wait()
-def allowed(how):
-    try:
-        how()
-    except PermissionError:
-        return False
-    return True
-
 own = nice(0)
 if sys.argv[1] == "no real-time":
     set_class = os.sched_setscheduler
@@ -62,9 +62,9 @@ if sys.argv[1] == "no real-time":
         set_class(thread, policy, how)
 
     os.sched_setscheduler = refuse
-told["realtime"] = allowed(lambda: os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1)))
+told["realtime"] = allowed(lambda: os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(CHECK_REALTIME)))
 os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
-told["nice"] = allowed(lambda: os.setpriority(os.PRIO_PROCESS, 0, own - 10))
+told["nice"] = allowed(lambda: os.setpriority(os.PRIO_PROCESS, 0, own - CHECK_NICE_LESS))
 if told["nice"]:
     os.setpriority(os.PRIO_PROCESS, 0, own)
 

@@ -128,6 +128,7 @@ impl Tables {
             let chunk = |ago| chunk(now, ago, count);
             group.extend(questions[chunk(0)].iter().map(|question| self.read(question)));
             places.extend(group[chunk(1)].iter().map(|parsed| self.begin(parsed)));
+            // Not `for_each`: the compiler makes that a function of its own, which is called for each chunk.
             for place in &mut places[chunk(2)] {
                 place.find_line();
             }
