@@ -19,6 +19,7 @@ pub mod generation;
 pub mod hashtable;
 pub mod identity;
 mod judge;
+mod likely;
 mod linked_blocks;
 #[cfg(feature = "measure")]
 mod measure;

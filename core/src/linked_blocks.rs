@@ -137,8 +137,7 @@ fn blocks(mask: u16) -> impl Iterator<Item = u64> {
 /// Lows of those of the next ranks that lie in a dense block; they are taken off.
 fn of_dense(shard: &Shard, place: u32, ranks: &mut &[u32], mut found: impl FnMut(u32)) {
     let Some(dense) = shard.dense.get(place as usize) else { return };
-    let lines: u32 = dense.presence.iter().map(|word| word.count_ones()).sum();
-    let end = shard.more_rank(dense.first_line.saturating_add(lines));
+    let end = shard.more_rank(dense.first_line.saturating_add(dense.lines()));
     let present = (0..).zip(&dense.presence).flat_map(|(word, bits)| {
         (0..u64::BITS).filter(move |bit| bits >> bit & 1 != 0).map(move |bit| word * u64::BITS + bit)
     });

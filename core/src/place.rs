@@ -128,14 +128,26 @@ impl<'a> Place<'a> {
     /// Finds the state line of the serial, in a dense block.
     #[inline(always)]
     pub fn find_line(&mut self) {
+        self.find_line_of::<false>();
+    }
+
+    /// As `find_line`; fetches the owner besides, from where it is likely to be. For few at once: of many, each waits for
+    /// its line while the others go on, and that in vain costs more.
+    #[inline(always)]
+    pub fn find_line_and_owner(&mut self) {
+        self.find_line_of::<true>();
+    }
+
+    #[inline(always)]
+    fn find_line_of<const OWNER: bool>(&mut self) {
         if let (Step::Dense, Some(shard)) = (self.next, self.shard) {
-            (self.next, self.at) = self.line(shard);
+            (self.next, self.at) = self.line::<OWNER>(shard);
         }
     }
 
     #[inline(always)]
-    fn line(&self, shard: &Shard) -> (Step, u32) {
-        let line = (self.serial & 0xFFFF) / LINE_SERIALS;
+    fn line<const OWNER: bool>(&self, shard: &Shard) -> (Step, u32) {
+        let (line, position) = self.line_of_block();
         let (word, bit) = (line as usize >> 6, 1u64 << (line & 63));
         let Some(dense) = shard.dense.get(self.at as usize) else { return (Step::Absent, 0) };
         let presence = dense.presence[word];
@@ -145,7 +157,17 @@ impl<'a> Place<'a> {
         let before = u32::from(dense.before[word]) + (presence & (bit - 1)).count_ones();
         let line = dense.first_line.wrapping_add(before);
         prefetch_once(&shard.lines, line as usize);
+        if OWNER {
+            shard.prefetch_likely_owner(self.at, before * LINE_SERIALS + position);
+        }
         (Step::Line, line)
+    }
+
+    /// The line of its block in which the serial is, and its position there.
+    #[inline(always)]
+    fn line_of_block(&self) -> (u32, u32) {
+        let low = self.serial & 0xFFFF;
+        (low / LINE_SERIALS, low % LINE_SERIALS)
     }
 
     /// Finds the state of the serial.
@@ -153,7 +175,7 @@ impl<'a> Place<'a> {
     pub fn find_state(&mut self) {
         let Some(shard) = self.shard else { return };
         let state = match self.next {
-            Step::Line => shard.dense_state(self.at, (self.serial & 0xFFFF) % LINE_SERIALS),
+            Step::Line => shard.dense_state(self.at, self.line_of_block().1),
             Step::Sparse => shard.sparse_state(self.at, self.serial as u16),
             _ => return,
         };
@@ -222,7 +244,7 @@ impl<'a> Place<'a> {
     /// Takes all steps that are left until the state is known.
     #[inline]
     pub(crate) fn find_all(&mut self) {
-        self.find_line();
+        self.find_line_and_owner();
         self.find_state();
     }
 

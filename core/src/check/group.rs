@@ -26,6 +26,8 @@ use crate::policy::far;
 pub const GROUP: usize = 128;
 /// Checks that take a step together.
 const CHUNK: usize = 32;
+/// So few wait for memory one after another, and not while the others go on.
+const FEW: usize = 4;
 /// Steps of a look-up after its text was read.
 const STEPS: usize = 5;
 
@@ -130,7 +132,7 @@ impl Tables {
             places.extend(group[chunk(1)].iter().map(|parsed| self.begin(parsed)));
             // Not `for_each`: the compiler makes that a function of its own, which is called for each chunk.
             for place in &mut places[chunk(2)] {
-                place.find_line();
+                if count <= FEW { place.find_line_and_owner() } else { place.find_line() }
             }
             for place in &mut places[chunk(3)] {
                 place.find_state();
