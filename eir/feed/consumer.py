@@ -99,7 +99,7 @@ class Consumer:
         self._added = -1
         """Entries that the stream had been added up to the cursor; -1: not known."""
         self._warned: dict[str, float] = {}
-        self._said: tuple[FeedState, str] = (FeedState.CONNECTING, "")
+        self._said: tuple[FeedState, str] | None = None
 
     # -- what people see --------------------------------------------------------------------------
 

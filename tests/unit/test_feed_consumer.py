@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from feed_stream import Follows, MemoryStream, delta_messages
+from structlog.testing import capture_logs
 
 from eir.errors import FeedStateError, StorageError
 from eir.feed import consumer as module
@@ -508,6 +509,38 @@ def test_the_task_outlives_what_goes_wrong_inside(
         assert position(daemon) == 1
         assert daemon.refusals()["INTERNAL"] == 2
         assert daemon.metric("connected") == 0
+
+    follow(folder, stream, work)
+
+
+def test_a_server_that_is_down_from_the_start_is_logged_once(
+    folder: Path, stream: MemoryStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def work(daemon: Follows) -> None:
+        monkeypatch.setattr(module, "BACKOFF_SECONDS_MIN", 0.001)
+        stream.up = False
+        consumer, attempts = daemon.consumers["feed"], 0
+        step = consumer.step
+
+        async def counted() -> None:
+            nonlocal attempts
+            attempts += 1
+            stream.up = attempts > 3
+            await step()
+
+        monkeypatch.setattr(consumer, "step", counted)
+        with capture_logs() as logs:
+            task = asyncio.create_task(consumer.run())
+            async with asyncio.timeout(10):
+                while len(logs) < 2:
+                    await asyncio.sleep(0.001)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        told = [(line["log_level"], line["event"], line["why"]) for line in logs]
+        assert told == [
+            ("warning", "feed connecting", "the server is down"),
+            ("info", "feed following", ""),
+        ]
 
     follow(folder, stream, work)
 
