@@ -1,5 +1,5 @@
-//! Where the owner of a serial is likely to be: asked for before its state line has come, so that a look-up waits for
-//! memory once, and not twice.
+//! Where the owner of a serial is likely to be: asked for before its state line has come, so that its page, and often the
+//! owner itself, has been found by the time its rank is known.
 //!
 //! ```text
 //! owners  ┆ block 6 ┆ block 7             ┆ block 8        block 7: from 9,000 on, 0.6 owners a serial

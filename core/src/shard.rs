@@ -24,9 +24,9 @@ pub(crate) const NEIGHBOURS: i32 = i32::MIN;
 const OWNER_BITS_MAX: u64 = 36;
 const OWNER_BYTES: usize = 8;
 const META_LENGTH: usize = 8;
-/// Around the place where an owner is likely to be, so many lines of a cache are fetched: it is in one of them for
-/// three in four of even a ragged population, and hardly ever in another page.
-const LIKELY_LINES: usize = 4;
+/// Around the place where an owner is likely to be, so many lines of a cache are fetched: of more than half it is in one of
+/// them, and nearly always in their page, which has been found then.
+const LIKELY_LINES: usize = 6;
 const CACHE_LINE: usize = 64;
 /// Of the filter of keys with links of their own.
 const LINKED_BITS: usize = 8;
