@@ -200,10 +200,11 @@ class Round:
     def _rebuild(self) -> None:
         time.sleep(0.1)
         try:
-            self.daemon.enforcement.RebuildSegments(
+            answer = self.daemon.enforcement.RebuildSegments(
                 enforcement_pb2.RebuildSegmentsRequest(all=self.rebuilt % 2 == 1), timeout=30
             )
-            self.rebuilt += 1
+            # Where nothing waits for one, none begins.
+            self.rebuilt += answer.rebuilt_count > 0
         except grpc.RpcError as error:
             # One that the daemon began by itself may be running.
             if "rebuilt already" not in str(error.details()):
