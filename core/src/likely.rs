@@ -57,9 +57,6 @@ mod tests {
     fn block(lines: u32, first_line: u32) -> Dense {
         let mut block = Dense { first_line, ..Dense::zeroed() };
         (0..lines as usize).for_each(|line| block.presence[line / 64] |= 1 << (line % 64));
-        (1..5).for_each(|word| {
-            block.before[word] = block.before[word - 1] + block.presence[word - 1].count_ones() as u16;
-        });
         block
     }
 

@@ -129,14 +129,15 @@ impl Shard {
         let tacs: View<TacRecord> = segment.view(1)?;
         let far = Sampled::new(segment.view(13)?);
         let (dense, lines): (View<Dense>, View<Line>) = (segment.view(2)?, segment.view(3)?);
+        let sparse_rank = [meta[1] as u32, meta[2] as u32];
         Ok(Self {
             index: TacIndex::new(&slots_of(&tacs, 0)),
-            likely: LikelyOwners::new(&dense, &lines, meta[1] as u32),
+            likely: LikelyOwners::new(&dense, &lines, sparse_rank[0]),
             dense,
             lines,
             owners: segment.view(8)?,
             owner_bits: meta[0],
-            sparse_rank: [meta[1] as u32, meta[2] as u32],
+            sparse_rank,
             more_first: segment.view(9)?,
             words: segment.view(10)?,
             sparse: segment.view(4)?,

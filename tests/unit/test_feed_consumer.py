@@ -7,7 +7,8 @@ import dataclasses
 import hashlib
 import random
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,17 @@ def follow(
             store.close()
 
     asyncio.run(inside())
+
+
+@asynccontextmanager
+async def running(consumer: module.Consumer) -> AsyncIterator[None]:
+    """Let a consumer follow by itself."""
+    task = asyncio.create_task(consumer.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def position(daemon: Follows) -> int:
@@ -468,14 +480,12 @@ def test_a_writer_that_cannot_write_is_waited_for(
         monkeypatch.setattr(module, "BACKOFF_SECONDS_MIN", 0.01)
         consumer = daemon.consumers["feed"]
         seen = set()
-        task = asyncio.create_task(consumer.run())
-        for _ in range(500):
-            seen.add(consumer.state)
-            if position(daemon) == 2:
-                break
-            await asyncio.sleep(0.01)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        async with running(consumer):
+            for _ in range(500):
+                seen.add(consumer.state)
+                if position(daemon) == 2:
+                    break
+                await asyncio.sleep(0.01)
         assert position(daemon) == 2
         assert FeedState.WAITING in seen
         assert daemon.refusals() == {}
@@ -499,13 +509,11 @@ def test_the_task_outlives_what_goes_wrong_inside(
 
         monkeypatch.setattr(consumer, "step", failing)
         stream.send(*ONE)  # type: ignore[arg-type]
-        task = asyncio.create_task(consumer.run())
-        for _ in range(500):
-            if position(daemon) == 1 and len(times) > 4:
-                break
-            await asyncio.sleep(0.01)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        async with running(consumer):
+            for _ in range(500):
+                if position(daemon) == 1 and len(times) > 4:
+                    break
+                await asyncio.sleep(0.01)
         assert position(daemon) == 1
         assert daemon.refusals()["INTERNAL"] == 2
         assert daemon.metric("connected") == 0
@@ -530,12 +538,10 @@ def test_a_server_that_is_down_from_the_start_is_logged_once(
 
         monkeypatch.setattr(consumer, "step", counted)
         with capture_logs() as logs:
-            task = asyncio.create_task(consumer.run())
-            async with asyncio.timeout(10):
-                while len(logs) < 2:
-                    await asyncio.sleep(0.001)
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            async with running(consumer):
+                async with asyncio.timeout(10):
+                    while len(logs) < 2:
+                        await asyncio.sleep(0.001)
         told = [(line["log_level"], line["event"], line["why"]) for line in logs]
         assert told == [
             ("warning", "feed connecting", "the server is down"),

@@ -26,7 +26,7 @@ use crate::policy::far;
 pub const GROUP: usize = 128;
 /// Checks that take a step together.
 const CHUNK: usize = 32;
-/// So few wait for memory one after another, and not while the others go on.
+/// So few have little to do while one waits for memory: their owners are fetched from where they are likely to be.
 const FEW: usize = 4;
 /// Steps of a look-up after its text was read.
 const STEPS: usize = 5;
