@@ -5,7 +5,7 @@
 
 use crate::facts::{REGISTERED, Row, RowFacts, owner_of};
 use crate::identity::{Imsi, imei_class, imsi_class};
-use crate::judge::{Asked, Judged, Near, NoFacts};
+use crate::judge::{Asked, FarFacts, Judged, Near};
 use crate::stretch::{ImsiClass, Stretch};
 
 /// What a row without items says to a SIM.
@@ -36,15 +36,24 @@ impl Says {
 
 /// What a row without items comes to, for a SIM that is well-formed, an IMEI that is a key, and no emergency.
 pub(crate) struct BareVerdict {
-    pub(crate) near: Near,
-    /// The verdict where it is `settled`.
-    pub(crate) judged: Judged,
+    /// Groups of far facts that can change it.
+    pub(crate) wants: u8,
+    /// By the number of the far facts.
+    judged: [Judged; FarFacts::USUAL],
 }
 
-/// What is a verdict as it is: no far fact can change it.
-#[inline(always)]
-pub(crate) fn settled(bare: Option<&BareVerdict>) -> Option<&BareVerdict> {
-    bare.filter(|bare| bare.near.wants == 0)
+impl BareVerdict {
+    /// The verdict, where no far fact can change it.
+    #[inline(always)]
+    pub(crate) fn settled(&self) -> Option<&Judged> {
+        (self.wants == 0).then_some(&self.judged[0])
+    }
+
+    /// The verdict by far facts.
+    #[inline(always)]
+    pub(crate) fn with(&self, far: &FarFacts) -> &Judged {
+        &self.judged[far.number()]
+    }
 }
 
 /// The verdicts of a stretch.
@@ -108,8 +117,8 @@ fn judged(stretch: &Stretch, tac_class: usize, network: ImsiClass, at_home: bool
         imsi_listed: false,
     };
     let near = Near::of_facts(&RowFacts::of_head(Row { head, words: &[] }), &asked, stretch);
-    let judged = near.judge(&mut NoFacts, stretch);
-    BareVerdict { near, judged }
+    let judged = std::array::from_fn(|number| near.judge(&FarFacts::usual(number), stretch));
+    BareVerdict { wants: near.wants, judged }
 }
 
 #[cfg(test)]

@@ -13,14 +13,14 @@ mod group;
 use std::sync::Arc;
 
 pub use self::group::GROUP;
-use crate::bare::{BareVerdict, Says, settled};
+use crate::bare::{BareVerdict, Says};
 use crate::case_table::{CUT_OFF, CaseTable, Pair};
 use crate::facts::{self, Row, RowFacts};
 use crate::generation::Generation;
 use crate::identity::{Imei, Imsi, SERIALS, Subject, imei_class, imsi_class, parse_imei, parse_imsi};
-use crate::judge::{Asked, FarFacts, Judged, Near, NoFacts, cache_seconds};
-use crate::place::{Found, Place};
-use crate::policy::Policy;
+use crate::judge::{Asked, FarFacts, Judged, Near, cache_seconds};
+use crate::place::Place;
+use crate::policy::{Policy, far};
 use crate::stretch::Stretch;
 
 /// What a node asks; text in UTF-8 as it came.
@@ -98,6 +98,34 @@ impl Slot<'_> {
     }
 }
 
+/// What the row of an identity says.
+enum Said<'t> {
+    /// It has no items, and was judged ahead.
+    Ahead(&'t BareVerdict),
+    /// Worked out for this check.
+    Row(Near),
+}
+
+impl Said<'_> {
+    /// Groups of far facts that can change the verdict.
+    #[inline(always)]
+    fn wants(&self) -> u8 {
+        match self {
+            Self::Ahead(bare) => bare.wants,
+            Self::Row(near) => near.wants,
+        }
+    }
+
+    /// The verdict, by the far facts that it wants.
+    #[inline(always)]
+    fn judge(&self, far: &FarFacts, moment: &Moment<'_>) -> Judged {
+        match self {
+            Self::Ahead(bare) => *bare.with(far),
+            Self::Row(near) => near.judge(far, moment.stretch),
+        }
+    }
+}
+
 /// A second, and the policy that is in force then.
 #[derive(Clone, Copy)]
 struct Moment<'t> {
@@ -112,13 +140,18 @@ impl Tables {
         let moment = self.at(now);
         let parsed = self.read(question);
         let mut place = self.begin(&parsed);
+        place.fetch_record();
         place.find_all();
-        let bare = self.ahead(&parsed, &place, &moment);
-        let judged = if let Some(bare) = settled(bare) {
-            bare.judged
-        } else {
-            let near = self.near(bare, &parsed, &mut place, &moment);
-            self.judge(&parsed, &mut place, &near, None, &moment)
+        // While the owner arrives: of four checks one asks for other slots.
+        place.fetch_links();
+        let ahead = self.ahead(&parsed, &place, &moment);
+        let judged = match ahead.and_then(BareVerdict::settled) {
+            Some(settled) => *settled,
+            None => {
+                let said = self.said(ahead, &parsed, &mut place, &moment);
+                let far = self.far_facts(&parsed, &mut place, said.wants(), &moment);
+                said.judge(&far, &moment)
+            }
         };
         let mut verdict = self.verdict(&parsed, &judged, &moment);
         self.find_case(&mut verdict, &judged, &moment);
@@ -200,18 +233,21 @@ impl Tables {
         Some(stretch.bare().verdict(tac_class, network, at_home, Says::of(head, imsi)))
     }
 
-    /// What the row of an identity says, worked out where that was not done ahead.
+    /// What the row of an identity says: what was found ahead, or worked out now.
     #[inline(always)]
-    fn near<'t>(
+    fn said<'t>(
         &'t self,
-        bare: Option<&BareVerdict>,
+        ahead: Option<&'t BareVerdict>,
         parsed: &Parsed<'_>,
         place: &mut Place<'t>,
         moment: &Moment<'_>,
-    ) -> Near {
-        if let Some(bare) = bare {
-            return bare.near;
-        }
+    ) -> Said<'t> {
+        ahead.map_or_else(|| Said::Row(self.near(parsed, place, moment)), Said::Ahead)
+    }
+
+    /// What the row of an identity says, worked out now.
+    #[inline(always)]
+    fn near<'t>(&'t self, parsed: &Parsed<'_>, place: &mut Place<'t>, moment: &Moment<'_>) -> Near {
         let (generation, stretch, question) = (&*self.generation, moment.stretch, parsed.question);
         let row = match parsed.key {
             Some(key) => generation.row(&generation.find(key, place)),
@@ -244,25 +280,71 @@ impl Tables {
         }
     }
 
-    /// Looks up what the near facts make, and far ones where they can change it.
+    /// Looks up the far facts that a check wants.
     #[inline(always)]
-    fn judge<'t>(
+    fn far_facts<'t>(
         &'t self,
         parsed: &Parsed<'_>,
         place: &mut Place<'t>,
-        near: &Near,
-        others: Option<&mut [Slot<'t>]>,
-        moment: &Moment<'t>,
-    ) -> Judged {
-        let (key, imsi) = (parsed.key, parsed.imsi.code);
-        if near.wants == 0 {
-            return near.judge(&mut NoFacts, moment.stretch);
+        wants: u8,
+        moment: &Moment<'_>,
+    ) -> FarFacts {
+        let mut facts = FarFacts::default();
+        if wants == 0 {
+            return facts;
         }
-        if let (Some(key), Some(cases), None) = (key, &self.cases, &others) {
+        if let (Some(key), Some(cases)) = (parsed.key, &self.cases) {
             // Many of these pairs are unpaired: their slot arrives while the far facts are looked up.
-            cases.prefetch(Pair { key, imsi });
+            cases.prefetch(Pair { key, imsi: parsed.imsi.code });
         }
-        near.judge(&mut Far { tables: self, key, place, others, imsi, moment }, moment.stretch)
+        if wants & far::LINKS != 0
+            && let Some(key) = parsed.key
+        {
+            self.other_slots(key, place, &mut |mut slot| {
+                self.add_slot(&mut facts, &mut slot, parsed.imsi.code, moment)
+            });
+        }
+        self.add_others(&mut facts, parsed, place, wants, moment);
+        facts
+    }
+
+    /// Adds what another slot of the device says.
+    #[inline(always)]
+    fn add_slot<'t>(&'t self, facts: &mut FarFacts, slot: &mut Slot<'t>, imsi: u64, moment: &Moment<'_>) {
+        let row = self.generation.row(&self.generation.find(slot.key, &mut slot.place));
+        let owner = row.owner();
+        facts.other_slot_paired |= imsi != 0 && owner == imsi;
+        facts.other_slot_owned |= owner != 0;
+        if !row.words.is_empty() {
+            let Moment { now, stretch, .. } = *moment;
+            let more = RowFacts::of(row, imsi, now, stretch, stretch.tac_class(Some(slot.tac())));
+            facts.other_slot_paired |= imsi != 0 && more.utilizer;
+            facts.other_slot_owned |= more.in_use_before;
+            facts.linked_block |= facts::blocks_device(row.words);
+        }
+    }
+
+    /// Adds what ranges and the row of the IMSI say.
+    #[inline(always)]
+    fn add_others<'t>(
+        &'t self,
+        facts: &mut FarFacts,
+        parsed: &Parsed<'_>,
+        place: &mut Place<'t>,
+        wants: u8,
+        moment: &Moment<'_>,
+    ) {
+        if wants & far::RANGES != 0
+            && let Some(key) = parsed.key
+        {
+            let pieces = self.generation.range_pieces(key, place);
+            facts.range_blocks = facts::range_blocks(pieces);
+            facts.range_registers = facts::range_registers(pieces);
+        }
+        if wants & far::IMSI_ROWS != 0 && parsed.imsi.code != 0 {
+            let row = self.generation.imsi_row(parsed.imsi.code);
+            facts.imsi_exempt_until = facts::imsi_exempt_until(row, moment.now);
+        }
     }
 
     /// The verdict but for the pair's case.
@@ -304,72 +386,5 @@ impl Tables {
         }
         let number = self.generation.device_type(tac) as usize;
         self.exempt_types.get(number).copied().unwrap_or(false)
-    }
-}
-
-/// Facts that cost a further look-up.
-struct Far<'a, 't> {
-    tables: &'t Tables,
-    key: Option<u64>,
-    place: &'a mut Place<'t>,
-    /// The other slots of the device, where they were looked up with those of others.
-    others: Option<&'a mut [Slot<'t>]>,
-    imsi: u64,
-    moment: &'a Moment<'t>,
-}
-
-impl<'t> Far<'_, 't> {
-    fn each_slot(&mut self, mut each: impl FnMut(Found<'t>, u64)) {
-        let (Some(key), tables) = (self.key, self.tables) else { return };
-        let mut each =
-            |slot: &mut Slot<'t>| each(tables.generation.find(slot.key, &mut slot.place), slot.tac());
-        match &mut self.others {
-            Some(others) => others.iter_mut().for_each(each),
-            None => tables.other_slots(key, self.place, &mut |mut slot| each(&mut slot)),
-        }
-    }
-
-    fn pieces(&mut self) -> &'t [u64] {
-        self.key.map_or(&[], |key| self.tables.generation.range_pieces(key, self.place))
-    }
-}
-
-impl FarFacts for Far<'_, '_> {
-    fn linked_block(&mut self) -> bool {
-        let blocks = &self.tables.generation.linked_blocks;
-        if !self.key.is_some_and(|key| blocks.may_have(key)) {
-            return false;
-        }
-        let mut blocked = false;
-        self.each_slot(|slot, _| blocked |= facts::blocks_device(slot.words()));
-        blocked
-    }
-
-    fn other_slots(&mut self) -> (bool, bool) {
-        let (mut paired, mut owned) = (false, false);
-        let (generation, imsi) = (&self.tables.generation, self.imsi);
-        let Moment { now, stretch, .. } = *self.moment;
-        self.each_slot(|slot, tac| {
-            let tac_class = stretch.tac_class(Some(tac));
-            let slot = RowFacts::of(generation.row(&slot), imsi, now, stretch, tac_class);
-            paired |= imsi != 0 && (slot.owner == imsi || slot.utilizer);
-            owned |= slot.owner != 0 || slot.in_use_before;
-        });
-        (paired, owned)
-    }
-
-    fn range_blocks(&mut self) -> bool {
-        facts::range_blocks(self.pieces())
-    }
-
-    fn range_registers(&mut self) -> bool {
-        facts::range_registers(self.pieces())
-    }
-
-    fn imsi_exempt_until(&mut self) -> u64 {
-        if self.imsi == 0 {
-            return 0;
-        }
-        facts::imsi_exempt_until(self.tables.generation.imsi_row(self.imsi), self.moment.now)
     }
 }

@@ -77,42 +77,46 @@ pub(crate) struct Near {
     exempt_pair: u64,
 }
 
-/// Facts that cost a further look-up; each is asked for at most once, and only where it can change the answer.
-pub(crate) trait FarFacts {
-    /// Whether another slot of the device is stolen or lost.
-    fn linked_block(&mut self) -> bool;
-    /// Whether this SIM is paired to another slot, and whether another slot is owned or was in use before.
-    fn other_slots(&mut self) -> (bool, bool);
-    /// Whether a range blocks the IMEI.
-    fn range_blocks(&mut self) -> bool;
-    /// Whether a range registers it.
-    fn range_registers(&mut self) -> bool;
+/// Facts that cost a further look-up; each is looked up only where it can change the answer.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct FarFacts {
+    /// This SIM is paired to another slot of the device.
+    pub(crate) other_slot_paired: bool,
+    /// Another slot is owned, or was in use before.
+    pub(crate) other_slot_owned: bool,
+    /// A range blocks the IMEI.
+    pub(crate) range_blocks: bool,
+    /// A range registers it.
+    pub(crate) range_registers: bool,
+    /// Another slot of the device is stolen or lost.
+    pub(crate) linked_block: bool,
     /// End of the exemption of the IMSI alone; 0 where it has none now.
-    fn imsi_exempt_until(&mut self) -> u64;
+    pub(crate) imsi_exempt_until: u64,
 }
 
-/// Of a check that wants no far facts: there are none.
-pub(crate) struct NoFacts;
+impl FarFacts {
+    /// How many differ of those of a device without a block, and of a SIM without a row.
+    pub(crate) const USUAL: usize = 16;
 
-impl FarFacts for NoFacts {
-    fn linked_block(&mut self) -> bool {
-        false
+    /// Those of a number.
+    pub(crate) fn usual(number: usize) -> Self {
+        let fact = |bit: usize| number >> bit & 1 != 0;
+        Self {
+            other_slot_paired: fact(0),
+            other_slot_owned: fact(1),
+            range_blocks: fact(2),
+            range_registers: fact(3),
+            ..Self::default()
+        }
     }
 
-    fn other_slots(&mut self) -> (bool, bool) {
-        (false, false)
-    }
-
-    fn range_blocks(&mut self) -> bool {
-        false
-    }
-
-    fn range_registers(&mut self) -> bool {
-        false
-    }
-
-    fn imsi_exempt_until(&mut self) -> u64 {
-        0
+    /// The number that they have among those.
+    #[inline(always)]
+    pub(crate) fn number(&self) -> usize {
+        usize::from(self.other_slot_paired)
+            | usize::from(self.other_slot_owned) << 1
+            | usize::from(self.range_blocks) << 2
+            | usize::from(self.range_registers) << 3
     }
 }
 
@@ -198,18 +202,18 @@ impl Near {
         }
     }
 
-    /// Looks up what the facts make.
-    pub(crate) fn judge(&self, far: &mut impl FarFacts, stretch: &Stretch) -> Judged {
+    /// Looks up what the facts make; of the far ones, those that it wants.
+    pub(crate) fn judge(&self, far: &FarFacts, stretch: &Stretch) -> Judged {
         let (mut gate, mut exempt_imsi) = (self.gate, 0);
         let needs = stretch.gate_needs[gate];
         if needs & far::LINKS != 0 {
-            gate += usize::from(far.linked_block()) * g!("linked_block");
+            gate += usize::from(far.linked_block) * g!("linked_block");
         }
         if needs & far::RANGES != 0 {
-            gate += usize::from(far.range_blocks()) * g!("range_block");
+            gate += usize::from(far.range_blocks) * g!("range_block");
         }
         if needs & far::IMSI_ROWS != 0 {
-            exempt_imsi = far.imsi_exempt_until();
+            exempt_imsi = far.imsi_exempt_until;
             gate += usize::from(exempt_imsi != 0) * g!("imsi_exempt");
         }
         let mut reason = stretch.gate[gate];
@@ -217,12 +221,11 @@ impl Near {
             let mut standing = self.standing;
             let needs = stretch.standing_needs[standing];
             if needs & far::LINKS != 0 {
-                let (paired, owned) = far.other_slots();
-                standing += usize::from(paired) * s!("other_slot_paired");
-                standing += usize::from(owned) * s!("other_slot_owned");
+                standing += usize::from(far.other_slot_paired) * s!("other_slot_paired");
+                standing += usize::from(far.other_slot_owned) * s!("other_slot_owned");
             }
             if needs & far::RANGES != 0 {
-                standing += usize::from(far.range_registers()) * s!("range_registered");
+                standing += usize::from(far.range_registers) * s!("range_registered");
             }
             reason = stretch.standing[standing];
         }

@@ -19,7 +19,7 @@ pub mod generation;
 pub mod hashtable;
 pub mod identity;
 mod judge;
-mod likely;
+mod line_runs;
 mod linked_blocks;
 #[cfg(feature = "measure")]
 mod measure;

@@ -99,7 +99,9 @@ fn links_of<'a>(places: impl Iterator<Item = Place<'a>>) -> Vec<u64> {
         for step in Place::STEPS {
             group.iter_mut().for_each(step);
         }
-        group.iter().for_each(Place::fetch_links);
+        for step in [Place::fetch_record, Place::fetch_links, Place::fetch_single_links] {
+            group.iter().for_each(step);
+        }
         group.drain(..).for_each(|mut place| place.links(&mut |other| links.push(other)));
     }
     links
@@ -138,10 +140,7 @@ fn blocks(mask: u16) -> impl Iterator<Item = u64> {
 fn of_dense(shard: &Shard, place: u32, ranks: &mut &[u32], mut found: impl FnMut(u32)) {
     let Some(dense) = shard.dense.get(place as usize) else { return };
     let end = shard.more_rank(dense.first_line.saturating_add(dense.lines()));
-    let present = (0..).zip(&dense.presence).flat_map(|(word, bits)| {
-        (0..u64::BITS).filter(move |bit| bits >> bit & 1 != 0).map(move |bit| word * u64::BITS + bit)
-    });
-    for (at, line) in (0..).zip(present) {
+    for (at, line) in (0..).zip(dense.present()) {
         let at = dense.first_line.saturating_add(at);
         if ranks.first().is_none_or(|rank| *rank >= end) {
             return;

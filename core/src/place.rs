@@ -158,9 +158,22 @@ impl<'a> Place<'a> {
         let line = dense.first_line.wrapping_add(before);
         prefetch_once(&shard.lines, line as usize);
         if OWNER {
-            shard.prefetch_likely_owner(self.at, before * LINE_SERIALS + position);
+            shard.prefetch_likely_owner(self.at, line, position);
         }
         (Step::Line, line)
+    }
+
+    /// As `find_line_and_owner`, without its block, where the line is in the block's longest run.
+    #[inline(always)]
+    fn find_line_in_run(&mut self) {
+        let (line, position) = self.line_of_block();
+        if let (Step::Dense, Some(shard)) = (self.next, self.shard)
+            && let Some(line) = shard.line_runs.line(self.at, line)
+        {
+            prefetch_once(&shard.lines, line as usize);
+            shard.prefetch_likely_owner(self.at, line, position);
+            (self.next, self.at) = (Step::Line, line);
+        }
     }
 
     /// The line of its block in which the serial is, and its position there.
@@ -202,22 +215,32 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// The steps until what is beside a key is fetched, its links and the ranges around it; each fetches what the
-    /// next one reads.
-    #[inline]
+    /// Fetches what the shard has of the TAC: where to look for what is beside a key, its links and the ranges around it.
+    /// From here on each step fetches what the next one reads.
+    #[inline(always)]
     pub fn fetch_record(&self) {
         if let Some(shard) = self.shard {
             prefetch(&shard.tacs, self.entry as usize);
             prefetch(&shard.tacs, self.entry as usize + 1);
+        }
+    }
+
+    /// Fetches where to look for the links of a key.
+    #[inline(always)]
+    pub fn fetch_links(&self) {
+        let Some((shard, record, next)) = self.records() else { return };
+        if record.runs_first != next.runs_first {
+            prefetch(&shard.runs, record.runs_first as usize);
+        }
+        if record.far_first != next.far_first {
             shard.linked.prefetch(self.key());
         }
     }
 
-    /// Fetches where to look for the links of a key, and those that it may have of its own.
+    /// Fetches the links that a key may have of its own.
     #[inline]
-    pub fn fetch_links(&self) {
+    pub fn fetch_single_links(&self) {
         let Some((shard, record, next)) = self.records() else { return };
-        prefetch(&shard.runs, record.runs_first as usize);
         let far = record.far_first as usize..next.far_first as usize;
         if !far.is_empty() && shard.linked.may_have(self.key()) {
             shard.far.prefetch(far, self.serial);
@@ -244,6 +267,7 @@ impl<'a> Place<'a> {
     /// Takes all steps that are left until the state is known.
     #[inline]
     pub(crate) fn find_all(&mut self) {
+        self.find_line_in_run();
         self.find_line_and_owner();
         self.find_state();
     }
@@ -342,4 +366,31 @@ fn held(pieces: &[u64], serial: u64) -> &[u64] {
     }
     let same = pieces.iter().rev().take_while(|piece| **piece >> 44 == last >> 44).count();
     &pieces[pieces.len() - same..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Place;
+    use crate::memory::Memory;
+    use crate::segment::{Checksums, Segment};
+    use crate::shard::{Shard, State};
+
+    #[test]
+    fn a_state_is_the_same_by_steps_and_at_once() {
+        let image = Memory::copied(include_bytes!("../fuzz/samples/shard.seg"));
+        let shard = Shard::of(&Segment::parse(image, Checksums::Verify).unwrap()).unwrap();
+        let (mut paired, mut more) = (0, 0);
+        for tac in shard.tacs.iter().map(|record| record.tac) {
+            for serial in 0..1_000_000 {
+                let (mut at_once, mut stepwise) =
+                    (Place::in_shard(&shard, tac, serial), Place::in_shard(&shard, tac, serial));
+                Place::STEPS.iter().for_each(|step| step(&mut stepwise));
+                let state = at_once.state();
+                assert_eq!(state, stepwise.state(), "{serial} of {tac}");
+                paired += u32::from(matches!(state, State::Paired { .. }));
+                more += u32::from(matches!(state, State::More { .. }));
+            }
+        }
+        assert!(paired > 200 && more > 100, "{paired} {more}");
+    }
 }

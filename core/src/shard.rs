@@ -10,7 +10,7 @@ use bytemuck::{Pod, Zeroable};
 use crate::facts::{REGISTERED, Row};
 use crate::filter::Filter;
 use crate::identity::SERIALS;
-use crate::likely::LikelyOwners;
+use crate::line_runs::LineRuns;
 use crate::linked_blocks;
 use crate::memory::{View, prefetch, prefetch_once};
 use crate::sampled::{SERIAL_SHIFT, Sampled};
@@ -98,7 +98,7 @@ pub struct Shard {
     sparse_rank: [u32; 2],
     more_first: View<u32>,
     words: View<u64>,
-    likely: LikelyOwners,
+    pub(crate) line_runs: LineRuns,
     pub(crate) tacs: View<TacRecord>,
     pub(crate) sparse: View<[u32; 3]>,
     lists: [View<u16>; 3],
@@ -132,7 +132,7 @@ impl Shard {
         let sparse_rank = [meta[1] as u32, meta[2] as u32];
         Ok(Self {
             index: TacIndex::new(&slots_of(&tacs, 0)),
-            likely: LikelyOwners::new(&dense, &lines, sparse_rank[0]),
+            line_runs: LineRuns::new(&dense, &lines, sparse_rank[0]),
             dense,
             lines,
             owners: segment.view(8)?,
@@ -203,10 +203,10 @@ impl Shard {
         place(2).map_or(State::Absent, |place| State::More { rank: self.sparse_rank[1].wrapping_add(place) })
     }
 
-    /// Fetches what `prefetch_owner` is likely to, for a serial that comes after so many in the lines of its block.
+    /// Fetches what `prefetch_owner` is likely to, for a serial at a position of a line of a block.
     #[inline(always)]
-    pub(crate) fn prefetch_likely_owner(&self, block: u32, after: u32) {
-        let Some(rank) = self.likely.rank(block, after) else { return };
+    pub(crate) fn prefetch_likely_owner(&self, block: u32, line: u32, position: u32) {
+        let Some(rank) = self.line_runs.likely_rank(block, line, position) else { return };
         let middle = self.owner_byte(rank).wrapping_add(OWNER_BYTES / 2);
         let first = middle.wrapping_sub((LIKELY_LINES - 1) * CACHE_LINE / 2);
         (0..LIKELY_LINES).for_each(|line| prefetch_once(&self.owners, first.wrapping_add(line * CACHE_LINE)));
@@ -334,6 +334,13 @@ impl Dense {
     /// How many of its lines are there.
     pub(crate) fn lines(&self) -> u32 {
         self.presence.iter().map(|word| word.count_ones()).sum()
+    }
+
+    /// Numbers of the lines that are there.
+    pub(crate) fn present(&self) -> impl Iterator<Item = u32> {
+        (0..).zip(&self.presence).flat_map(|(word, bits)| {
+            (0..u64::BITS).filter(move |bit| bits >> bit & 1 != 0).map(move |bit| word * u64::BITS + bit)
+        })
     }
 }
 

@@ -15,10 +15,10 @@
 
 use std::ops::Range;
 
-use super::{JudgedPairs, Moment, Parsed, Question, Slot, Tables, Verdict};
-use crate::bare::{BareVerdict, settled};
+use super::{JudgedPairs, Moment, Parsed, Question, Said, Slot, Tables, Verdict};
+use crate::bare::BareVerdict;
 use crate::case_table::Pair;
-use crate::judge::{Judged, Near};
+use crate::judge::{FarFacts, Judged};
 use crate::place::Place;
 use crate::policy::far;
 
@@ -75,9 +75,21 @@ fn chunk(now: usize, ago: usize, places: usize) -> Range<usize> {
     now.checked_sub(ago).map_or(0..0, |first| (first * CHUNK).min(places)..((first + 1) * CHUNK).min(places))
 }
 
+/// A check of a group whose verdict far facts can change, or whose row has items.
+struct Left<'t> {
+    /// Its place in the group.
+    at: usize,
+    said: Said<'t>,
+    far: FarFacts,
+}
+
 impl Tables {
     /// Judges many identities at one second, in order; the verdicts are added to `out`.
     pub fn check_batch(&self, questions: &[Question<'_>], now: u64, out: &mut Vec<Verdict>) {
+        if let [question] = questions {
+            out.push(self.check(question, now));
+            return;
+        }
         let moment = self.at(now);
         let mut unpaired = Vec::with_capacity(GROUP);
         for questions in questions.chunks(GROUP) {
@@ -125,7 +137,8 @@ impl Tables {
     ) {
         let count = questions.len();
         let (mut group, mut places) = (Vec::with_capacity(count), Vec::with_capacity(count));
-        let mut ahead: Vec<Option<&BareVerdict>> = Vec::with_capacity(count);
+        let mut settled: Vec<Option<&Judged>> = Vec::with_capacity(count);
+        let mut left = Vec::with_capacity(count);
         for now in 0..count.div_ceil(CHUNK) + STEPS {
             let chunk = |ago| chunk(now, ago, count);
             group.extend(questions[chunk(0)].iter().map(|question| self.read(question)));
@@ -139,25 +152,24 @@ impl Tables {
             }
             places[chunk(3)].iter().for_each(Place::fetch_owner);
             places[chunk(4)].iter().for_each(|place| self.generation.fetch_row(place));
-            let ready = group[chunk(STEPS)].iter().zip(&places[chunk(STEPS)]);
-            ahead.extend(ready.map(|(parsed, place)| self.ahead(parsed, place, moment)));
-        }
-        let mut left = Vec::new();
-        for (at, bare) in ahead.iter().enumerate() {
-            if settled(*bare).is_none() {
-                left.push((at, self.near(*bare, &group[at], &mut places[at], moment)));
+            for at in chunk(STEPS) {
+                let ahead = self.ahead(&group[at], &places[at], moment);
+                let verdict = ahead.and_then(BareVerdict::settled);
+                settled.push(verdict);
+                if verdict.is_none() {
+                    places[at].fetch_record();
+                    let said = self.said(ahead, &group[at], &mut places[at], moment);
+                    left.push(Left { at, said, far: FarFacts::default() });
+                }
             }
         }
-        let mut others = self.look_beside(&group, &mut places, &left);
-        let (mut left, mut others) = (left.iter(), &mut *others);
-        for (at, (parsed, bare)) in group.iter().zip(&ahead).enumerate() {
-            if let Some(bare) = settled(*bare) {
-                judged(parsed, &bare.judged);
-            } else if let Some((_, near)) = left.next() {
-                let own = others.iter().take_while(|slot| slot.of == at).count();
-                let (own, rest) = std::mem::take(&mut others).split_at_mut(own);
-                others = rest;
-                judged(parsed, &self.judge(parsed, &mut places[at], near, Some(own), moment));
+        self.look_beside(&group, &mut places, &mut left, moment);
+        let mut left = left.iter();
+        for (parsed, settled) in group.iter().zip(&settled) {
+            if let Some(settled) = settled {
+                judged(parsed, settled);
+            } else if let Some(Left { said, far, .. }) = left.next() {
+                judged(parsed, &said.judge(far, moment));
             }
         }
     }
@@ -167,21 +179,32 @@ impl Tables {
         &'t self,
         group: &[Parsed<'_>],
         places: &mut [Place<'t>],
-        left: &[(usize, Near)],
-    ) -> Vec<Slot<'t>> {
+        left: &mut [Left<'t>],
+        moment: &Moment<'_>,
+    ) {
         let mut others = Vec::with_capacity(left.len());
-        left.iter().for_each(|(at, _)| places[*at].fetch_record());
-        let wanting = |what| left.iter().filter(move |(_, near)| near.wants & what != 0).map(|(at, _)| *at);
+        let wanting =
+            |what| left.iter().filter(move |left| left.said.wants() & what != 0).map(|left| left.at);
         wanting(far::LINKS).for_each(|at| places[at].fetch_links());
+        wanting(far::LINKS).for_each(|at| places[at].fetch_single_links());
         wanting(far::RANGES).for_each(|at| places[at].fetch_ranges());
         wanting(far::RANGES).for_each(|at| places[at].fetch_pieces());
-        for at in wanting(far::LINKS) {
-            if let Some(key) = group[at].key {
-                self.other_slots(key, &mut places[at], &mut |slot| others.push(Slot { of: at, ..slot }));
+        for (of, one) in left.iter().enumerate() {
+            if one.said.wants() & far::LINKS != 0
+                && let Some(key) = group[one.at].key
+            {
+                self.other_slots(key, &mut places[one.at], &mut |slot| others.push(Slot { of, ..slot }));
             }
         }
         self.look_up(&mut others);
-        others
+        for slot in &mut others {
+            let one = &mut left[slot.of];
+            self.add_slot(&mut one.far, slot, group[one.at].imsi.code, moment);
+        }
+        for one in left {
+            let wants = one.said.wants();
+            self.add_others(&mut one.far, &group[one.at], &mut places[one.at], wants, moment);
+        }
     }
 
     /// Brings many look-ups forward: all take each step before any takes the next.
