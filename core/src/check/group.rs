@@ -25,7 +25,7 @@ use crate::policy::far;
 /// Checks that go down the tables together: all that they need stays in the first cache.
 pub const GROUP: usize = 128;
 /// Checks that take a step together.
-const CHUNK: usize = 32;
+const CHUNK: usize = 16;
 /// So few have little to do while one waits for memory: their owners are fetched from where they are likely to be.
 const FEW: usize = 4;
 /// Steps of a look-up after its text was read.
