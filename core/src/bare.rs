@@ -1,7 +1,7 @@
 //! Rows without items, judged ahead: nearly all rows are such, and little can differ between them.
 //!
-//! What a row without items says to a SIM is one of four things; with the classes of both and whether the SIM is
-//! served at home that is all a verdict depends on, unless far facts are wanted.
+//! What a row without items says to a SIM is one of four things; with the classes of both, whether the SIM is served at
+//! home, and the far facts where some are wanted, that is all a verdict depends on.
 
 use crate::facts::{REGISTERED, Row, RowFacts, owner_of};
 use crate::identity::{Imsi, imei_class, imsi_class};
@@ -38,21 +38,23 @@ impl Says {
 pub(crate) struct BareVerdict {
     /// Groups of far facts that can change it.
     pub(crate) wants: u8,
-    /// By the number of the far facts.
-    judged: [Judged; FarFacts::USUAL],
+    /// Where there are none.
+    judged: Judged,
+    /// By the number of the far facts, as many as those that it wants can make; none where it wants none.
+    with_facts: Box<[Judged]>,
 }
 
 impl BareVerdict {
     /// The verdict, where no far fact can change it.
     #[inline(always)]
     pub(crate) fn settled(&self) -> Option<&Judged> {
-        (self.wants == 0).then_some(&self.judged[0])
+        (self.wants == 0).then_some(&self.judged)
     }
 
-    /// The verdict by far facts.
+    /// The verdict by far facts, those that it wants.
     #[inline(always)]
     pub(crate) fn with(&self, far: &FarFacts) -> &Judged {
-        &self.judged[far.number()]
+        self.with_facts.get(far.number()).unwrap_or(&self.judged)
     }
 }
 
@@ -117,8 +119,12 @@ fn judged(stretch: &Stretch, tac_class: usize, network: ImsiClass, at_home: bool
         imsi_listed: false,
     };
     let near = Near::of_facts(&RowFacts::of_head(Row { head, words: &[] }), &asked, stretch);
-    let judged = std::array::from_fn(|number| near.judge(&FarFacts::usual(number), stretch));
-    BareVerdict { wants: near.wants, judged }
+    let judged = |number| near.judge(&FarFacts::usual(number), stretch);
+    BareVerdict {
+        wants: near.wants,
+        judged: judged(0),
+        with_facts: (0..FarFacts::usual_of(near.wants)).map(judged).collect(),
+    }
 }
 
 #[cfg(test)]

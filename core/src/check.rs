@@ -9,6 +9,8 @@
 //! No I/O, no lock, no rule: the rules are in the policy's tables.
 
 mod group;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -87,7 +89,7 @@ struct Parsed<'q> {
 #[derive(Clone, Copy)]
 struct Slot<'t> {
     key: u64,
-    /// Which check of a group asks for it.
+    /// Which of the checks of a group that are not settled asks for it.
     of: usize,
     place: Place<'t>,
 }

@@ -77,8 +77,8 @@ pub(crate) struct Near {
     exempt_pair: u64,
 }
 
-/// Facts that cost a further look-up; each is looked up only where it can change the answer.
-#[derive(Clone, Copy, Default)]
+/// Facts that cost a further look-up; false (0) where they were not looked up, since they cannot change the answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct FarFacts {
     /// This SIM is paired to another slot of the device.
     pub(crate) other_slot_paired: bool,
@@ -95,10 +95,7 @@ pub(crate) struct FarFacts {
 }
 
 impl FarFacts {
-    /// How many differ of those of a device without a block, and of a SIM without a row.
-    pub(crate) const USUAL: usize = 16;
-
-    /// Those of a number.
+    /// Those of a number, for a device without a block and a SIM without a row.
     pub(crate) fn usual(number: usize) -> Self {
         let fact = |bit: usize| number >> bit & 1 != 0;
         Self {
@@ -117,6 +114,15 @@ impl FarFacts {
             | usize::from(self.other_slot_owned) << 1
             | usize::from(self.range_blocks) << 2
             | usize::from(self.range_registers) << 3
+    }
+
+    /// Above all numbers of those of some groups; 0 where there is no group.
+    pub(crate) fn usual_of(groups: u8) -> usize {
+        match groups & (far::LINKS | far::RANGES) {
+            0 => 0,
+            far::LINKS => 4,
+            _ => 16,
+        }
     }
 }
 
@@ -254,4 +260,21 @@ pub(crate) fn cache_seconds(status: u8, deadline: u64, stretch: &Stretch, next_c
     // The last second before each; there is none before 0, which is no end.
     let last = deadline.wrapping_sub(1).min(next_change.wrapping_sub(1));
     last.saturating_sub(now).min(stretch.cache_seconds_max) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn far_facts_have_the_number_that_they_are_made_of() {
+        let slots = FarFacts { other_slot_paired: true, other_slot_owned: true, ..FarFacts::default() };
+        let ranges = FarFacts { range_blocks: true, range_registers: true, ..FarFacts::default() };
+        assert_eq!((slots, ranges), (FarFacts::usual(3), FarFacts::usual(12)));
+        (0..16).for_each(|number| assert_eq!(FarFacts::usual(number).number(), number));
+        assert_eq!(
+            [0, far::LINKS, far::RANGES, far::LINKS | far::RANGES].map(FarFacts::usual_of),
+            [0, 4, 16, 16]
+        );
+    }
 }

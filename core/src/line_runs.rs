@@ -48,7 +48,7 @@ impl LineRuns {
         Self(blocks.iter().map(run).collect())
     }
 
-    /// Place in the shard of a line of a block; None where it is not in the run.
+    /// Place in the shard of a line, by its number in its block; None where it is not in the run.
     #[inline(always)]
     pub(crate) fn line(&self, block: u32, line: u32) -> Option<u32> {
         let run = self.0.get(block as usize)?;
@@ -56,11 +56,11 @@ impl LineRuns {
         (after < run.length.into()).then(|| run.first_line.wrapping_add(after))
     }
 
-    /// The rank that a serial at a position of a line of the block is likely to have, by the line's place in the shard.
+    /// The rank that a serial is likely to have at a position of a line of the block, whose place in the shard is given.
     #[inline(always)]
-    pub(crate) fn likely_rank(&self, block: u32, line: u32, position: u32) -> Option<u32> {
+    pub(crate) fn likely_rank(&self, block: u32, place: u32, position: u32) -> Option<u32> {
         let run = self.0.get(block as usize)?;
-        let lines = i64::from(line.wrapping_sub(run.first_line).cast_signed());
+        let lines = i64::from(place.wrapping_sub(run.first_line).cast_signed());
         let serials = lines * i64::from(LINE_SERIALS) + i64::from(position);
         let owners = serials.wrapping_mul(run.per_serial.into()) >> FRACTION;
         Some(run.first_rank.wrapping_add(owners as u32))
@@ -70,10 +70,11 @@ impl LineRuns {
 /// The first of a block's longest runs, without its ranks.
 fn longest(block: &Dense) -> Run {
     let (mut run, mut now) = (Run::default(), Run::default());
-    for (before, line) in (0..).zip(block.present()) {
-        if now.length == 0 || line != u32::from(now.start + now.length) {
-            let first_line = block.first_line.wrapping_add(before);
-            now = Run { first_line, start: line as u16, ..Run::default() };
+    for line in block.present() {
+        let Some(place) = block.line(line) else { continue };
+        let length = u32::from(now.length);
+        if (line, place) != (u32::from(now.start) + length, now.first_line.wrapping_add(length)) {
+            now = Run { first_line: place, start: line as u16, ..Run::default() };
         }
         now.length += 1;
         if now.length > run.length {
@@ -94,6 +95,9 @@ mod tests {
     fn block(lines: impl IntoIterator<Item = u32>, first_line: u32) -> Dense {
         let mut block = Dense { first_line, ..Dense::zeroed() };
         lines.into_iter().for_each(|line| block.presence[line as usize / 64] |= 1 << (line % 64));
+        for word in 1..block.before.len() {
+            block.before[word] = block.before[word - 1] + block.presence[word - 1].count_ones() as u16;
+        }
         block
     }
 
@@ -121,6 +125,25 @@ mod tests {
             }
             assert_eq!((runs.line(0, u32::MAX), runs.line(1, 0)), (None, None));
         }
+    }
+
+    #[test]
+    fn a_line_of_a_run_is_where_its_block_has_it_however_damaged_that_is() {
+        let mut blocks = [block(0..293, 7), block((0..100).chain(130..300), u32::MAX - 50), block(60..70, 0)];
+        for (at, count) in [(0, 1), (0, 4), (1, 2), (2, 1), (2, 3)] {
+            let mut block = blocks[at];
+            block.before[count] = block.before[count].wrapping_add(1 + at as u16 * 9_000);
+            let runs = LineRuns::new(&[block], &[], 0);
+            let found = (0..320).filter_map(|line| Some((line, runs.line(0, line)?)));
+            let found: Vec<(u32, u32)> = found.collect();
+            assert!(!found.is_empty());
+            found.iter().for_each(|(line, place)| assert_eq!(block.line(*line), Some(*place), "{line}"));
+        }
+        blocks[0].before = [u16::MAX; 5];
+        let runs = LineRuns::new(&blocks, &[], 0);
+        (0..320).for_each(|line| {
+            assert!(runs.line(0, line).is_none_or(|place| blocks[0].line(line) == Some(place)))
+        });
     }
 
     #[test]

@@ -193,7 +193,7 @@ mod tests {
     }
 
     fn blocked(now: &Generation, key: u64) -> bool {
-        blocks_device(now.find(key, &mut now.place(key)).words())
+        blocks_device(now.row(&now.find(key, &mut now.place(key))).words)
     }
 
     /// All keys with more, and all that an overlay has, with what either links them to.

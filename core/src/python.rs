@@ -306,7 +306,9 @@ impl Engine {
 #[pyo3(name = "_core")]
 fn core_module(module: &Bound<'_, PyModule>) -> PyResult<()> {
     #[cfg(target_arch = "x86_64")]
-    if cfg!(target_feature = "popcnt") && !std::arch::is_x86_feature_detected!("popcnt") {
+    if cfg!(target_feature = "sse4.2")
+        && !(std::arch::is_x86_feature_detected!("popcnt") && std::arch::is_x86_feature_detected!("sse4.2"))
+    {
         return Err(pyo3::exceptions::PyImportError::new_err("the processor is older than x86-64-v2"));
     }
     module.add("BUILD_ID", crate::BUILD_ID)?;

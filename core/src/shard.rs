@@ -87,18 +87,18 @@ pub(crate) enum State {
     More { rank: u32 },
 }
 
-/// One shard in memory. What every look-up reads of it comes first, in two lines.
+/// One shard in memory. What nearly every look-up reads of it comes first, in two lines.
 #[repr(C, align(64))]
 pub struct Shard {
-    pub(crate) index: TacIndex,
     pub(crate) dense: View<Dense>,
     pub(crate) lines: View<Line>,
+    pub(crate) line_runs: LineRuns,
     owners: View<u8>,
     owner_bits: u64,
     sparse_rank: [u32; 2],
     more_first: View<u32>,
     words: View<u64>,
-    pub(crate) line_runs: LineRuns,
+    pub(crate) index: TacIndex,
     pub(crate) tacs: View<TacRecord>,
     pub(crate) sparse: View<[u32; 3]>,
     lists: [View<u16>; 3],
@@ -334,6 +334,18 @@ impl Dense {
     /// How many of its lines are there.
     pub(crate) fn lines(&self) -> u32 {
         self.presence.iter().map(|word| word.count_ones()).sum()
+    }
+
+    /// Place in the shard of a line; None where it is not there.
+    #[inline(always)]
+    pub(crate) fn line(&self, line: u32) -> Option<u32> {
+        let (word, bit) = (line as usize >> 6, 1u64 << (line & 63));
+        let presence = self.presence[word];
+        if presence & bit == 0 {
+            return None;
+        }
+        let before = u32::from(self.before[word]) + (presence & (bit - 1)).count_ones();
+        Some(self.first_line.wrapping_add(before))
     }
 
     /// Numbers of the lines that are there.

@@ -231,6 +231,15 @@ def test_lazy_evaluation_equals_full_evaluation(policy: Policy) -> None:
             assert (where == (np.frombuffer(needs, np.uint8) & group > 0)).all()
 
 
+@given(compiled)
+@FEW
+def test_no_far_fact_lets_a_check_pass_the_gate(policy: Policy) -> None:
+    """What the native engine looks up for the standing rests on it: nothing, where near facts alone stop at the gate."""
+    tables = policy.stretches[0]
+    gate = np.frombuffer(tables.gate, np.uint8).reshape(-1, len(tables.gate_needs))  # far facts by near ones
+    assert (gate[:, gate[0] != 0] != 0).all()
+
+
 # The naive model.
 
 

@@ -7,6 +7,7 @@ use eir_core::generation::Generation;
 use eir_core::identity::SERIALS;
 use eir_core::memory::Memory;
 use eir_core::overlay::{Common, Tables};
+use eir_core::place::Place;
 use eir_core::policy::PolicyTables;
 use eir_core::segment::{Checksums, Kind, Segment};
 use eir_core::shard::Shard;
@@ -92,8 +93,11 @@ fn ask(generation: &Generation) -> u64 {
     let lows = (0..320).chain(65_480..65_640).chain(983_030..983_100).chain(999_940..1_000_000);
     for serial in lows.step_by(3) {
         for key in TACS.map(|tac| tac * SERIALS + serial) {
-            let mut place = generation.place(key);
-            let found = row(generation.row(&generation.find(key, &mut place)));
+            let (mut place, mut stepwise) = (generation.place(key), generation.place(key));
+            Place::STEPS.iter().for_each(|step| step(&mut stepwise));
+            let whole = generation.row(&generation.find(key, &mut place));
+            assert_eq!(whole, generation.row(&generation.find(key, &mut stepwise)), "alone and in a group");
+            let found = row(whole);
             known = known.wrapping_add(found);
             let mut others = 0;
             generation.links(key, &mut place, &mut |other| {

@@ -10,8 +10,8 @@
 //! chunk 3                         │ read text │ begin      │ ...
 //! ```
 //!
-//! What was judged ahead is taken where the row has no items. What few of the others need, other slots and ranges, is
-//! then looked up for those together.
+//! What was judged ahead is taken where the row has no items; of other rows it is worked out in the last step. Far facts,
+//! other slots and ranges, are then looked up together for those that want some.
 
 use std::ops::Range;
 
@@ -75,7 +75,7 @@ fn chunk(now: usize, ago: usize, places: usize) -> Range<usize> {
     now.checked_sub(ago).map_or(0..0, |first| (first * CHUNK).min(places)..((first + 1) * CHUNK).min(places))
 }
 
-/// A check of a group whose verdict far facts can change, or whose row has items.
+/// A check of a group whose verdict is not settled: far facts can change it, or it was not judged ahead.
 struct Left<'t> {
     /// Its place in the group.
     at: usize,
@@ -86,10 +86,6 @@ struct Left<'t> {
 impl Tables {
     /// Judges many identities at one second, in order; the verdicts are added to `out`.
     pub fn check_batch(&self, questions: &[Question<'_>], now: u64, out: &mut Vec<Verdict>) {
-        if let [question] = questions {
-            out.push(self.check(question, now));
-            return;
-        }
         let moment = self.at(now);
         let mut unpaired = Vec::with_capacity(GROUP);
         for questions in questions.chunks(GROUP) {
@@ -174,7 +170,7 @@ impl Tables {
         }
     }
 
-    /// Brings the look-ups of other slots and ranges forward, for those of a group that want them.
+    /// Looks up the far facts of those of a group that want some.
     fn look_beside<'t>(
         &'t self,
         group: &[Parsed<'_>],
