@@ -87,18 +87,18 @@ pub(crate) enum State {
     More { rank: u32 },
 }
 
-/// One shard in memory. What nearly every look-up reads of it comes first, in two lines.
+/// One shard in memory. What every look-up of many reads of it comes first, in two lines.
 #[repr(C, align(64))]
 pub struct Shard {
+    pub(crate) index: TacIndex,
     pub(crate) dense: View<Dense>,
     pub(crate) lines: View<Line>,
-    pub(crate) line_runs: LineRuns,
     owners: View<u8>,
     owner_bits: u64,
     sparse_rank: [u32; 2],
     more_first: View<u32>,
     words: View<u64>,
-    pub(crate) index: TacIndex,
+    pub(crate) line_runs: LineRuns,
     pub(crate) tacs: View<TacRecord>,
     pub(crate) sparse: View<[u32; 3]>,
     lists: [View<u16>; 3],
