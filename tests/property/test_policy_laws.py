@@ -234,7 +234,7 @@ def test_lazy_evaluation_equals_full_evaluation(policy: Policy) -> None:
 @given(compiled)
 @FEW
 def test_no_far_fact_lets_a_check_pass_the_gate(policy: Policy) -> None:
-    """What the native engine looks up for the standing rests on it: nothing, where near facts alone stop at the gate."""
+    """Where near facts alone stop at the gate, the native engine looks up nothing for the standing."""
     tables = policy.stretches[0]
     gate = np.frombuffer(tables.gate, np.uint8).reshape(-1, len(tables.gate_needs))  # far facts by near ones
     assert (gate[:, gate[0] != 0] != 0).all()
