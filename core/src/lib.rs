@@ -33,6 +33,8 @@ mod python;
 #[cfg(feature = "python")]
 mod python_server;
 mod sampled;
+#[cfg(test)]
+mod samples;
 pub mod segment;
 pub mod server;
 pub mod shard;

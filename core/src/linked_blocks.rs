@@ -163,28 +163,8 @@ mod tests {
 
     use super::*;
     use crate::facts::blocks_device;
-    use crate::memory::Memory;
-    use crate::overlay::Common;
-    use crate::segment::{Checksums, Segment};
+    use crate::samples::{SHARD, changed_shard, generation, overlay, shard};
     use crate::shard::State;
-
-    fn sample(image: &[u8]) -> Segment {
-        Segment::parse(Memory::copied(image), Checksums::Verify).unwrap()
-    }
-
-    fn shard() -> Arc<Shard> {
-        Arc::new(Shard::of(&sample(include_bytes!("../fuzz/samples/shard.seg"))).unwrap())
-    }
-
-    fn overlay() -> Arc<Tables> {
-        Arc::new(Tables::of(&sample(include_bytes!("../fuzz/samples/overlay.seg"))).unwrap())
-    }
-
-    fn generation(levels: &[&Arc<Tables>], shard: &Arc<Shard>, before: Option<&Generation>) -> Generation {
-        let common = Common::of(&sample(include_bytes!("../fuzz/samples/common.seg"))).unwrap();
-        let levels = levels.iter().map(|level| Arc::clone(level)).collect();
-        Generation::new(1, levels, vec![Arc::clone(shard)], Arc::new(common), before).unwrap()
-    }
 
     fn links(now: &Generation, key: u64) -> Vec<u64> {
         let mut links = Vec::new();
@@ -234,13 +214,11 @@ mod tests {
 
     #[test]
     fn places_that_are_nowhere_are_passed_over() {
-        let image = include_bytes!("../fuzz/samples/shard.seg");
-        let first = 64 + 32 * usize::from(image[12]);
+        let first = 64 + 32 * usize::from(SHARD[12]);
         for at in (first.next_multiple_of(64)..).step_by(4).take(400) {
-            let mut damaged = image.to_vec();
+            let mut damaged = SHARD.to_vec();
             damaged[at..at + 4].fill(0xFF);
-            let segment = Segment::parse(Memory::copied(&damaged), Checksums::Verified).unwrap();
-            Shard::of(&segment).unwrap().beside_blocked();
+            changed_shard(&damaged).beside_blocked();
         }
     }
 

@@ -360,15 +360,10 @@ fn held(pieces: &[u64], serial: u64) -> &[u64] {
 #[cfg(test)]
 mod tests {
     use super::Place;
-    use crate::memory::Memory;
-    use crate::segment::{Checksums, Segment};
-    use crate::shard::{LINE_SERIALS, Shard, State};
+    use crate::samples::{SHARD, changed_shard};
+    use crate::shard::{LINE_SERIALS, State};
 
     const DENSE: u32 = 2;
-
-    fn shard(image: &[u8]) -> Shard {
-        Shard::of(&Segment::parse(Memory::copied(image), Checksums::Verified).unwrap()).unwrap()
-    }
 
     /// An image with one more line of the second dense block, the third after its last: beyond a gap.
     fn with_a_gap(image: &[u8]) -> Vec<u8> {
@@ -386,9 +381,8 @@ mod tests {
 
     #[test]
     fn a_state_is_the_same_by_steps_and_at_once() {
-        let image = include_bytes!("../fuzz/samples/shard.seg");
-        for (image, beyond) in [(image.to_vec(), false), (with_a_gap(image), true)] {
-            let shard = shard(&image);
+        for (image, beyond) in [(SHARD.to_vec(), false), (with_a_gap(SHARD), true)] {
+            let shard = changed_shard(&image);
             let (mut in_runs, mut in_blocks) = (0, 0);
             for record in shard.tacs.split_last().unwrap().1 {
                 let mask = record.dense_mask | record.sparse_mask;

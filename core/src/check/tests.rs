@@ -4,13 +4,10 @@ use std::sync::Arc;
 
 use super::{GROUP, Question, Tables};
 use crate::case_table::Pair;
-use crate::generation::Generation;
 use crate::identity::SERIALS;
-use crate::memory::Memory;
-use crate::overlay::{self, Common};
+use crate::overlay;
 use crate::policy::{GATE_FIELDS, Policy, PolicyTables, STANDING_FIELDS};
-use crate::segment::{Checksums, Segment};
-use crate::shard::Shard;
+use crate::samples;
 
 const TACS: [u64; 5] = [0, 35_000_001, 35_000_002, 86_123_456, 99_999_999];
 const NOW: u64 = 1_800_000_000;
@@ -57,22 +54,16 @@ fn rules() -> PolicyTables {
     }
 }
 
-fn tables(levels: Vec<Arc<overlay::Tables>>) -> Tables {
-    let shard = Arc::new(Shard::of(&sample(include_bytes!("../../fuzz/samples/shard.seg"))).unwrap());
-    let common = Arc::new(Common::of(&sample(include_bytes!("../../fuzz/samples/common.seg"))).unwrap());
+fn tables(levels: &[&Arc<overlay::Tables>]) -> Tables {
     let map = vec![(b"*".to_vec(), vec![0, 1, 2, 3, 4])];
     Tables {
-        generation: Arc::new(Generation::new(1, levels, vec![shard], common, None).unwrap()),
+        generation: Arc::new(samples::generation(levels, &samples::shard(), None)),
         policy: Arc::new(Policy::new(1, vec![35_000_001_000_005], vec![rules()], map).unwrap()),
         exempt_types: vec![false, true, false],
         allow_all: false,
         stale: false,
         cases: None,
     }
-}
-
-fn sample(image: &[u8]) -> Segment {
-    Segment::parse(Memory::copied(image), Checksums::Verify).unwrap()
 }
 
 struct Asked {
@@ -117,9 +108,8 @@ fn asked(tables: &Tables) -> Vec<Asked> {
 
 #[test]
 fn a_check_is_judged_alike_alone_and_in_groups_of_any_size() {
-    let overlay =
-        Arc::new(overlay::Tables::of(&sample(include_bytes!("../../fuzz/samples/overlay.seg"))).unwrap());
-    for levels in [vec![], vec![overlay]] {
+    let overlay = samples::overlay();
+    for levels in [&[][..], &[&overlay]] {
         let tables = tables(levels);
         let asked = asked(&tables);
         let questions = asked.iter().map(|asked| Question {
@@ -144,7 +134,7 @@ fn a_check_is_judged_alike_alone_and_in_groups_of_any_size() {
 
 #[test]
 fn pairs_are_judged_as_checks_of_their_texts() {
-    let tables = tables(vec![]);
+    let tables = tables(&[]);
     let pairs = TACS.iter().flat_map(|tac| (0..300).map(move |serial| tac * SERIALS + serial));
     let pair = |key: u64| Pair { key, imsi: 1_432_110_000_000_000 + key % 300 };
     let pairs: Vec<Pair> = pairs.map(pair).collect();
