@@ -16,7 +16,7 @@ CHECKS: dict[str, dict[str, tuple[str, ...]]] = {
     "threads": {},
     "where": {},
     "under_load": {},
-    "memory": {"P1": ("--no-rebuild",), "P2": ("--no-rebuild",)},
+    "memory": {},
     "restart": {},
 }
 """What measures the budgets of checks, with arguments of its own by population: peers know no population."""

@@ -126,6 +126,12 @@ BUDGETS: tuple[Budget, ...] = (
     ),
     at_most("tables with a budget", of("memory", "budgeted tables"), 5.8, "bytes per pair"),
     at_most("the whole process, serving", of("memory", "daemon, serving: RSS"), 1536, "MiB"),
+    at_most(
+        "the whole process, at most, while all segments are rebuilt",
+        of("memory", "daemon, rebuilding all: most RSS"),
+        1536,
+        "MiB",
+    ),
     at_most("restart to ready, the slowest kind", _slowest_start, 3, "s"),
     at_least("two threads by one, by CPU time", of("threads", "two against one, by CPU time"), 1.8),
 )

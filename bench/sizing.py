@@ -18,7 +18,7 @@ BEGINS = "<!-- sizing: made by `make docs` from bench/results.jsonl -->\n"
 ENDS = "<!-- sizing end -->\n"
 POPULATION = "P1"
 ROWS = (
-    ("memory", "daemon, loaded: RSS", "memory of the daemon"),
+    ("memory", "daemon, serving: RSS", "memory of the daemon"),
     ("memory", "both, rebuilding all: most PSS", "memory of daemon and rebuild, at most"),
     ("build", "files, with the indexes by IMSI", "segments and their indexes on disk, once"),
     ("restart", "files not in memory, 0 rows to replay", "a start, files not in memory"),

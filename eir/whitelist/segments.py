@@ -231,7 +231,9 @@ class Segments:
             if record.kind == SHARD
         }
         common = next((record.file for record in manifest.values() if record.kind == COMMON), None)
-        retired = [names[shard.first_tac, shard.last_tac] for shard in touched]
+        # No shard by a name of its own: it would stay in memory until this returns.
+        tacs = [(shard.first_tac, shard.last_tac) for shard in touched]
+        retired = [names[one] for one in tacs]
         written: list[SegmentFile] = []
         latest = common
         parts = _parts(overlay, generation)
@@ -241,8 +243,7 @@ class Segments:
                 part = overlay if whole else overlay.between(first, last, common=last == parts[-1][1])
                 job = Job(str(self.folder), serial, "", latest, bytes_per_second_max=bytes_per_second_max)
                 job.first_tac, job.last_tac, job.is_first = first, last, common is None
-                mine = [shard for shard in touched if shard.first_tac <= last and shard.last_tac >= first]
-                job.shards = [names[shard.first_tac, shard.last_tac] for shard in mine]
+                job.shards = [names[one] for one in tacs if one[0] <= last and one[1] >= first]
                 # The common segment of each but the last only brings the next one the dictionary so far.
                 written = [file for file in written if file.kind != COMMON] + self._fold(part, job)
                 latest = next(file.name for file in written if file.kind == COMMON)
@@ -301,17 +302,18 @@ class Segments:
         olds: list[Shard | None] = list(touched) or [None]
         touched.clear()
         while olds:
-            old = olds.pop(0)
-            mine = [f for f in fresh if old is None or old.first_tac <= f.first_tac <= old.last_tac]
-            shards = [self.load_shard(file.name, common.blocks) for file in mine]
+            self._replace(olds.pop(0), fresh, common, swap)
 
-            def replaced(
-                now: Generation, old: Shard | None = old, shards: list[Shard] = shards
-            ) -> Generation:
-                kept = [shard for shard in now.shards if shard is not old]
-                return Generation.of(now.serial, now.levels, [*kept, *shards], now.common)
+    def _replace(self, old: Shard | None, fresh: list[SegmentFile], common: Common, swap: Swap) -> None:
+        """Put what is fresh of an old shard's TACs in its place; it is held no longer than this runs."""
+        mine = [f for f in fresh if old is None or old.first_tac <= f.first_tac <= old.last_tac]
+        shards = [self.load_shard(file.name, common.blocks) for file in mine]
 
-            swap(replaced)
+        def replaced(now: Generation) -> Generation:
+            kept = [shard for shard in now.shards if shard is not old]
+            return Generation.of(now.serial, now.levels, [*kept, *shards], now.common)
+
+        swap(replaced)
 
     def clean(self, journal_days_min: int, now: int) -> None:
         """Remove files that left the manifest, and old deltas that the segments hold."""

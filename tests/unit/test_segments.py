@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from eir.errors import StorageError
 from eir.whitelist import rebuild, segments
 from eir.whitelist.operation import Operation
 from eir.whitelist.rows import Op, Role
+from eir.whitelist.shard import Shard
 from eir.whitelist.store import Store
 
 LOW, HIGH = 35123456000000, 86123456000000
@@ -104,6 +107,36 @@ def test_a_split_keeps_the_predecessor_until_both_parts_have_another(store: Stor
     store.rebuild(all_segments=True)
     kept = {record.file for record in store.journal.manifest().previous}
     assert seg("shard", 1, 1, 0) not in kept
+
+
+@pytest.mark.parametrize("part_keys", [segments.FOLDED_KEYS, 4])
+def test_an_old_shard_is_freed_once_it_is_replaced(
+    store: Store, monkeypatch: pytest.MonkeyPatch, part_keys: int
+) -> None:
+    """One waits beside those that checks read, none while another is loaded: memory never doubles."""
+    monkeypatch.setattr(segments, "FOLDED_KEYS", part_keys)
+    store_model.push(store, [Operation(Op.REGISTER, LOW + 10**6 * step) for step in range(1, 13)])
+    store.rebuild()
+    old = [weakref.ref(shard) for shard in store.generation.shards]
+    store_model.push(store, [Operation(Op.TRACK, LOW + 10**6 * step) for step in range(1, 13)])
+    at_swaps, at_loads = [], []
+    load_shard = store.segments.load_shard
+
+    def waiting() -> int:
+        read = {id(shard) for shard in store.generation.shards}
+        return sum((shard := ref()) is not None and id(shard) not in read for ref in old)
+
+    def loaded(*args: Any) -> Shard:
+        at_loads.append(waiting())
+        return load_shard(*args)
+
+    monkeypatch.setattr(store.segments, "load_shard", loaded)
+    store.on_generation = lambda: at_swaps.append(waiting())
+    store.rebuild(all_segments=True)
+    assert len(old) > 3
+    assert len(at_loads) >= len(old)
+    assert (max(at_swaps), max(at_loads)) == (1, 0), (at_swaps, at_loads)
+    assert not any(ref() for ref in old)
 
 
 def test_many_keys_are_folded_in_part_by_part(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "installing.md").read_text()
 
 def test_what_is_needed_stands_beside_each_size() -> None:
     def memory(registered: int, mebibytes: float) -> object:
-        figures = {"daemon, loaded: RSS": Figure(mebibytes, "MiB")}
+        figures = {"daemon, serving: RSS": Figure(mebibytes, "MiB")}
         fields = vars(RESULT) | {"bench": "memory", "population": "P1", "registered": registered}
         return type(RESULT)(**(fields | {"figures": figures}))
 
