@@ -149,6 +149,14 @@ impl Deref for Words {
     }
 }
 
+/// Gives back to the system what this thread has freed: after large tables were replaced. Of itself the allocator keeps it
+/// for a second, and in that many are replaced while segments are rebuilt.
+#[cfg(feature = "python")]
+pub fn give_back() {
+    // SAFETY: it tidies up the allocator's own pages, those of this thread and those that hold nothing.
+    unsafe { libmimalloc_sys::mi_collect(true) };
+}
+
 /// Asks the processor to fetch a record that will be read soon; nothing happens beyond the end.
 #[inline(always)]
 pub fn prefetch<T>(records: &[T], at: usize) {

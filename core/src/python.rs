@@ -12,9 +12,9 @@ use pyo3::types::PyByteArray;
 
 use crate::case_table::{self, Pair};
 use crate::check::{Question, Tables, Verdict};
-use crate::generation::Generation;
+use crate::generation::{Generation, same};
 use crate::hashtable::HashTable;
-use crate::memory::{Memory, View, Words};
+use crate::memory::{Memory, View, Words, give_back};
 use crate::overlay::{self, TABLES};
 use crate::policy::{GATE_FIELDS, PolicyTables, STANDING_FIELDS};
 use crate::published::Published;
@@ -218,13 +218,14 @@ impl Engine {
         cases: Option<PyRef<'_, CaseTable>>,
     ) -> PyResult<()> {
         let levels = levels.iter().map(|level| Arc::clone(&level.0)).collect();
-        let shards = shards.iter().map(|shard| Arc::clone(&shard.0)).collect();
+        let shards: Vec<_> = shards.iter().map(|shard| Arc::clone(&shard.0)).collect();
         let common = Arc::clone(&common.0);
         // What is worked out of new shards takes a while: Python goes on meanwhile.
-        let generation = py.detach(|| {
+        let (generation, replaced) = py.detach(|| {
             let before = self.published.load();
             let before = before.as_ref().map(|tables| &*tables.generation);
-            Generation::new(serial, levels, shards, common, before)
+            let replaced = before.is_some_and(|before| !same(&before.shards, &shards));
+            (Generation::new(serial, levels, shards, common, before), replaced)
         });
         let generation = generation.map_err(refused)?;
         self.published.publish(Tables {
@@ -235,6 +236,9 @@ impl Engine {
             stale,
             cases: cases.map(|cases| Arc::clone(&cases.0)),
         });
+        if replaced {
+            py.detach(give_back);
+        }
         Ok(())
     }
 
